@@ -1,0 +1,27 @@
+/*
+ * clock: the two clocks that haul reads.
+ *
+ * Any thread may call these; they never block and never fail.
+ */
+#ifndef HAUL_BASE_CLOCK_H
+#define HAUL_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+#define NS_PER_SEC 1000000000LL
+#define NS_PER_MS  1000000LL
+
+/* Monotonic time in ns (CLOCK_MONOTONIC): for durations, time-outs and back-off. */
+int64_t clock_mono_ns(void);
+
+/* Wall-clock time in ns since the epoch (CLOCK_REALTIME): for what is recorded and for comparing with file times. */
+int64_t clock_real_ns(void);
+
+/* ts in ns since the epoch; a time outside of what 64 bits can hold becomes the nearest one that they can. */
+int64_t clock_ns_of(const struct timespec *ts);
+
+/* <0, 0, >0 as a is before, equal to, after b. */
+int clock_cmp(const struct timespec *a, const struct timespec *b);
+
+#endif
