@@ -1,0 +1,378 @@
+/*
+ * io: where each call goes (the thread itself, its ring, a helper), and who is resumed when.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "workers/io_internal.h"
+
+#define DEFAULT_ENTRIES 256
+#define DEFAULT_HELPERS 64
+
+struct io {
+    struct io_options options; /* as given, defaults filled in; constant */
+    enum io_mode mode;         /* for new calls */
+    bool ring_tried;           /* facts stand */
+    struct io_facts facts;     /* of the ring */
+    struct ring ring;          /* in use where facts.ring */
+    struct helpers *helpers;   /* owned; NULL until the first call that needs them */
+    unsigned width;            /* io_set_width; 0: never called */
+    unsigned in_flight;        /* requests at the ring or the helpers */
+    unsigned sleeping;         /* fibers in io_sleep */
+    atomic_bool cancelled;     /* io_cancel_sleeps was called; for ever */
+    struct io_req *sleepers;   /* the first to wake; doubly linked, in order of deadlines */
+    struct io_req *last;       /* the last to wake; undefined when there is none */
+    struct io_list waiters;    /* fibers in io_wait */
+    struct io_list ready;      /* fibers to resume in the next turn */
+    int wake_fd;               /* eventfd, owned; readable after io_wake */
+    atomic_bool woken;         /* io_wake was called, wake_fd is or soon will be readable */
+};
+
+static void io_wake_arg(void *arg)
+{
+    io_wake(arg);
+}
+
+int io_create(const struct io_options *options, struct io **out_io)
+{
+    struct io *io = calloc(1, sizeof(*io));
+    if (!io) {
+        return -ENOMEM;
+    }
+    io->options = *options;
+    if (io->options.entries == 0) {
+        io->options.entries = DEFAULT_ENTRIES;
+    }
+    if (io->options.helpers == 0) {
+        io->options.helpers = DEFAULT_HELPERS;
+    }
+    io->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (io->wake_fd < 0) {
+        int err = errno;
+        free(io);
+        return err == ENOMEM ? -ENOMEM : -EMFILE;
+    }
+    *out_io = io;
+    return 0;
+}
+
+void io_destroy(struct io *io)
+{
+    if (!io) {
+        return;
+    }
+    if (io->facts.ring) {
+        ring_release(&io->ring);
+    }
+    helpers_destroy(io->helpers);
+    close(io->wake_fd);
+    free(io);
+}
+
+/* Whether there is a ring, making it when it is first asked for. */
+static bool io_has_ring(struct io *io)
+{
+    if (!io->ring_tried) {
+        io->ring_tried = true;
+        io->facts.ops_wanted = IO_RING_CODES;
+        if (!io->options.no_ring) {
+            int r = ring_init(&io->ring, io->options.entries, io->wake_fd, &io->facts);
+            io->facts.ring = r == 0;
+            io->facts.ring_error = r;
+        }
+        if (io->facts.ring && io->width) {
+            ring_width(&io->ring, io->width);
+        }
+    }
+    return io->facts.ring;
+}
+
+void io_facts(const struct io *io, struct io_facts *out_facts)
+{
+    if (io->ring_tried || io->options.no_ring) {
+        *out_facts = io->facts;
+        out_facts->ops_wanted = IO_RING_CODES;
+        return;
+    }
+    /* Not needed so far: a ring is made to be asked, and not kept. */
+    struct io_facts facts = {.ops_wanted = IO_RING_CODES};
+    struct ring probe = {0};
+    int r = ring_init(&probe, io->options.entries, io->wake_fd, &facts);
+    if (r == 0) {
+        ring_release(&probe);
+    }
+    facts.ring = r == 0;
+    facts.ring_error = r;
+    *out_facts = facts;
+}
+
+void io_set_mode(struct io *io, enum io_mode mode)
+{
+    io->mode = mode;
+}
+
+enum io_mode io_mode(const struct io *io)
+{
+    return io->mode;
+}
+
+static unsigned helpers_wanted(const struct io *io)
+{
+    return io->width && io->width < io->options.helpers ? io->width : io->options.helpers;
+}
+
+void io_set_width(struct io *io, unsigned n)
+{
+    if (n == 0 || n == io->width) {
+        return;
+    }
+    io->width = n;
+    if (io->facts.ring) {
+        ring_width(&io->ring, n);
+    }
+    if (io->helpers) {
+        helpers_width(io->helpers, helpers_wanted(io));
+    }
+}
+
+unsigned io_in_flight(const struct io *io)
+{
+    return io->in_flight;
+}
+
+unsigned io_sleeping(const struct io *io)
+{
+    return io->sleeping;
+}
+
+static int take_by_helper(struct io *io, struct io_req *req)
+{
+    if (!io->helpers) {
+        int r = helpers_create(helpers_wanted(io), io_wake_arg, io, &io->helpers);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return helpers_take(io->helpers, req);
+}
+
+int64_t io_run(struct io *io, struct io_req *req)
+{
+    if (io->mode == IO_DIRECT || !fiber_self()) {
+        return io_call(req);
+    }
+    req->fiber = fiber_self();
+    if (req->code < IO_RING_CODES && io_has_ring(io) && io->ring.has[req->code]) {
+        ring_take(&io->ring, req);
+    } else if (take_by_helper(io, req) < 0) {
+        return io_call(req); /* no thread to be had: better slow than not */
+    }
+    io->in_flight++;
+    fiber_park();
+    return req->result;
+}
+
+/* Puts req where its deadline belongs; mostly at the end, since most sleep equally long. */
+static void sleepers_insert(struct io *io, struct io_req *req)
+{
+    struct io_req *before = io->sleepers ? io->last : NULL;
+    while (before && before->deadline_ns > req->deadline_ns) {
+        before = before->prev;
+    }
+    req->prev = before;
+    req->next = before ? before->next : io->sleepers;
+    if (req->next) {
+        req->next->prev = req;
+    } else {
+        io->last = req;
+    }
+    if (before) {
+        before->next = req;
+    } else {
+        io->sleepers = req;
+    }
+    io->sleeping++;
+}
+
+static void sleepers_wake_first(struct io *io, int result)
+{
+    struct io_req *req = io->sleepers;
+    io->sleepers = req->next;
+    if (io->sleepers) {
+        io->sleepers->prev = NULL;
+    }
+    io->sleeping--;
+    req->result = result;
+    io_list_push(&io->ready, req);
+}
+
+/* Wakes those whose time has come. Returns ns until the next one's, -1: there is none. */
+static int64_t sleepers_wake_due(struct io *io)
+{
+    if (!io->sleepers) {
+        return -1;
+    }
+    while (atomic_load(&io->cancelled) && io->sleepers) {
+        sleepers_wake_first(io, -ECANCELED);
+    }
+    int64_t now = clock_mono_ns();
+    while (io->sleepers && io->sleepers->deadline_ns <= now) {
+        sleepers_wake_first(io, 0);
+    }
+    return io->sleepers ? io->sleepers->deadline_ns - now : -1;
+}
+
+/* A sleep of the whole thread, which ends early only for a cancellation. */
+static int sleep_thread(struct io *io, int64_t deadline_ns)
+{
+    while (!atomic_load(&io->cancelled)) {
+        int64_t left = deadline_ns - clock_mono_ns();
+        if (left <= 0) {
+            return 0;
+        }
+        struct pollfd p = {.fd = io->wake_fd, .events = POLLIN};
+        struct timespec ts = {.tv_sec = left / NS_PER_SEC, .tv_nsec = left % NS_PER_SEC};
+        if (ppoll(&p, 1, &ts, NULL) > 0) {
+            uint64_t count;
+            ssize_t n = read(io->wake_fd, &count, sizeof(count));
+            (void)n;
+            atomic_store(&io->woken, true); /* an io_wake that was meant for the next turn */
+        }
+    }
+    return -ECANCELED;
+}
+
+int io_sleep(struct io *io, int64_t ns)
+{
+    if (atomic_load(&io->cancelled)) {
+        return -ECANCELED;
+    }
+    int64_t now = clock_mono_ns();
+    int64_t deadline = ns > INT64_MAX - now ? INT64_MAX : now + (ns > 0 ? ns : 0);
+    if (!fiber_self()) {
+        return sleep_thread(io, deadline);
+    }
+    struct io_req req = {.deadline_ns = deadline, .fiber = fiber_self()};
+    sleepers_insert(io, &req);
+    fiber_park();
+    return (int)req.result;
+}
+
+static void wake_write(struct io *io)
+{
+    const uint64_t one = 1;
+    ssize_t n = write(io->wake_fd, &one, sizeof(one));
+    (void)n; /* can only fail where it is readable already */
+}
+
+void io_cancel_sleeps(struct io *io)
+{
+    int err = errno;
+    atomic_store(&io->cancelled, true);
+    /* Written whatever woken says: a sleep of the whole thread waits for the descriptor alone. */
+    atomic_store(&io->woken, true);
+    wake_write(io);
+    errno = err;
+}
+
+void io_wait(struct io *io, const void *key)
+{
+    struct io_req req = {.key = key, .fiber = fiber_self()};
+    io_list_push(&io->waiters, &req);
+    fiber_park();
+}
+
+void io_notify(struct io *io, const void *key)
+{
+    struct io_list others = {0};
+    for (struct io_req *req = io_list_pop(&io->waiters); req; req = io_list_pop(&io->waiters)) {
+        io_list_push(req->key == key ? &io->ready : &others, req);
+    }
+    io->waiters = others;
+}
+
+void io_wake(struct io *io)
+{
+    int err = errno;
+    if (!atomic_exchange(&io->woken, true)) {
+        wake_write(io);
+    }
+    errno = err;
+}
+
+/* Takes note of io_wake; only what was posted before it is looked at afterwards. Returns whether there was one: the
+ * turn must not wait then. */
+static bool take_wake(struct io *io)
+{
+    if (!atomic_load_explicit(&io->woken, memory_order_relaxed)) {
+        return false;
+    }
+    uint64_t count;
+    ssize_t n = read(io->wake_fd, &count, sizeof(count));
+    (void)n; /* nothing there yet: the write is on its way, and ends a later wait for nothing */
+    atomic_exchange(&io->woken, false);
+    if (io->helpers) {
+        struct io_list done = {0};
+        helpers_done(io->helpers, &done);
+        for (struct io_req *req = io_list_pop(&done); req; req = io_list_pop(&done)) {
+            io->in_flight--;
+            io_list_push(&io->ready, req);
+        }
+    }
+    return true;
+}
+
+static void wait_without_ring(struct io *io, int64_t timeout_ns)
+{
+    if (timeout_ns == 0) {
+        return;
+    }
+    struct pollfd p = {.fd = io->wake_fd, .events = POLLIN};
+    struct timespec ts = {.tv_sec = timeout_ns / NS_PER_SEC, .tv_nsec = timeout_ns % NS_PER_SEC};
+    ppoll(&p, 1, timeout_ns < 0 ? NULL : &ts, NULL); /* an error (EINTR) only makes this turn short */
+    if (p.revents) {
+        /* A late write of an earlier io_wake may have left it readable without the flag. */
+        atomic_store(&io->woken, true);
+    }
+}
+
+static void wait_with_ring(struct io *io, int64_t timeout_ns)
+{
+    struct io_list done = {0};
+    ring_turn(&io->ring, timeout_ns, &done);
+    for (struct io_req *req = io_list_pop(&done); req; req = io_list_pop(&done)) {
+        io->in_flight--;
+        io_list_push(&io->ready, req);
+    }
+}
+
+void io_turn(struct io *io, int64_t timeout_ns)
+{
+    bool woken = take_wake(io);
+    int64_t next = sleepers_wake_due(io);
+    if (next >= 0 && (timeout_ns < 0 || next < timeout_ns)) {
+        timeout_ns = next;
+    }
+    if (woken || io->ready.head) {
+        timeout_ns = 0;
+    }
+    if (io->facts.ring) {
+        wait_with_ring(io, timeout_ns);
+    } else {
+        wait_without_ring(io, timeout_ns);
+    }
+    if (timeout_ns != 0) {
+        take_wake(io);
+        sleepers_wake_due(io);
+    }
+    /* Those that become ready meanwhile have their turn next time, so that nobody is kept waiting for ever. */
+    struct io_list now = io->ready;
+    io->ready = (struct io_list){0};
+    for (struct io_req *req = io_list_pop(&now); req; req = io_list_pop(&now)) {
+        fiber_resume(req->fiber);
+    }
+}

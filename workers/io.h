@@ -1,0 +1,110 @@
+/*
+ * io: system calls for fibers. One struct io a thread.
+ *
+ * Each function does one system call and returns its result, or -errno. Called from a fiber in IO_ASYNC mode, only
+ * that fiber waits: the call goes through the thread's io_uring where the kernel has the operation (probed at start),
+ * else to a small set of helper threads. Called in IO_DIRECT mode, or outside of a fiber, it is the plain system call,
+ * the synchronous twin, and blocks the thread. EINTR is repeated inside, but for io_close, which has closed then and
+ * has lost what the flush had to say. Paths, buffers and results must live until the function returns; they do, since
+ * the caller waits.
+ *
+ * All functions belong to the thread that created the io, save io_wake and io_cancel_sleeps.
+ */
+#ifndef HAUL_WORKERS_IO_H
+#define HAUL_WORKERS_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+struct io;
+struct statx;
+
+enum io_mode {
+    IO_DIRECT, /* plain system calls: right where they do not wait (local file systems) */
+    IO_ASYNC,  /* ring and helper threads: right where each call is a round trip */
+};
+
+struct io_options {
+    bool no_ring;     /* --no-io-uring: never make a ring */
+    unsigned entries; /* wanted ring size, operations; 0: 256 */
+    unsigned helpers; /* most helper threads (started on demand); 0: 64 */
+};
+
+/* What the probe found, for --stats and doctor. */
+struct io_facts {
+    bool ring;           /* a ring is in use */
+    int ring_error;      /* -errno of the ring's creation where there is none; 0 where it was not wanted */
+    unsigned flags;      /* IORING_SETUP_* that were accepted */
+    unsigned ops;        /* operations of ours that the kernel's ring has */
+    unsigned ops_wanted; /* operations of ours that a ring could have */
+};
+
+/* In the thread that will use it. No io_uring is no error (io_facts says so). 0, -ENOMEM, -EMFILE. */
+int io_create(const struct io_options *options, struct io **out_io);
+/* NULL is fine. No operation may be in flight. */
+void io_destroy(struct io *io);
+
+void io_facts(const struct io *io, struct io_facts *out_facts);
+void io_set_mode(struct io *io, enum io_mode mode);
+enum io_mode io_mode(const struct io *io);
+
+/* Sizes the kernel's io-wq pool (and the helper threads) to n operations at a time. */
+void io_set_width(struct io *io, unsigned n);
+
+/* Operations that fibers wait for now. */
+unsigned io_in_flight(const struct io *io);
+
+/* Fibers in io_sleep now. */
+unsigned io_sleeping(const struct io *io);
+
+/*
+ * From the thread's own stack: submits what is prepared, waits until something completes, a sleeper's time has come,
+ * somebody called io_wake, or timeout_ns passed (-1: no limit; 0: does not wait), and resumes the fibers concerned.
+ */
+void io_turn(struct io *io, int64_t timeout_ns);
+
+/* Makes the next or present io_turn return soon. Any thread, async-signal-safe. */
+void io_wake(struct io *io);
+
+/* The calling fiber sleeps that long, in both modes without blocking the thread; outside of a fiber the thread sleeps.
+ * Returns 0, or -ECANCELED as soon as io_cancel_sleeps was called (for ever after). */
+int io_sleep(struct io *io, int64_t ns);
+/* Any thread, async-signal-safe; the io must live until it returns. */
+void io_cancel_sleeps(struct io *io);
+
+/* The calling fiber waits for io_notify of the same key (any address; same thread). Not outside of a fiber. */
+void io_wait(struct io *io, const void *key);
+/* Lets every fiber that waits for key go on, at the next io_turn. Same thread. */
+void io_notify(struct io *io, const void *key);
+
+/* Results as of the system calls of the same name. */
+int io_openat(struct io *io, int dirfd, const char *path, int flags, mode_t mode);
+int io_close(struct io *io, int fd);
+ssize_t io_pread(struct io *io, int fd, void *buf, size_t len, off_t offset);
+ssize_t io_pwrite(struct io *io, int fd, const void *buf, size_t len, off_t offset);
+int io_statx(struct io *io, int dirfd, const char *path, int flags, unsigned mask, struct statx *out_stx);
+int io_renameat2(struct io *io, int olddir, const char *oldname, int newdir, const char *newname, unsigned flags);
+int io_unlinkat(struct io *io, int dirfd, const char *path, int flags);
+int io_mkdirat(struct io *io, int dirfd, const char *path, mode_t mode);
+int io_symlinkat(struct io *io, const char *target, int dirfd, const char *path);
+int io_linkat(struct io *io, int olddir, const char *oldpath, int newdir, const char *newpath, int flags);
+int io_fsync(struct io *io, int fd);
+
+/* Without an operation in the ring: a helper thread in IO_ASYNC mode. */
+int io_mknodat(struct io *io, int dirfd, const char *path, mode_t mode, dev_t rdev);
+int io_fchmod(struct io *io, int fd, mode_t mode);
+int io_fchownat(struct io *io, int dirfd, const char *path, uid_t uid, gid_t gid, int flags);
+/* path NULL: the file behind dirfd itself. */
+int io_utimensat(struct io *io, int dirfd, const char *path, const struct timespec times[2], int flags);
+int io_ftruncate(struct io *io, int fd, off_t length);
+off_t io_lseek(struct io *io, int fd, off_t offset, int whence);
+ssize_t io_copy_file_range(struct io *io, int fd_in, off_t off_in, int fd_out, off_t off_out, size_t len);
+int io_ficlone(struct io *io, int fd_to, int fd_from);
+ssize_t io_readlinkat(struct io *io, int dirfd, const char *path, char *buf, size_t size);
+ssize_t io_getdents(struct io *io, int fd, void *buf, size_t size);
+int io_syncfs(struct io *io, int fd);
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * io_direct: each call of io as the plain system call.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "workers/io_internal.h"
+
+static int64_t call_ring_codes(const struct io_req *r)
+{
+    switch (r->code) {
+    case IO_OPENAT:
+        return openat(r->fd, r->path, (int)r->flags, r->mode);
+    case IO_CLOSE:
+        return close(r->fd);
+    case IO_PREAD:
+        return pread(r->fd, r->buf, r->len, r->off);
+    case IO_PWRITE:
+        return pwrite(r->fd, r->data, r->len, r->off);
+    case IO_STATX:
+        return statx(r->fd, r->path, (int)r->flags, r->mask, r->buf);
+    case IO_RENAMEAT2:
+        return renameat2(r->fd, r->path, r->fd2, r->path2, r->flags);
+    case IO_UNLINKAT:
+        return unlinkat(r->fd, r->path, (int)r->flags);
+    case IO_MKDIRAT:
+        return mkdirat(r->fd, r->path, r->mode);
+    case IO_SYMLINKAT:
+        return symlinkat(r->path, r->fd, r->path2);
+    case IO_LINKAT:
+        return linkat(r->fd, r->path, r->fd2, r->path2, (int)r->flags);
+    case IO_FSYNC:
+        return fsync(r->fd);
+    default:
+        errno = ENOSYS;
+        return -1;
+    }
+}
+
+static int64_t call_other_codes(const struct io_req *r)
+{
+    off_t in = r->off;
+    off_t out = r->off2;
+    switch (r->code) {
+    case IO_MKNODAT:
+        return mknodat(r->fd, r->path, r->mode, r->rdev);
+    case IO_FCHMOD:
+        return fchmod(r->fd, r->mode);
+    case IO_FCHOWNAT:
+        return fchownat(r->fd, r->path, r->uid, r->gid, (int)r->flags);
+    case IO_UTIMENSAT:
+        return r->path ? utimensat(r->fd, r->path, r->times, (int)r->flags) : futimens(r->fd, r->times);
+    case IO_FTRUNCATE:
+        return ftruncate(r->fd, r->off);
+    case IO_LSEEK:
+        return lseek(r->fd, r->off, (int)r->flags);
+    case IO_COPY_FILE_RANGE:
+        return copy_file_range(r->fd, &in, r->fd2, &out, r->len, 0);
+    case IO_FICLONE:
+        return ioctl(r->fd, FICLONE, r->fd2);
+    case IO_READLINKAT:
+        return readlinkat(r->fd, r->path, r->buf, r->len);
+    case IO_GETDENTS:
+        return getdents64(r->fd, r->buf, r->len);
+    case IO_SYNCFS:
+        return syncfs(r->fd);
+    default:
+        errno = ENOSYS;
+        return -1;
+    }
+}
+
+int64_t io_call(const struct io_req *req)
+{
+    for (;;) {
+        int64_t result = req->code < IO_RING_CODES ? call_ring_codes(req) : call_other_codes(req);
+        if (result >= 0) {
+            return result;
+        }
+        int err = errno;
+        /* An interrupted close has closed: a second one would hit a descriptor that somebody else has got by then. */
+        if (err != EINTR || req->code == IO_CLOSE) {
+            return -err;
+        }
+    }
+}
