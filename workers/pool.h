@@ -1,0 +1,75 @@
+/*
+ * pool: worker threads, each with one io (a ring) and its fibers, that carry out the shards of a queue.
+ *
+ * Each item runs as a fiber: run(arg, worker, item). Up to the tuned number of them are in flight over all workers. At
+ * one in flight for each worker, io is IO_DIRECT (no ring, no switch); above that, IO_ASYNC. With spread, a worker
+ * keeps several shards open and takes the next item from the one with the fewest in flight, so that many directories
+ * are worked on at a time; without, it finishes a shard before the next.
+ */
+#ifndef HAUL_WORKERS_POOL_H
+#define HAUL_WORKERS_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/queue.h"
+#include "workers/io.h"
+#include "workers/shard.h"
+
+struct pool;
+struct worker;
+
+struct pool_options {
+    struct queue *queue;                       /* of struct shard *; not owned */
+    unsigned workers;                          /* threads; 0: one for each usable processor */
+    unsigned start;                            /* in flight at first, whole pool; 0: one for each worker */
+    unsigned max;                              /* in flight at most, whole pool */
+    bool pinned;                               /* --jobs: start is kept */
+    bool spread;                               /* many directories at a time (network mounts) */
+    struct io_options io;                      /* for each worker's io */
+    int (*begin)(void *arg, struct worker *w); /* in each worker's thread, on its own stack, before its first item: may
+                                                  worker_set; -errno stops the pool. May be NULL */
+    void (*end)(void *arg, struct worker *w);  /* in each worker's thread after its last item. May be NULL */
+    void (*run)(void *arg, struct worker *w, struct work *item); /* in a fiber; owns item */
+    void (*drop)(void *arg, struct work *item); /* item that will not run since the pool was stopped; owns item */
+    uint64_t (*cost)(const struct work *item);  /* work units of an item, for the tuner (1 = a small file) */
+    void *arg;                                  /* for the functions above */
+};
+
+/* Starts the threads. 0; -ENOMEM, -EAGAIN (no thread), or what begin returned: then nothing runs. */
+int pool_create(const struct pool_options *options, struct pool **out_pool);
+
+/* Waits until the queue is closed and empty and every item is done. Any one thread, once; blocks. */
+void pool_join(struct pool *p);
+
+/* No item is started any more, sleeps are cut short; items in flight finish. The queue is drained into drop by the
+ * workers. Any thread; does not block. May be called twice. */
+void pool_stop(struct pool *p);
+
+/* After pool_join, and after whoever pushes to the queue has come back from its last push or close. NULL is fine. */
+void pool_destroy(struct pool *p);
+
+/* Items in flight now and the tuned limit, for progress. Any thread. */
+unsigned pool_in_flight(const struct pool *p);
+unsigned pool_limit(const struct pool *p);
+void pool_io_facts(struct pool *p, struct io_facts *out_facts);
+
+/* A worker as its items see it; only in that worker's thread. */
+struct io *worker_io(struct worker *w);
+unsigned worker_index(const struct worker *w); /* 0.. */
+void worker_set(struct worker *w, void *own);  /* the user's own pointer for this worker */
+void *worker_own(const struct worker *w);
+bool worker_stopping(const struct worker *w);
+
+/*
+ * A buffer of at least size bytes (at most BUFFER_MAX), from this worker's free lists. The calling fiber waits while
+ * the pool's memory for buffers (BUFFER_BUDGET over all workers) is in use; the only item in flight of a worker always
+ * gets one. NULL: no memory. Give it back with worker_buffer_put, size as it was asked.
+ */
+#define BUFFER_MAX    (1024U * 1024)
+#define BUFFER_BUDGET (24U * 1024 * 1024)
+void *worker_buffer_get(struct worker *w, size_t size);
+void worker_buffer_put(struct worker *w, void *buffer, size_t size);
+
+#endif

@@ -1,0 +1,369 @@
+/*
+ * pool_worker: the loop of one worker: take shards, start items as fibers, turn the io.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "workers/pool_internal.h"
+
+#define BURST_MAX 16U /* items started in a row before those in flight have a turn */
+
+/* What became of an attempt to start an item. */
+enum next {
+    NEXT_STARTED, /* it runs, or is done already */
+    NEXT_FULL,    /* no room for another one now */
+    NEXT_EMPTY,   /* no item to be had now */
+};
+
+/* What a fiber needs at its very beginning; read before it parks for the first time. */
+struct launch {
+    struct worker *worker; /* not owned */
+    struct shard *shard;   /* kept until its last item is done */
+    struct work *item;     /* goes to run */
+};
+
+/* Counters with one writer need no locked instruction. */
+static void active_add(struct worker *w, unsigned n)
+{
+    unsigned active = atomic_load_explicit(&w->active, memory_order_relaxed);
+    atomic_store_explicit(&w->active, active + n, memory_order_relaxed);
+}
+
+static unsigned active(const struct worker *w)
+{
+    return atomic_load_explicit(&w->active, memory_order_relaxed);
+}
+
+static void item_main(void *arg)
+{
+    struct launch l = *(struct launch *)arg;
+    struct worker *w = l.worker;
+    const struct pool_options *o = &w->pool->options;
+    uint64_t cost = o->cost(l.item);
+    o->run(o->arg, w, l.item);
+    uint64_t work = atomic_load_explicit(&w->work, memory_order_relaxed);
+    atomic_store_explicit(&w->work, work + cost, memory_order_relaxed);
+    active_add(w, -1U);
+    if (--l.shard->active == 0 && l.shard->next == l.shard->count) {
+        free(l.shard);
+    }
+    /* Those that are left may all wait for memory: then one of them must not wait any longer. */
+    if (w->buffers.waiting > 0 && w->buffers.waiting == active(w)) {
+        buffers_notify(w);
+    }
+}
+
+static void shard_open(struct worker *w, struct shard *s)
+{
+    s->next = 0;
+    s->active = 0;
+    if (s->count == 0) {
+        free(s);
+        return;
+    }
+    struct shard **end = &w->open;
+    while (*end) {
+        end = &(*end)->link;
+    }
+    s->link = NULL;
+    *end = s;
+    w->open_count++;
+}
+
+static void shard_unlink(struct worker *w, const struct shard *s)
+{
+    struct shard **at = &w->open;
+    while (*at != s) {
+        at = &(*at)->link;
+    }
+    *at = s->link;
+    w->open_count--;
+}
+
+/* Takes a shard without waiting. False: there is none now. */
+static bool shard_take(struct worker *w)
+{
+    struct shard *s = w->closed ? NULL : queue_pop_timed(w->pool->options.queue, 0, &w->closed);
+    if (!s) {
+        return false;
+    }
+    shard_open(w, s);
+    return true;
+}
+
+static struct shard *fewest_active(const struct worker *w)
+{
+    struct shard *best = w->open;
+    for (struct shard *s = w->open; s; s = s->link) {
+        if (s->active < best->active) {
+            best = s;
+        }
+    }
+    return best;
+}
+
+/* The shard that the next item comes from; NULL: no item to be had now. */
+static struct shard *worker_pick(struct worker *w)
+{
+    unsigned most = w->pool->options.spread ? SHARDS_OPEN : 1;
+    struct shard *best = fewest_active(w);
+    if (best && (best->active == 0 || w->open_count >= most)) {
+        return best;
+    }
+    if (shard_take(w)) {
+        best = fewest_active(w);
+    }
+    return best;
+}
+
+/* Sleeping items leave their place to others, within bounds: one that fails must not keep the rest waiting. */
+static bool worker_has_room(const struct worker *w)
+{
+    unsigned sleeping = io_sleeping(w->io);
+    unsigned most = io_mode(w->io) == IO_DIRECT || w->share > SLEEPERS_FREE ? SLEEPERS_FREE : w->share;
+    return active(w) < w->share + (sleeping < most ? sleeping : most);
+}
+
+static enum next worker_start(struct worker *w)
+{
+    if (!worker_has_room(w)) {
+        return NEXT_FULL;
+    }
+    struct shard *s = worker_stopping(w) ? NULL : worker_pick(w);
+    if (!s) {
+        return NEXT_EMPTY;
+    }
+    struct launch l = {.worker = w, .shard = s, .item = s->items[s->next]};
+    /* All bookkeeping comes first: where the item is done at once, the shard may be gone afterwards. */
+    s->next++;
+    s->active++;
+    bool last = s->next == s->count;
+    if (last) {
+        shard_unlink(w, s);
+    }
+    active_add(w, 1);
+    if (fiber_start(w->fibers, item_main, &l) == 0) {
+        return NEXT_STARTED;
+    }
+    /* No memory for one more stack; with none alive it could not have happened. Others will be done with theirs. */
+    active_add(w, -1U);
+    s->active--;
+    s->next--;
+    if (last) {
+        s->link = w->open;
+        w->open = s;
+        w->open_count++;
+    }
+    return NEXT_FULL;
+}
+
+static void worker_drop_open(struct worker *w)
+{
+    const struct pool_options *o = &w->pool->options;
+    while (w->open) {
+        struct shard *s = w->open;
+        shard_unlink(w, s);
+        while (s->next < s->count) {
+            o->drop(o->arg, s->items[--s->count]);
+        }
+        if (s->active == 0) {
+            free(s);
+        }
+    }
+}
+
+/* Takes its part of the limit, and the way of working that goes with the limit. */
+static void worker_take_share(struct worker *w)
+{
+    struct pool *p = w->pool;
+    w->epoch = atomic_load(&p->epoch);
+    if (atomic_load(&p->limit) > p->count) {
+        w->share = pool_share(w);
+        io_set_mode(w->io, IO_ASYNC);
+        io_set_width(w->io, w->share);
+    } else {
+        w->share = 1;
+        io_set_mode(w->io, IO_DIRECT);
+    }
+}
+
+/* What changes from outside. Before each item, so it must cost next to nothing. */
+static void worker_attend(struct worker *w)
+{
+    struct pool *p = w->pool;
+    if (atomic_load_explicit(&p->epoch, memory_order_relaxed) != w->epoch) {
+        worker_take_share(w);
+    }
+    if (atomic_load_explicit(&p->buffers_wanted, memory_order_relaxed) > 0) {
+        buffers_attend(w);
+    }
+    int64_t next_tune = atomic_load_explicit(&p->next_tune, memory_order_relaxed);
+    if (next_tune != INT64_MAX) {
+        int64_t now = clock_mono_ns();
+        if (now >= next_tune) {
+            pool_tune(p, now);
+        }
+    }
+    if (worker_stopping(w)) {
+        do {
+            worker_drop_open(w);
+        } while (shard_take(w));
+    }
+}
+
+static void starving_begin(struct worker *w)
+{
+    atomic_store_explicit(&w->starving_since, clock_mono_ns(), memory_order_relaxed);
+}
+
+static void starving_end(struct worker *w)
+{
+    int64_t ns = clock_mono_ns() - atomic_load_explicit(&w->starving_since, memory_order_relaxed);
+    int64_t sum = atomic_load_explicit(&w->starved_ns, memory_order_relaxed);
+    atomic_store_explicit(&w->starved_ns, sum + ns, memory_order_relaxed);
+    atomic_store_explicit(&w->starving_since, 0, memory_order_relaxed);
+}
+
+static int64_t turn_timeout(const struct worker *w)
+{
+    return w->pool->options.pinned ? -1 : TUNE_NS; /* long enough, and the tuner is not forgotten */
+}
+
+static void worker_turn(struct worker *w, int64_t timeout_ns)
+{
+    w->burst = 0;
+    io_turn(w->io, timeout_ns);
+}
+
+/* Nothing to start, but items in flight: waits in the ring, and lets itself be woken by the next push. */
+static void worker_turn_hungry(struct worker *w)
+{
+    struct pool *p = w->pool;
+    if (w->closed) {
+        worker_turn(w, turn_timeout(w));
+        return;
+    }
+    starving_begin(w);
+    atomic_store(&w->hungry, true);
+    atomic_fetch_add(&p->hungry, 1);
+    /* A push that came before it could see that must not be missed. */
+    worker_turn(w, shard_take(w) ? 0 : turn_timeout(w));
+    if (atomic_exchange(&w->hungry, false)) {
+        atomic_fetch_sub(&p->hungry, 1);
+    }
+    starving_end(w);
+}
+
+/* Nothing to start and nothing in flight: waits in the queue. */
+static void worker_pop(struct worker *w)
+{
+    struct pool *p = w->pool;
+    if (w->closed) {
+        return;
+    }
+    buffers_trim(w, BUFFER_BUDGET / (4 * (size_t)p->count));
+    starving_begin(w);
+    struct shard *s = queue_pop(p->options.queue);
+    starving_end(w);
+    if (s) {
+        shard_open(w, s);
+    } else {
+        w->closed = true;
+    }
+}
+
+static void worker_loop(struct worker *w)
+{
+    while (!w->closed || w->open || active(w) > 0) {
+        worker_attend(w);
+        switch (worker_start(w)) {
+        case NEXT_STARTED:
+            if (active(w) > 0 && (io_mode(w->io) == IO_DIRECT || ++w->burst >= BURST_MAX)) {
+                worker_turn(w, 0);
+            }
+            break;
+        case NEXT_FULL:
+            worker_turn(w, turn_timeout(w));
+            break;
+        case NEXT_EMPTY:
+            if (active(w) > 0) {
+                worker_turn_hungry(w);
+            } else {
+                worker_pop(w);
+            }
+            break;
+        }
+    }
+}
+
+static int worker_begin(struct worker *w)
+{
+    const struct pool_options *o = &w->pool->options;
+    w->tid = gettid();
+    if (pthread_getcpuclockid(pthread_self(), &w->cpu_clock) != 0) {
+        w->cpu_clock = CLOCK_THREAD_CPUTIME_ID;
+    }
+    int r = io_create(&o->io, &w->io);
+    if (r < 0) {
+        return r;
+    }
+    r = fibers_create(&w->fibers);
+    if (r < 0) {
+        return r;
+    }
+    return o->begin ? o->begin(o->arg, w) : 0;
+}
+
+/* Says how beginning went, and waits for the others. Returns whether to go on. */
+static bool worker_report(struct worker *w, int result)
+{
+    struct pool *p = w->pool;
+    pthread_mutex_lock(&p->lock);
+    p->begun++;
+    if (result < 0 && p->error == 0) {
+        p->error = result;
+    }
+    w->live = result >= 0;
+    pthread_cond_broadcast(&p->changed);
+    while (p->go == POOL_WAIT) {
+        pthread_cond_wait(&p->changed, &p->lock);
+    }
+    bool run = p->go == POOL_RUN;
+    pthread_mutex_unlock(&p->lock);
+    return run;
+}
+
+/* From now on nobody else touches its io, and its part of the limit is the others'. */
+static void worker_retire(struct worker *w)
+{
+    struct pool *p = w->pool;
+    pthread_mutex_lock(&p->lock);
+    w->live = false;
+    pthread_mutex_unlock(&p->lock);
+    if (atomic_exchange(&w->hungry, false)) {
+        atomic_fetch_sub(&p->hungry, 1);
+    }
+    buffers_trim(w, 0);
+    atomic_fetch_sub(&p->alive, 1);
+    atomic_fetch_add(&p->epoch, 1);
+    pool_wake_others(p, w);
+}
+
+void *pool_worker_main(void *arg)
+{
+    struct worker *w = arg;
+    const struct pool_options *o = &w->pool->options;
+    int r = worker_begin(w);
+    if (worker_report(w, r)) {
+        worker_take_share(w);
+        worker_loop(w);
+    }
+    if (r >= 0 && o->end) {
+        o->end(o->arg, w);
+    }
+    worker_retire(w);
+    fibers_destroy(w->fibers);
+    io_destroy(w->io);
+    return NULL;
+}
