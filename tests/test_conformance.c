@@ -1,0 +1,73 @@
+/*
+ * test_conformance: every case of the conformance suite, over every kind of store, in every way in which io works.
+ */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <stdlib.h>
+
+#include "support_conformance.h"
+#include "workers/stores/posix.h"
+
+/* The ways of a network mount (no O_EXCL, directories opened through io) on a file system that is none. */
+static int open_as_mount(const struct store_options *options, struct store **out_store)
+{
+    int err = posix_open(options, out_store);
+
+    if (!err) {
+        (*out_store)->caps.network = true;
+    }
+    return err;
+}
+
+static const struct conf_place places[] = {
+    {.name = "tmpfs", .base = "/dev/shm", .lacks = 0, .open = posix_open},
+    {.name = "disk", .base = "/var/tmp", .lacks = 0, .open = posix_open},
+    {.name = "as a mount", .base = "/dev/shm", .lacks = 0, .open = open_as_mount},
+};
+#define PLACES (sizeof(places) / sizeof(places[0]))
+
+/* Indexes only: pointers would not survive the way into the test's own process. */
+struct choice {
+    unsigned place;
+    unsigned way;
+    unsigned the_case;
+};
+
+static struct criterion_test_params choices(void)
+{
+    size_t cases = conf_count();
+    size_t count = PLACES * WAYS * cases;
+    struct choice *all = cr_malloc(count * sizeof(*all));
+
+    for (size_t i = 0; i < count; i++) {
+        all[i] = (struct choice){.place = (unsigned)(i / cases / WAYS),
+                                 .way = (unsigned)(i / cases % WAYS),
+                                 .the_case = (unsigned)(i % cases)};
+    }
+    return cr_make_param_array(struct choice, all, count);
+}
+
+ParameterizedTestParameters(conformance, stores)
+{
+    return choices();
+}
+
+ParameterizedTest(struct choice *choice, conformance, stores, .timeout = 60)
+{
+    const struct conf_case *the_case = conf_case_at(choice->the_case);
+    const struct conf_place *place = &places[choice->place];
+
+    cr_log_info("%s, %s, %s\n", place->name, way_name((enum way)choice->way), the_case->name);
+    conf_run(place, (enum way)choice->way, the_case);
+}
+
+Test(conformance, every_case_has_a_name_of_its_own, .timeout = 10)
+{
+    cr_assert(conf_count() > 50);
+    for (size_t i = 0; i < conf_count(); i++) {
+        for (size_t k = 0; k < i; k++) {
+            cr_assert_str_neq(conf_case_at(i)->name, conf_case_at(k)->name);
+        }
+    }
+    cr_assert_null(conf_case_at(conf_count()));
+}

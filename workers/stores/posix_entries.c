@@ -1,0 +1,434 @@
+/*
+ * posix_entries: everything but regular files: symbolic links, nodes, hard links, directories; attributes and removal.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "workers/stores/posix_internal.h"
+
+#define NAME_TRIES   8 /* other temp names, where one was taken */
+#define SETTLE_TRIES 2 /* repairs of owner and mode before the entry is given up */
+
+static int fail_at(struct store_op *op, const char *step, int err)
+{
+    op->step = step;
+    return err;
+}
+
+int posix_mkdir(struct port *p, struct store_op *op)
+{
+    struct attr seen;
+    int dir_fd;
+    int err = posix_dir_pin(p, op->dir, &dir_fd);
+
+    if (err) {
+        return err;
+    }
+    err = io_mkdirat(p->io, dir_fd, op->name, op->mkdir.mode & 07777);
+    /* The answer to a try before this one was lost: one of ours, as we have asked for it, is that one's. */
+    if (err == -EEXIST && op->repeated && posix_attr_at(p, dir_fd, op->name, &seen) == 0 && S_ISDIR(seen.mode) &&
+        seen.uid == posix_of(p)->uid && (seen.mode & 0777) == (op->mkdir.mode & 0777)) {
+        err = 0;
+    }
+    posix_dir_unpin_made(p, op->dir, err);
+    return err;
+}
+
+/* ---- symbolic links and nodes ---- */
+
+/* Makes the thing under a temp name. */
+static int make_temp(struct port *p, struct store_op *op, int dir_fd, mode_t mode, char name[TEMP_NAME_MAX])
+{
+    const struct attr *attr = op->put.attr;
+    int err = -EEXIST;
+
+    for (unsigned i = 0; i < NAME_TRIES && err == -EEXIST; i++) {
+        err = temp_name_make(posix_of(p)->run_id, name);
+        if (err) {
+            return err;
+        }
+        if (op->code == STORE_SYMLINK) {
+            err = io_symlinkat(p->io, op->put.target, dir_fd, name);
+        } else {
+            err = io_mknodat(p->io, dir_fd, name, (attr->mode & S_IFMT) | mode, attr->rdev);
+        }
+    }
+    if (err && err != -EEXIST && posix_of(p)->head.caps.network) {
+        (void)io_unlinkat(p->io, dir_fd, name, 0); /* made perhaps, and only the answer was lost */
+    }
+    return err;
+}
+
+/* chmod of a name in dir_fd that must still be what expect says; never through a symbolic link. */
+static int chmod_at(struct port *p, int dir_fd, const char *name, const struct attr *expect, mode_t mode)
+{
+    struct attr seen;
+    int err;
+    int fd = posix_openat(p, dir_fd, name, O_PATH | O_NOFOLLOW, 0);
+
+    if (fd < 0) {
+        return fd;
+    }
+    err = posix_attr_at(p, fd, "", &seen);
+    if (!err && (seen.ino != expect->ino || seen.dev != expect->dev || S_ISLNK(seen.mode))) {
+        err = -ELOOP;
+    }
+    if (!err) {
+        err = posix_set_mode(p, fd, true, mode);
+    }
+    (void)io_close(p->io, fd);
+    return err;
+}
+
+/* Whether the thing is of the wanted kind. */
+static bool kind_right(const struct attr *want, const struct attr *seen)
+{
+    bool device = S_ISCHR(want->mode) || S_ISBLK(want->mode);
+
+    return (seen->mode & S_IFMT) == (want->mode & S_IFMT) && (!device || seen->rdev == want->rdev);
+}
+
+/* Looks at the temp name and repairs owner and mode, which no symbolic link has. */
+static int settle_temp(struct port *p, struct store_op *op, int dir_fd, const char *temp, struct posix_want *w,
+                       struct attr *seen)
+{
+    struct posix_store *s = posix_of(p);
+
+    for (unsigned tries = 0;; tries++) {
+        int err = posix_attr_at(p, dir_fd, temp, seen);
+        mode_t want = posix_want_mode(w, seen->uid, seen->gid);
+
+        if (err) {
+            return fail_at(op, "stat", err);
+        }
+        if (!kind_right(w->attr, seen)) {
+            return fail_at(op, "check", -EIO);
+        }
+        if (posix_want_owner_wrong(w, seen)) {
+            atomic_store(&s->owner_surprise, true);
+            err = posix_want_chown(p, w, dir_fd, temp, AT_SYMLINK_NOFOLLOW, true);
+            op->step = "chown";
+        } else if (S_ISLNK(seen->mode) || (seen->mode & 07777) == want ||
+                   (tries > 0 && posix_mode_will_do(s, want, seen->mode))) {
+            return 0;
+        } else {
+            err = chmod_at(p, dir_fd, temp, seen, want);
+            op->step = "chmod";
+        }
+        if (err) {
+            return err;
+        }
+        if (tries == SETTLE_TRIES) {
+            return fail_at(op, "check", -EIO);
+        }
+        op->step = NULL;
+    }
+}
+
+/* Owner, times, mode, check, rename. */
+static int finish_temp(struct port *p, struct store_op *op, int dir_fd, const char *temp, struct posix_want *w,
+                       struct attr *seen)
+{
+    struct posix_store *s = posix_of(p);
+    int err = 0;
+
+    if (!posix_want_owner_comes(s, w, posix_dir_inherits(s, op->dir))) {
+        err = posix_want_chown(p, w, dir_fd, temp, AT_SYMLINK_NOFOLLOW, true);
+        if (err) {
+            return fail_at(op, "chown", err);
+        }
+    }
+    if (op->put.keep & STORE_KEEP_TIMES) {
+        err = posix_set_times(p, w->attr, dir_fd, temp, AT_SYMLINK_NOFOLLOW);
+        if (err) {
+            return fail_at(op, "utimens", err);
+        }
+    }
+    err = settle_temp(p, op, dir_fd, temp, w, seen);
+    if (err) {
+        return err;
+    }
+    posix_want_note(s, w, seen);
+    err = posix_rename_temp(p, dir_fd, temp, op->name, seen);
+    return err ? fail_at(op, "rename", err) : 0;
+}
+
+/* With dir_fd pinned. */
+static int put_in(struct port *p, struct store_op *op, int dir_fd)
+{
+    struct posix_store *s = posix_of(p);
+    char temp[TEMP_NAME_MAX];
+    struct posix_want w;
+    struct attr seen;
+    bool comes;
+    mode_t mode;
+    int err;
+
+    posix_want_init(s, &w, op->put.attr, op->put.keep);
+    comes = posix_want_owner_comes(s, &w, posix_dir_inherits(s, op->dir));
+    mode = comes ? posix_want_mode(&w, s->uid, s->gid) & 0777 : 0600;
+    err = make_temp(p, op, dir_fd, mode, temp);
+    if (err) {
+        return err;
+    }
+    err = finish_temp(p, op, dir_fd, temp, &w, &seen);
+    if (err) {
+        (void)io_unlinkat(p->io, dir_fd, temp, 0);
+        return err;
+    }
+    if (op->put.out) {
+        *op->put.out = seen;
+    }
+    return 0;
+}
+
+static int put(struct port *p, struct store_op *op)
+{
+    int dir_fd;
+    int err = posix_dir_pin(p, op->dir, &dir_fd);
+
+    if (err) {
+        return err;
+    }
+    err = put_in(p, op, dir_fd);
+    posix_dir_unpin_made(p, op->dir, err);
+    return err;
+}
+
+int posix_symlink(struct port *p, struct store_op *op)
+{
+    return put(p, op);
+}
+
+int posix_node(struct port *p, struct store_op *op)
+{
+    return put(p, op);
+}
+
+/* ---- hard links ---- */
+
+static bool same_inode(const struct attr *a, const struct attr *b)
+{
+    return a->ino == b->ino && a->dev == b->dev;
+}
+
+/* With both directories pinned. */
+static int link_in(struct port *p, struct store_op *op, int from_fd, int dir_fd)
+{
+    char temp[TEMP_NAME_MAX];
+    struct attr from;
+    struct attr seen;
+    int err = posix_attr_at(p, from_fd, op->link.from_name, &from);
+
+    if (err) {
+        return fail_at(op, "stat", err);
+    }
+    /* A rename onto another name of the same inode would do nothing and leave the temp name. */
+    if (posix_attr_at(p, dir_fd, op->name, &seen) == 0 && same_inode(&from, &seen)) {
+        goto done;
+    }
+    err = -EEXIST;
+    for (unsigned i = 0; i < NAME_TRIES && err == -EEXIST; i++) {
+        err = temp_name_make(posix_of(p)->run_id, temp);
+        if (!err) {
+            err = io_linkat(p->io, from_fd, op->link.from_name, dir_fd, temp, 0);
+        }
+    }
+    if (err) {
+        return fail_at(op, "link", err);
+    }
+    err = posix_attr_at(p, dir_fd, temp, &seen);
+    if (!err) {
+        err = posix_rename_temp(p, dir_fd, temp, op->name, &seen);
+        op->step = err ? "rename" : NULL;
+    }
+    if (err) {
+        (void)io_unlinkat(p->io, dir_fd, temp, 0);
+    }
+done:
+    if (!err && op->link.out) {
+        *op->link.out = seen;
+    }
+    return err;
+}
+
+int posix_link(struct port *p, struct store_op *op)
+{
+    int from_fd;
+    int dir_fd;
+    int err = posix_dir_pin(p, op->link.from_dir, &from_fd);
+
+    if (err) {
+        return err;
+    }
+    err = posix_dir_pin(p, op->dir, &dir_fd);
+    if (!err) {
+        err = link_in(p, op, from_fd, dir_fd);
+        posix_dir_unpin(p, op->dir, err);
+    }
+    posix_dir_unpin(p, op->link.from_dir, err);
+    return err;
+}
+
+/* ---- attributes ---- */
+
+static bool time_differs(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec;
+}
+
+/* The owner first, since setting it takes setuid and setgid away. seen is up to date afterwards. */
+static int set_owner_fd(struct port *p, struct store_op *op, int fd, struct posix_want *w, struct attr *seen)
+{
+    int err;
+
+    if (!posix_want_owner_wrong(w, seen)) {
+        return 0;
+    }
+    err = posix_want_chown(p, w, fd, "", AT_EMPTY_PATH, false);
+    if (err) {
+        return fail_at(op, "chown", err);
+    }
+    err = posix_attr_at(p, fd, "", seen);
+    return err ? fail_at(op, "stat", err) : 0;
+}
+
+/* Sets what differs. fd is the entry itself, perhaps O_PATH: no name can be swapped between the steps. */
+static int setattr_fd(struct port *p, struct store_op *op, int fd, struct attr *seen)
+{
+    struct posix_store *s = posix_of(p);
+    const struct attr *attr = op->setattr.attr;
+    struct posix_want w;
+    mode_t mode;
+    int err = posix_attr_at(p, fd, "", seen);
+
+    if (err) {
+        return fail_at(op, "stat", err);
+    }
+    if ((seen->mode & S_IFMT) != (attr->mode & S_IFMT)) {
+        return fail_at(op, STORE_STEP_GUARD, -ESTALE);
+    }
+    posix_want_init(s, &w, attr, op->setattr.keep);
+    err = set_owner_fd(p, op, fd, &w, seen);
+    if (err) {
+        return err;
+    }
+    mode = posix_want_mode(&w, seen->uid, seen->gid);
+    if ((op->setattr.keep & STORE_KEEP_MODE) && !S_ISLNK(seen->mode) && (seen->mode & 07777) != mode) {
+        err = posix_set_mode(p, fd, true, mode);
+        if (err) {
+            return fail_at(op, "chmod", err);
+        }
+        seen->mode = (seen->mode & S_IFMT) | mode;
+    }
+    if ((op->setattr.keep & STORE_KEEP_TIMES) &&
+        (time_differs(&seen->mtime, &attr->mtime) || time_differs(&seen->atime, &attr->atime))) {
+        err = posix_set_times(p, attr, fd, "", AT_EMPTY_PATH);
+        if (err) {
+            return fail_at(op, "utimens", err);
+        }
+    }
+    posix_want_note(s, &w, seen);
+    return 0;
+}
+
+/* A guard's -ESTALE says nothing about the directory's handle. */
+static int handle_err(const struct store_op *op, int err)
+{
+    return op->step && strcmp(op->step, STORE_STEP_GUARD) == 0 ? 0 : err;
+}
+
+int posix_setattr(struct port *p, struct store_op *op)
+{
+    struct posix_store *s = posix_of(p);
+    struct attr seen;
+    int dir_fd;
+    int fd;
+    int err = posix_dir_pin(p, op->dir, &dir_fd);
+
+    if (err) {
+        return err;
+    }
+    if (!op->name) {
+        err = setattr_fd(p, op, dir_fd, &seen);
+        if (!err) {
+            posix_dir_note_mode(s, op->dir, seen.mode);
+        }
+        goto out;
+    }
+    fd = posix_openat(p, dir_fd, op->name, O_PATH | O_NOFOLLOW, 0);
+    if (fd < 0) {
+        err = fail_at(op, "open", fd);
+        goto out;
+    }
+    err = setattr_fd(p, op, fd, &seen);
+    (void)io_close(p->io, fd);
+out:
+    posix_dir_unpin(p, op->dir, handle_err(op, err));
+    return err;
+}
+
+/* ---- removal ---- */
+
+static bool still_meant(const struct attr *expect, const struct attr *seen, bool dir)
+{
+    if ((expect->mode & S_IFMT) != (seen->mode & S_IFMT) || expect->ino != seen->ino) {
+        return false;
+    }
+    return dir || (expect->size == seen->size && !time_differs(&expect->mtime, &seen->mtime));
+}
+
+static int remove_in(struct port *p, struct store_op *op, int dir_fd)
+{
+    struct attr seen;
+    int err;
+
+    if (op->remove.expect) {
+        err = posix_attr_at(p, dir_fd, op->name, &seen);
+        if (err) {
+            return fail_at(op, "stat", err);
+        }
+        if (!still_meant(op->remove.expect, &seen, op->remove.dir)) {
+            return fail_at(op, STORE_STEP_GUARD, -ESTALE);
+        }
+    }
+    return io_unlinkat(p->io, dir_fd, op->name, op->remove.dir ? AT_REMOVEDIR : 0);
+}
+
+int posix_remove(struct port *p, struct store_op *op)
+{
+    int dir_fd;
+    int err = posix_dir_pin(p, op->dir, &dir_fd);
+
+    if (err) {
+        return err;
+    }
+    err = remove_in(p, op, dir_fd);
+    /* The try before this one did it, and only its answer was lost. */
+    if (err == -ENOENT && op->repeated) {
+        err = 0;
+    }
+    posix_dir_unpin(p, op->dir, handle_err(op, err));
+    return err;
+}
+
+int posix_sync(struct port *p, struct store_op *op)
+{
+    struct posix_store *s = posix_of(p);
+    int err;
+
+    (void)op;
+    if (atomic_load(&s->other_mounts)) {
+        /* More than one file system below the root: all of the machine's. */
+        sync();
+    }
+    err = io_syncfs(p->io, s->root_fd);
+    if (err == -EBADF) {
+        sync(); /* a root that we may not read is an O_PATH descriptor */
+        err = 0;
+    }
+    return err;
+}

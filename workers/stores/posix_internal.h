@@ -1,0 +1,195 @@
+/*
+ * posix_internal: what the files of the posix store share.
+ *
+ *   posix.c          opening, capabilities, the table of codes
+ *   posix_dirs.c     directory handles: opened by walking down, kept, evicted
+ *   posix_read.c     looking and reading: stat, readlink, read
+ *   posix_list.c     listings
+ *   posix_owner.c    which owner and mode an entry gets, and what is said where it cannot
+ *   posix_publish.c  temp names and whole small files
+ *   posix_upload.c   large files
+ *   posix_entries.c  symbolic links, nodes, links, attributes, directories, removal
+ */
+#ifndef HAUL_STORES_POSIX_INTERNAL_H
+#define HAUL_STORES_POSIX_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "workers/stores/posix.h"
+
+struct statx;
+
+/* What is known of a kind of file system. */
+struct posix_fs {
+    unsigned long magic;       /* statfs.f_type */
+    const char *name;          /* for people */
+    bool network;              /* see store_caps */
+    bool durable;              /* see store_caps */
+    bool lenient;              /* cannot hold every owner, mode or time, and may not say so */
+    int64_t time_granularity;  /* ns; 0: look at the root's own times */
+    int64_t clock_granularity; /* ns */
+};
+
+struct posix_store {
+    struct store head;
+    enum dir_side side;      /* which handle of a dir is ours */
+    enum store_owner owner;  /* what to do about owners */
+    bool fsync;              /* every file, before its rename */
+    bool lenient;            /* posix_fs.lenient */
+    const char *run_id;      /* for temp names; not owned */
+    struct notices *notices; /* may be NULL; not owned */
+    int root_fd;             /* the root directory; owned */
+    dev_t root_dev;          /* its file system */
+    bool privileged;         /* we may give files away (root) */
+    uid_t uid;               /* who owns what we make */
+    gid_t gid;               /* and its group, but in setgid directories */
+    gid_t *groups;           /* groups that we are a member of; owned */
+    int group_count;         /* entries in groups */
+
+    atomic_bool no_openat2;      /* the kernel lacks or forbids it */
+    atomic_uint noatime_refused; /* how often O_NOATIME was EPERM; given up after a few */
+    atomic_bool no_fchmodat2;    /* the kernel lacks or forbids it */
+    atomic_bool owner_refused;   /* the destination refused an owner for a file that we had just made */
+    atomic_bool owner_surprise;  /* a new file was not owned as predicted: never again open with final bits */
+    atomic_llong squashed_uid;   /* network: what the server makes of our uid; -1: not known to differ */
+    atomic_uint clone_refused;   /* how often FICLONE was refused; given up after a few */
+    atomic_bool other_mounts;    /* something was published on another file system than the root's */
+    atomic_bool root_setgid;     /* the root directory is setgid */
+
+    pthread_mutex_t lock; /* guards what follows, and the handle of our side in every dir; never held while waiting */
+    struct dir *newest;   /* unpinned open handles, most recently used first */
+    struct dir *oldest;
+    unsigned open;        /* open handles, pinned or not, without the root */
+    unsigned max_handles; /* constant */
+};
+
+/* An open source file; the store comes first (store.h). */
+struct store_file {
+    const struct store *store;
+    int fd;        /* owned */
+    uint64_t size; /* bytes, as it was opened */
+    bool sparse;   /* it has holes, as far as its space tells */
+};
+
+/* What an entry is to get. posix_owner.c. */
+struct posix_want {
+    const struct attr *attr; /* not owned */
+    unsigned keep;           /* STORE_KEEP_* */
+    uid_t uid;               /* owner to set, or -1: as it comes */
+    gid_t gid;               /* group to set, or -1: as it comes */
+};
+
+/* A regular file under its temp name. posix_publish.c. */
+struct posix_temp {
+    int fd;                   /* open for writing, or -1 */
+    mode_t mode;              /* permission bits it was made with */
+    bool inherits;            /* its directory hands down its group */
+    struct attr seen;         /* as last looked at */
+    char name[TEMP_NAME_MAX]; /* in the directory of the final name */
+};
+
+static inline struct posix_store *posix_of(const struct port *p)
+{
+    return (struct posix_store *)p->store;
+}
+
+/* ---- posix_dirs.c ---- */
+
+/* A descriptor of dir that stays open until the unpin; may be O_PATH where dir cannot be read. 0 or -errno. Waits. */
+int posix_dir_pin(struct port *p, struct dir *dir, int *out_fd);
+/* err: the result of what was done with it; -ESTALE closes the handle, so that the next pin opens it anew. */
+void posix_dir_unpin(struct port *p, struct dir *dir, int err);
+/* The same after something was to be made in dir: -ENOENT says that dir itself is gone, perhaps for another of its
+ * name. */
+void posix_dir_unpin_made(struct port *p, struct dir *dir, int err);
+/* Whether new entries of dir get its group. dir is pinned. */
+bool posix_dir_inherits(struct posix_store *s, struct dir *dir);
+/* dir was given that mode by us. dir is pinned. */
+void posix_dir_note_mode(struct posix_store *s, struct dir *dir, mode_t mode);
+/* Closes some unpinned handles; false: there was none. */
+bool posix_dirs_evict(struct posix_store *s);
+/* The store's dir_release. */
+void posix_dir_release(struct store *store, struct dir *dir);
+/* openat that makes room where descriptors have run out. A descriptor or -errno. */
+int posix_openat(struct port *p, int dir_fd, const char *name, int flags, mode_t mode);
+
+/* ---- posix_read.c ---- */
+
+void posix_attr_of(const struct statx *stx, struct attr *out);
+/* Attributes of name in dir_fd (not followed), or with name "" of dir_fd itself. 0 or -errno. */
+int posix_attr_at(struct port *p, int dir_fd, const char *name, struct attr *out);
+
+int posix_stat(struct port *p, struct store_op *op);
+int posix_readlink(struct port *p, struct store_op *op);
+/* ---- posix_list.c ---- */
+
+int posix_list_open(struct port *p, struct store_op *op);
+int posix_list_next(struct port *p, struct store_op *op);
+int posix_list_park(struct port *p, struct store_op *op);
+int posix_list_close(struct port *p, struct store_op *op);
+int posix_read_small(struct port *p, struct store_op *op);
+int posix_file_open(struct port *p, struct store_op *op);
+int posix_file_read(struct port *p, struct store_op *op);
+int posix_file_extent(struct port *p, struct store_op *op);
+int posix_file_stat(struct port *p, struct store_op *op);
+int posix_file_close(struct port *p, struct store_op *op);
+
+/* ---- posix_owner.c ---- */
+
+void posix_want_init(const struct posix_store *s, struct posix_want *w, const struct attr *attr, unsigned keep);
+/* The permission bits that an entry of that owner may have: setuid and setgid only where they mean the same as at the
+ * source. */
+mode_t posix_want_mode(const struct posix_want *w, uid_t uid, gid_t gid);
+/* Whether an entry made by us, in a directory that hands down its group or not, has the wanted owner by itself. */
+bool posix_want_owner_comes(const struct posix_store *s, const struct posix_want *w, bool inherits);
+/* Whether seen has another owner than w wants; a wish that was given up is not wrong. */
+bool posix_want_owner_wrong(const struct posix_want *w, const struct attr *seen);
+/* Sets the owner of path at dir_fd (flags as for fchownat). Where it is refused and need not be, says so once and
+ * forgets the wish in w. made: the entry is new and our own. 0 or -errno. */
+int posix_want_chown(struct port *p, struct posix_want *w, int dir_fd, const char *path, int flags, bool made);
+/* Raises the notices about what seen has other than the source. */
+void posix_want_note(struct posix_store *s, const struct posix_want *w, const struct attr *seen);
+/* Whether a mode that was set and reads back otherwise has to be taken as it is. */
+bool posix_mode_will_do(const struct posix_store *s, mode_t want, mode_t seen);
+/* Sets the times of path at dir_fd; what the file system cannot hold at all is a notice. 0 or -errno. */
+int posix_set_times(struct port *p, const struct attr *attr, int dir_fd, const char *path, int flags);
+/* chmod of the file behind fd, which may be O_PATH. 0 or -errno. */
+int posix_set_mode(struct port *p, int fd, bool is_path, mode_t mode);
+
+/* ---- posix_publish.c ---- */
+
+/* Makes a temp file in dir_fd; t->fd is open then. 0 or -errno: then there is nothing. */
+int posix_temp_open(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const struct posix_want *w);
+/* Writes all of it. 0 or -errno. */
+int posix_write_all(struct port *p, int fd, const void *buf, size_t len, uint64_t offset);
+/* Owner, times, mode, and the check (P2): nothing but what is wanted may be renamed. 0 or -errno. */
+int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t, struct posix_want *w);
+/* fsync where wanted, close, rename to name. After a failure the temp file still has to be dropped. 0 or -errno. */
+int posix_temp_finish(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const char *name);
+/* Closes and removes the temp file. */
+void posix_temp_drop(struct port *p, struct posix_temp *t, int dir_fd);
+/* Renames temp, whose attributes are seen, to name; looks for itself where the answer was an error. 0 or -errno. */
+int posix_rename_temp(struct port *p, int dir_fd, const char *temp, const char *name, const struct attr *seen);
+
+int posix_publish(struct port *p, struct store_op *op);
+
+/* ---- posix_upload.c ---- */
+
+int posix_begin(struct port *p, struct store_op *op);
+int posix_write(struct port *p, struct store_op *op);
+int posix_copy(struct port *p, struct store_op *op);
+int posix_commit(struct port *p, struct store_op *op);
+int posix_abort(struct port *p, struct store_op *op);
+
+/* ---- posix_entries.c ---- */
+
+int posix_mkdir(struct port *p, struct store_op *op);
+int posix_symlink(struct port *p, struct store_op *op);
+int posix_node(struct port *p, struct store_op *op);
+int posix_link(struct port *p, struct store_op *op);
+int posix_setattr(struct port *p, struct store_op *op);
+int posix_remove(struct port *p, struct store_op *op);
+int posix_sync(struct port *p, struct store_op *op);
+
+#endif

@@ -1,0 +1,206 @@
+/*
+ * posix_list: listings, streamed through one buffer, with a descriptor of their own.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "workers/stores/posix_internal.h"
+
+#define LIST_BUFFER (64U * 1024) /* bytes; some thousand entries a call */
+
+/* A listing. Parked: fd is -1 and buf NULL, and next_offset says where to go on. */
+struct store_list {
+    struct dir *dir;   /* one reference */
+    bool want_attr;    /* entries are looked at */
+    int fd;            /* owned, or -1 */
+    char *buf;         /* LIST_BUFFER bytes, owned, or NULL */
+    size_t pos;        /* next entry in buf */
+    size_t len;        /* bytes in buf */
+    off_t next_offset; /* directory offset behind the last entry that was returned */
+    bool parked;       /* dev and ino are known */
+    dev_t dev;         /* of the directory, at parking */
+    uint64_t ino;      /* of the directory, at parking */
+};
+
+/* Opens the descriptor and the buffer. The list stays as it was after a failure. */
+static int list_start(struct port *p, struct store_list *list)
+{
+    int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+    char *buf = malloc(LIST_BUFFER);
+    int dir_fd;
+    int fd;
+    int err;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    err = posix_dir_pin(p, list->dir, &dir_fd);
+    if (err) {
+        goto fail;
+    }
+    fd = posix_openat(p, dir_fd, ".", flags, 0);
+    posix_dir_unpin(p, list->dir, fd);
+    if (fd < 0) {
+        err = fd;
+        goto fail;
+    }
+    list->fd = fd;
+    list->buf = buf;
+    list->pos = 0;
+    list->len = 0;
+    return 0;
+fail:
+    free(buf);
+    return err;
+}
+
+static void list_stop(struct port *p, struct store_list *list)
+{
+    if (list->fd >= 0) {
+        (void)io_close(p->io, list->fd);
+        list->fd = -1;
+    }
+    free(list->buf);
+    list->buf = NULL;
+}
+
+int posix_list_open(struct port *p, struct store_op *op)
+{
+    struct store_list *list = calloc(1, sizeof(*list));
+    int err;
+
+    if (!list) {
+        return -ENOMEM;
+    }
+    list->fd = -1;
+    list->want_attr = op->list.want_attr;
+    list->dir = op->dir;
+    err = list_start(p, list);
+    if (err) {
+        free(list);
+        return err;
+    }
+    (void)dir_get(list->dir);
+    *op->list.list = list;
+    return 0;
+}
+
+/* Goes on where the listing was parked, in the same directory only: offsets mean nothing in another. */
+static int list_resume(struct port *p, struct store_list *list)
+{
+    struct attr attr;
+    off_t at;
+    int err = list_start(p, list);
+
+    if (err) {
+        return err;
+    }
+    err = posix_attr_at(p, list->fd, "", &attr);
+    if (!err && list->parked && (attr.dev != list->dev || attr.ino != list->ino)) {
+        err = -ESTALE;
+    }
+    if (!err && list->next_offset != 0) {
+        at = io_lseek(p->io, list->fd, list->next_offset, SEEK_SET);
+        err = at < 0 ? (int)at : 0;
+    }
+    if (err) {
+        list_stop(p, list);
+    }
+    return err;
+}
+
+static bool is_dots(const char *name)
+{
+    return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
+/* The next entry that is not "." or ".."; NULL at the end. 0 or -errno. */
+static int list_read(struct port *p, struct store_list *list, const struct dirent64 **out_entry)
+{
+    for (;;) {
+        const struct dirent64 *e;
+
+        if (list->pos >= list->len) {
+            ssize_t n = io_getdents(p->io, list->fd, list->buf, LIST_BUFFER);
+
+            if (n < 0) {
+                return (int)n;
+            }
+            list->pos = 0;
+            list->len = (size_t)n;
+            if (n == 0) {
+                *out_entry = NULL;
+                return 0;
+            }
+        }
+        e = (const struct dirent64 *)(const void *)(list->buf + list->pos);
+        list->pos += e->d_reclen;
+        list->next_offset = e->d_off;
+        if (!is_dots(e->d_name)) {
+            *out_entry = e;
+            return 0;
+        }
+    }
+}
+
+int posix_list_next(struct port *p, struct store_op *op)
+{
+    struct store_list *list = *op->list.list;
+    struct store_entry *out = op->list.out;
+    const struct dirent64 *e = NULL;
+    int err = list->fd < 0 ? list_resume(p, list) : 0;
+
+    if (!err) {
+        err = list_read(p, list, &e);
+    }
+    if (err) {
+        return err;
+    }
+    *out = (struct store_entry){.type = DT_UNKNOWN};
+    if (!e) {
+        return 0;
+    }
+    out->name = e->d_name;
+    out->name_len = strlen(e->d_name);
+    out->type = e->d_type;
+    if (list->want_attr) {
+        out->attr_error = posix_attr_at(p, list->fd, e->d_name, &out->attr);
+        out->has_attr = out->attr_error == 0;
+        if (out->has_attr) {
+            out->type = IFTODT(out->attr.mode);
+        }
+    }
+    return 0;
+}
+
+int posix_list_park(struct port *p, struct store_op *op)
+{
+    struct store_list *list = *op->list.list;
+    struct attr attr;
+
+    if (list->fd < 0) {
+        return 0;
+    }
+    list->parked = posix_attr_at(p, list->fd, "", &attr) == 0;
+    if (list->parked) {
+        list->dev = attr.dev;
+        list->ino = attr.ino;
+    }
+    list_stop(p, list);
+    return 0;
+}
+
+int posix_list_close(struct port *p, struct store_op *op)
+{
+    struct store_list *list = *op->list.list;
+
+    list_stop(p, list);
+    dir_put(list->dir);
+    free(list);
+    *op->list.list = NULL;
+    return 0;
+}
