@@ -1,0 +1,254 @@
+/*
+ * entry: what is to be done for one non-directory.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/name.h"
+#include "base/notice.h"
+#include "planner/links.h"
+#include "planner/planner_internal.h"
+
+/* How the planner's part for one entry ended. */
+enum verdict {
+    VERDICT_SAME,   /* nothing to do */
+    VERDICT_TODO,   /* an item is on its way */
+    VERDICT_FAILED, /* reported */
+};
+
+static const char *dst_name(const struct planner *p, const char *name)
+{
+    return p->options.only_name != NULL && p->options.only_as != NULL ? p->options.only_as : name;
+}
+
+bool entry_excluded(struct walker *w, struct dir *dir, const char *name, size_t name_len, bool is_dir)
+{
+    struct planner *p = w->p;
+
+    if (dir->parent == NULL && strcmp(dst_name(p, name), HAUL_DIR) == 0) {
+        return true; /* never counted */
+    }
+    if (!is_dir && temp_name_parse(name, NULL)) {
+        notice_raise(p->options.notices, "temp files of an earlier run in the source were left out");
+        count_add(&p->counts.excluded, 1);
+        return true;
+    }
+    if (filter_count(p->options.filter) == 0) {
+        return false;
+    }
+    const char *path = walk_path_of(w, dir, name, name_len);
+    if (path == NULL) {
+        plan_failed(p, dir, name, "filter", -ENOMEM, true, is_dir);
+        return true;
+    }
+    if (!filter_excludes(p->options.filter, path, is_dir)) {
+        return false;
+    }
+    count_add(&p->counts.excluded, 1);
+    return true;
+}
+
+int entry_clear(struct walker *w, struct dir *dir, const char *name, const struct attr *there)
+{
+    struct store_op op = {.code = STORE_REMOVE, .dir = dir, .name = name, .remove = {.expect = there, .dir = true}};
+    int err = store_run(w->dst, &op);
+    if (err == -ENOENT) {
+        return 0;
+    }
+    if (err != 0) {
+        /* -ENOTEMPTY: a directory that is not empty stands in the way. */
+        plan_op_failed(w, w->dst, &op, dir, name, err == -EEXIST ? -ENOTEMPTY : err, false);
+    }
+    return err;
+}
+
+/* Whether two symbolic links have the same target; where one cannot be read, they are taken for different. */
+static bool same_target(struct walker *w, struct dir *dir, const char *name, const char *to)
+{
+    char ours[PATH_MAX + 1];
+    char theirs[PATH_MAX + 1];
+    size_t our_len = 0;
+    size_t their_len = 0;
+    struct store_op op = {.code = STORE_READLINK,
+                          .dir = dir,
+                          .name = name,
+                          .readlink = {.buf = ours, .size = sizeof(ours), .out_len = &our_len}};
+    if (store_run(w->src, &op) != 0) {
+        return false;
+    }
+    op = (struct store_op){.code = STORE_READLINK,
+                           .dir = dir,
+                           .name = to,
+                           .readlink = {.buf = theirs, .size = sizeof(theirs), .out_len = &their_len}};
+    return store_run(w->dst, &op) == 0 && our_len == their_len && memcmp(ours, theirs, our_len) == 0;
+}
+
+/* Whether the destination can give an entry that group: what cannot be had is no difference. */
+static bool group_can_be_had(const struct planner *p, gid_t gid)
+{
+    for (int i = 0; i < p->group_count; i++) {
+        if (p->groups[i] == gid) {
+            return true;
+        }
+    }
+    return p->uid == 0;
+}
+
+unsigned entry_keep(const struct planner *p, unsigned keep, const struct attr *there, struct attr *attr)
+{
+    keep &= p->uid == 0 ? ~0U : ~STORE_KEEP_OWNER;
+    keep &= group_can_be_had(p, attr->gid) ? ~0U : ~STORE_KEEP_GROUP;
+    if (S_ISREG(attr->mode)) {
+        /* Not with another owner (P3). */
+        attr->mode &= (keep & STORE_KEEP_OWNER) != 0 || there->uid == attr->uid ? ~0U : ~(mode_t)S_ISUID;
+        attr->mode &= (keep & STORE_KEEP_GROUP) != 0 || there->gid == attr->gid ? ~0U : ~(mode_t)S_ISGID;
+    }
+    return keep;
+}
+
+/* Compares with what stands there: no directory. */
+static enum compare compare_entry(struct walker *w, struct dir *dir, const char *name, const struct attr *attr,
+                                  const struct attr *there)
+{
+    const struct plan_options *o = &w->p->options;
+    enum known known = KNOWN_NOTHING;
+
+    if (o->known != NULL && S_ISREG(attr->mode) && S_ISREG(there->mode)) {
+        known = o->known(o->arg, dir, name, attr);
+    }
+    struct attr wanted = *attr;
+    unsigned keep = entry_keep(w->p, o->keep, there, &wanted);
+    enum compare result = compare_attrs(&wanted, there, keep, o->dst->caps.time_granularity_ns, known);
+    if (result != COMPARE_SAME && result != COMPARE_ATTRS) {
+        return result;
+    }
+    if (S_ISLNK(attr->mode) && !same_target(w, dir, name, dst_name(w->p, name))) {
+        return COMPARE_DIFFERS;
+    }
+    /* Other names that hang on it there and are others' at the source must not change with it. */
+    if (result == COMPARE_ATTRS && there->nlink > attr->nlink) {
+        return COMPARE_DIFFERS;
+    }
+    return result;
+}
+
+static enum item_kind kind_of(mode_t mode)
+{
+    return S_ISREG(mode) ? ITEM_FILE : S_ISLNK(mode) ? ITEM_SYMLINK : ITEM_NODE;
+}
+
+/* Looks at what stands at the destination: 0, 1: nothing needs to be done, or -errno, reported. May turn *kind into
+ * ITEM_ATTRS. */
+static int look(struct walker *w, struct dir *dir, const char *name, const struct attr *attr, enum item_kind *kind)
+{
+    const char *to = dst_name(w->p, name);
+    struct attr there = {0};
+    struct store_op op = {.code = STORE_STAT, .dir = dir, .name = to, .stat = {.out = &there}};
+
+    int err = store_run(w->dst, &op);
+    if (err == -ENOENT) {
+        return 0;
+    }
+    if (err != 0) {
+        plan_op_failed(w, w->dst, &op, dir, name, err, false);
+        return err;
+    }
+    if (S_ISDIR(there.mode)) {
+        return entry_clear(w, dir, to, &there);
+    }
+    enum compare result = compare_entry(w, dir, name, attr, &there);
+    if (result == COMPARE_ATTRS) {
+        *kind = ITEM_ATTRS;
+    }
+    return result == COMPARE_SAME ? 1 : 0;
+}
+
+static void count_same(struct planner *p, const struct dir *dir, const char *name, const struct attr *attr)
+{
+    count_add(&p->counts.same, 1);
+    if (S_ISREG(attr->mode)) {
+        count_add(&p->counts.same_bytes, attr->size);
+    }
+    if (p->options.same != NULL) {
+        p->options.same(p->options.arg, dir, name, attr);
+    }
+}
+
+static enum verdict decide(struct walker *w, struct dir *dir, const char *name, size_t name_len,
+                           const struct attr *attr, bool leader, bool fresh)
+{
+    struct planner *p = w->p;
+    enum item_kind kind = kind_of(attr->mode);
+
+    if (!fresh) {
+        int found = look(w, dir, name, attr, &kind);
+        if (found < 0) {
+            return VERDICT_FAILED;
+        }
+        if (found > 0) {
+            count_same(p, dir, name, attr);
+            return VERDICT_SAME;
+        }
+    }
+    struct item *item = item_create(kind, dir, name, name_len, attr);
+    if (item != NULL) {
+        item->leader = leader;
+        item->as = p->options.only_name != NULL ? p->options.only_as : NULL;
+    }
+    if (item == NULL || shards_add(w, item) != 0) {
+        item_destroy(item);
+        plan_failed(p, dir, name, "plan", -ENOMEM, true, false);
+        return VERDICT_FAILED;
+    }
+    return VERDICT_TODO;
+}
+
+void entry_decide(struct walker *w, struct dir *dir, const char *name, size_t name_len, const struct attr *attr,
+                  bool leader, bool fresh)
+{
+    enum verdict verdict = decide(w, dir, name, name_len, attr, leader, fresh);
+    if (!leader || verdict == VERDICT_TODO) {
+        return;
+    }
+    int err = links_settle(w->p->links, attr->dev, attr->ino, verdict == VERDICT_SAME ? LINK_ARRIVED : LINK_FAILED);
+    if (err != 0) {
+        plan_failed(w->p, dir, name, "remember", err, true, false);
+    }
+}
+
+static void count_met(struct planner *p, const struct attr *attr)
+{
+    if (S_ISREG(attr->mode)) {
+        count_add(&p->counts.files, 1);
+        count_add(&p->counts.bytes, attr->size);
+    } else {
+        count_add(&p->counts.others, 1);
+    }
+}
+
+void entry_plan(struct walker *w, struct dir *dir, const char *name, size_t name_len, const struct attr *attr)
+{
+    struct planner *p = w->p;
+    bool fresh = plan_of(dir)->fresh;
+    bool leader = false;
+
+    if ((S_ISCHR(attr->mode) || S_ISBLK(attr->mode)) && !p->options.devices) {
+        notice_raise(p->options.notices, "device nodes were left out: only root can make them");
+        count_add(&p->counts.excluded, 1);
+        return;
+    }
+    if (p->options.hard_links && attr->nlink > 1 && p->options.only_name == NULL) {
+        int err = links_meet(p->links, attr->dev, attr->ino, dir, name, fresh, &leader);
+        if (err != 0) {
+            plan_failed(p, dir, name, "remember", err, true, false);
+            return;
+        }
+        if (!leader) {
+            count_add(&p->counts.links, 1);
+            return;
+        }
+    }
+    count_met(p, attr);
+    entry_decide(w, dir, name, name_len, attr, leader, fresh);
+}

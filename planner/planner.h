@@ -1,0 +1,104 @@
+/*
+ * planner: walks the source, filters, compares, makes the directories, and streams shards of items into a bounded
+ * queue while the walk goes on. It decides everything that could race: directories, what stands in the way, hard-link
+ * leaders. Directories are finished (owner, mode, times) when the last item below them is done.
+ *
+ * Memory does not grow with the number of files: listings are streamed, pending directories are bounded (beyond that
+ * the walk goes depth first, with parked listings), hard-link groups live in a private SQLite file.
+ */
+#ifndef HAUL_PLANNER_PLANNER_H
+#define HAUL_PLANNER_PLANNER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/queue.h"
+#include "planner/compare.h"
+#include "planner/filter.h"
+#include "planner/item.h"
+#include "workers/store.h"
+
+struct planner;
+
+/* What was found and decided so far; written by the walkers, read by anybody. */
+struct plan_counts {
+    atomic_ulong dirs;       /* directories of the source met */
+    atomic_ulong files;      /* regular files met */
+    atomic_ulong bytes;      /* their sizes */
+    atomic_ulong others;     /* symbolic links, FIFOs, sockets, device nodes met */
+    atomic_ulong links;      /* entries met that are further names of a file met before; not counted in the above */
+    atomic_ulong same;       /* entries that were right already */
+    atomic_ulong same_bytes; /* sizes of the regular files among them */
+    atomic_ulong excluded;   /* entries left out: filters, other file systems, device nodes, haul's own temp names */
+    atomic_ulong todo;       /* items put into the queue */
+    atomic_ulong todo_bytes; /* sizes of the regular files among them */
+    atomic_ulong dirs_made;  /* directories created */
+    atomic_bool complete;    /* the walk is over: the figures are final */
+};
+
+/* A failure of one entry; strings are valid during the call only. */
+struct plan_failure {
+    const struct dir *dir; /* where */
+    const char *name;      /* entry, or NULL: the directory itself */
+    const char *op;        /* "list", "mkdir", ... */
+    int err;               /* positive errno */
+    unsigned attempts;     /* tries made */
+    bool on_source;        /* at the source or at the destination */
+    bool below;            /* all that is below is left out with it */
+};
+
+struct plan_options {
+    struct store *src;           /* not owned */
+    struct store *dst;           /* not owned */
+    struct queue *queue;         /* of struct shard *; not owned; the planner closes it at the end */
+    const struct filter *filter; /* may be NULL; not owned */
+    const char *files_from;      /* file with a path a line relative to SRC, "-" standard input; NULL: walk all */
+    bool from0;                  /* the list is separated by NUL */
+    const char *only_name;       /* single-file SRC: the one entry of the source root that is copied; NULL else */
+    const char *only_as;         /* its name at the destination root; NULL: the same. Items carry it (item_dst_name) */
+    bool root_fresh;      /* the program has just created the destination's root: nothing can be in it but HAUL_DIR */
+    bool one_file_system; /* do not go into other mounts */
+    bool hard_links;      /* keep them */
+    bool archive_dirs;    /* keep directory times */
+    bool devices;         /* device nodes are made (root); else skipped with a notice */
+    unsigned keep;        /* STORE_KEEP_* */
+    unsigned walkers;     /* threads; 0: chosen from the source's caps */
+    struct notices *notices; /* may be NULL */
+    void *arg;               /* for the functions below; they are called from any walker, some from workers */
+    /* What the state remembers of that source entry. May be NULL: KNOWN_NOTHING. */
+    enum known (*known)(void *arg, const struct dir *dir, const char *name, const struct attr *src);
+    /* An entry failed. */
+    void (*failed)(void *arg, const struct plan_failure *failure);
+    /* An entry is right already. May be NULL. */
+    void (*same)(void *arg, const struct dir *dir, const char *name, const struct attr *src);
+    /* dir stood at the destination before this run: the janitor's chance to look for stale temp names. May be NULL. */
+    void (*existing)(void *arg, struct port *dst, struct dir *dir);
+};
+
+/* 0, -ENOMEM, or -errno of the list of files. options are copied; what they point to outlives the planner. Attaches the
+ * stores to a tree of nodes of its own. */
+int planner_create(const struct plan_options *options, struct planner **out_planner);
+
+/* Starts the walk in threads of its own and returns. 0 or -EAGAIN: then there is nothing to join, the queue is closed.
+ */
+int planner_start(struct planner *p);
+
+/* Waits for the end of walk and link phase; the queue is closed then. The pool must be running. Once; blocks. */
+void planner_join(struct planner *p);
+
+/* Stop as soon as possible: nothing more is put into the queue. Any thread, non-blocking. */
+void planner_stop(struct planner *p);
+
+/* After planner_join and after the last item is done. NULL is fine. */
+void planner_destroy(struct planner *p);
+
+const struct plan_counts *planner_counts(const struct planner *p);
+
+/*
+ * Ends an item that came out of the queue, done or failed (result 0 or -errno), and frees it. Finishes directories that
+ * have nothing left to do, through dst, the calling thread's port of the destination (NULL: the run is being stopped,
+ * nothing is finished). Any thread; from a fiber: may wait.
+ */
+void planner_item_done(struct planner *p, struct port *dst, struct item *item, int result);
+
+#endif

@@ -1,0 +1,231 @@
+/*
+ * planner_internal: what the files of the planner share. Not for other rooms.
+ *
+ *     planner.c    create, start, phases, join, stop; the end of an item
+ *     stack.c      pending directories, shared by the walkers
+ *     walk.c       the walk itself
+ *     enter.c      a directory: its attributes, and its counterpart at the destination
+ *     entry.c      what is to be done for one entry
+ *     shards.c     items into shards, shards into the queue
+ *     finish.c     plan nodes; directories that have nothing left to do
+ *     links.c      the table of hard-link groups
+ *     linkphase.c  further names of files, after everything else
+ *     filesfrom.c  the list of files instead of a walk; lines.c its lines
+ *     chain.c      directory nodes along a path
+ */
+#ifndef HAUL_PLANNER_INTERNAL_H
+#define HAUL_PLANNER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dir.h"
+#include "planner/planner.h"
+#include "planner/stack.h"
+#include "workers/io.h"
+#include "workers/shard.h"
+#include "workers/store.h"
+
+#define WALKERS_MAX 64 /* threads */
+
+struct links;
+struct link_phase;
+
+/* What the planner knows of a directory with work left: dir->plan. Written by the walker that enters the directory,
+ * before anything else can see it, save where said. */
+struct plan_dir {
+    atomic_uint
+        pending; /* what is not done yet: its listing, its items, its subdirectories; at 0 it is finished, freed */
+    atomic_bool touched; /* something was put into it or taken out: its times have changed */
+    bool has_attr;       /* attr is filled in */
+    bool made;           /* it stands at the destination and gets attr at the end */
+    bool fresh;          /* this run made it: nothing was in it */
+    bool right;          /* it stood there with the right attributes already */
+    bool alone;          /* its parent is not counting it */
+    bool loose;          /* may be entered once more by this run: stays writable until the end (late directories) */
+    struct attr attr;    /* of the source directory */
+};
+
+/* A directory whose listing is under way. */
+struct frame {
+    struct dir *dir;         /* alive through its plan's pending */
+    struct store_list *list; /* owned */
+};
+
+/* One thread that walks. Belongs to that thread. */
+struct walker {
+    struct planner *p;     /* not owned */
+    unsigned index;        /* 0: the thread that leads the phases */
+    pthread_t thread;      /* valid once started */
+    struct io *io;         /* owned */
+    struct port *src;      /* owned */
+    struct port *dst;      /* owned */
+    struct shard *shard;   /* being filled, or NULL; owned */
+    struct dir *shard_dir; /* directory of its last item; compared only */
+    struct frame *frames;  /* listings under way, the innermost last; owned */
+    size_t frame_count;    /* of them */
+    size_t frame_capacity; /* room */
+    char *path;            /* path of path_dir, for the filters; owned */
+    size_t path_len;       /* bytes, 0 for the root */
+    size_t path_capacity;  /* bytes */
+    struct dir *path_dir;  /* one reference, or NULL: path is not valid */
+};
+
+enum phase {
+    PHASE_WALK,
+    PHASE_LINKS,
+    PHASE_END, /* the walkers leave */
+};
+
+struct planner {
+    struct plan_options options; /* constant */
+    struct plan_counts counts;
+    struct dir_tree tree; /* of all nodes */
+    struct dir *root;     /* one reference */
+    dev_t root_dev;       /* of the source's root; written before the walkers look */
+    unsigned uid;         /* effective; constant */
+    gid_t *groups;        /* that we are in, the effective one among them; owned; constant */
+    int group_count;      /* of them */
+    int list_fd;          /* files_from, or -1; closed by planner_destroy unless it is standard input */
+
+    struct stack stack;            /* its own lock */
+    struct links *links;           /* its own lock */
+    struct link_phase *link_phase; /* during PHASE_LINKS; its own lock */
+    atomic_bool stop;              /* planner_stop was called */
+    atomic_ulong outstanding;      /* items made and not ended */
+
+    struct walker *walkers; /* owned */
+    unsigned walker_count;  /* of them */
+
+    pthread_mutex_t lock;  /* for what follows */
+    pthread_cond_t change; /* signalled when any of it changes, outstanding becomes 0, or stop is set */
+    enum phase phase;
+    unsigned generation; /* counts the phases */
+    unsigned busy;       /* walkers but the first that have not ended the phase */
+};
+
+static inline bool planner_stopping(const struct planner *p)
+{
+    return atomic_load_explicit(&p->stop, memory_order_relaxed);
+}
+
+static inline void count_add(atomic_ulong *counter, unsigned long n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline struct plan_dir *plan_of(const struct dir *dir)
+{
+    return dir->plan;
+}
+
+/* Tells options.failed, unless err (sign ignored) only says that the run is being stopped. */
+void plan_failed(struct planner *p, const struct dir *dir, const char *name, const char *op, int err, bool on_source,
+                 bool below);
+
+/* The same for a request that failed; at whose side it was is known from the port. */
+void plan_op_failed(struct walker *w, const struct port *port, const struct store_op *op, const struct dir *dir,
+                    const char *name, int err, bool below);
+
+/* --- finish.c --- */
+
+/* Gives dir a plan node with one pending part; its parent's node, unless alone, counts it. Each node holds a reference
+ * to its dir. 0 or -ENOMEM. */
+int plan_dir_create(struct dir *dir, bool alone);
+
+/* One more pending part. The caller's own keeps the node alive. */
+void plan_dir_hold(struct dir *dir);
+
+/* One part of dir is done. Finishes dir and then its parents as far as nothing is left in them; dst NULL, or a run that
+ * is being stopped: frees them only. dir itself may be gone afterwards. */
+void plan_dir_done(struct planner *p, struct port *dst, struct dir *dir);
+
+/* The keep flags for a directory's attributes. */
+unsigned plan_dir_keep(const struct planner *p);
+
+/* --- enter.c --- */
+
+/* A node for the directory name in dir, with its plan. 0 or -errno, not reported. */
+int enter_child(struct dir *dir, const char *name, size_t name_len, const struct attr *attr, struct dir **out_child);
+
+/* Gets the source's attributes of dir and sees to it that it stands at the destination. 0, or -errno, reported. */
+int enter_prepare(struct walker *w, struct dir *dir);
+
+/* For a directory that stands at the destination: makes it writable for us where it is ours and is not. attr: as it
+ * stands. 0 or -errno, not reported. */
+int enter_unlock(struct walker *w, struct dir *dir, const struct attr *attr, bool *out_changed);
+
+/* --- entry.c --- */
+
+/* Decides and does all that is to be done for a non-directory, but for the copy itself. */
+void entry_plan(struct walker *w, struct dir *dir, const char *name, size_t name_len, const struct attr *attr);
+
+/* The same for one that is known not to be a further name: compares (unless fresh) and makes the item. */
+void entry_decide(struct walker *w, struct dir *dir, const char *name, size_t name_len, const struct attr *attr,
+                  bool leader, bool fresh);
+
+/* What of keep can be had for an entry with attr where there stands now; takes special bits out of *attr that would go
+ * with an owner that cannot be had. Else each run would find the same difference again. */
+unsigned entry_keep(const struct planner *p, unsigned keep, const struct attr *there, struct attr *attr);
+
+/* Makes room where a directory stands in the way of a non-directory: removes it if it is empty. 0, or -errno, reported.
+ */
+int entry_clear(struct walker *w, struct dir *dir, const char *name, const struct attr *there);
+
+/* Whether name (known to be a directory or not) is left out; counted then. */
+bool entry_excluded(struct walker *w, struct dir *dir, const char *name, size_t name_len, bool is_dir);
+
+/* --- walk.c --- */
+
+/* Carries out tasks until there are none and no walker can make one any more. */
+void walk_run(struct walker *w);
+
+/* Carries out one task. */
+void walk_task(struct walker *w, struct task *task);
+
+/* Sets the walker's path buffer to the path of dir. 0 or -ENOMEM. */
+int walk_path_set(struct walker *w, struct dir *dir);
+
+/* Appends "/name" to the path buffer for the time being. The whole path, or NULL: no memory. */
+const char *walk_path_of(struct walker *w, struct dir *dir, const char *name, size_t name_len);
+
+/* --- shards.c --- */
+
+/* Takes over item. It is pushed with its shard sooner or later, or ended as cancelled when the run is being stopped.
+ * 0, or -ENOMEM: item is the caller's still. Blocks while the queue is full. */
+int shards_add(struct walker *w, struct item *item);
+
+/* The end of a directory: pushes the shard where that is better than filling it. */
+void shards_dir_end(struct walker *w);
+
+/* Pushes what is there. */
+void shards_flush(struct walker *w);
+
+/* --- linkphase.c --- */
+
+/* In the first walker's thread, after the walk: settles all further names. The others work with it. */
+void linkphase_lead(struct walker *w);
+
+/* One walker's part in PHASE_LINKS. */
+void linkphase_run(struct walker *w);
+
+/* --- planner.c --- */
+
+/* Lets all walkers carry out phase, takes part, and returns when all are done with it. First walker only. */
+void planner_phase(struct walker *lead, enum phase phase);
+
+/* Waits until no item is outstanding. False: the run is being stopped. */
+bool planner_wait_idle(struct planner *p);
+
+/* --- filesfrom.c --- */
+
+/* Opens the list. The descriptor, or -errno. */
+int filesfrom_open(const char *path);
+
+/* Reads the list and makes tasks of it. First walker only, while the others walk. */
+void filesfrom_run(struct walker *w);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * support_plan: a planner between two directories, with a small copier behind it, for tests.
+ */
+#ifndef HAUL_TESTS_SUPPORT_PLAN_H
+#define HAUL_TESTS_SUPPORT_PLAN_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/notice.h"
+#include "planner/planner.h"
+#include "workers/store.h"
+
+#define PLAN_TRY_TEXT 65536
+
+struct plan_try {
+    /* set by the test, after plan_try_init */
+    struct plan_options options; /* src and dst are opened from the paths below unless they are set */
+    const char *src;             /* path */
+    const char *dst;             /* path */
+    unsigned workers;            /* threads that carry out items; 0: 2 */
+    size_t queue;                /* capacity of the queue in shards; 0: 64 */
+    unsigned handles;            /* directory descriptors that each store may keep; 0: 64 */
+    int (*meddle)(struct plan_try *t, const struct item *item); /* before an item: an error (-errno) is its result */
+    void *own;                                                  /* the test's */
+
+    /* results */
+    pthread_mutex_t lock;       /* for the following while it runs */
+    char failed[PLAN_TRY_TEXT]; /* a line a failure: "op path ERRNO side[ below]\n" */
+    unsigned failures;          /* of the planner */
+    unsigned errors;            /* items whose result was no success */
+    unsigned kinds[5];          /* items by kind */
+    unsigned shards;            /* pushed */
+    unsigned existing;          /* calls of options.existing */
+    unsigned same;              /* calls of options.same */
+    struct notices *notices;    /* raised */
+    struct plan_counts counts;  /* at the end */
+    struct planner *planner;    /* while it runs */
+    struct queue *channel;      /* while it runs */
+};
+
+void plan_try_init(struct plan_try *t, const char *src, const char *dst);
+void plan_try_release(struct plan_try *t);
+
+/* Runs planner and copier to the end. */
+void plan_try_run(struct plan_try *t);
+
+/* Creates the planner and destroys it. */
+void plan_try_create_only(struct plan_try *t);
+
+/* The same, but nobody takes shards until the queue is full and the planner was stopped. */
+void plan_try_run_stopped(struct plan_try *t);
+
+/* Ends the test where rsync sees a difference between the two trees (contents, all attributes, hard links, times of
+ * directories if dir_times). */
+void plan_try_same(const struct plan_try *t, bool dir_times);
+
+#endif

@@ -1,0 +1,439 @@
+#include "planner/links.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support_plan.h"
+#include "support_tree.h"
+
+/* --- the table alone --- */
+
+static struct dir_tree tree; /* without stores */
+
+static struct dir *root_dir(void)
+{
+    struct dir *root = NULL;
+    cr_assert_eq(dir_create_root(&tree, &root), 0);
+    return root;
+}
+
+static bool meet(struct links *l, uint64_t ino, const struct dir *dir, const char *name)
+{
+    bool leader = false;
+    cr_assert_eq(links_meet(l, 1, ino, dir, name, false, &leader), 0);
+    return leader;
+}
+
+Test(links, table, .timeout = 10)
+{
+    struct links *l = NULL;
+    struct dir *root = root_dir();
+    struct dir *sub = NULL;
+    struct link_row row;
+    uint64_t rows = 0;
+
+    cr_assert_eq(links_create(&l), 0);
+    cr_assert_eq(dir_create_child(root, "sub", 3, &sub), 0);
+    cr_expect_not(links_waiting(l));
+    cr_expect(meet(l, 7, sub, "lead"));
+    cr_expect_not(links_waiting(l));
+    cr_expect_not(meet(l, 7, sub, "b"));
+    cr_expect_not(meet(l, 7, root, "c"));
+    cr_expect(meet(l, UINT64_MAX, root, "other"), "an inode above 2^63");
+    cr_expect_not(meet(l, UINT64_MAX, root, "other2"));
+    cr_expect(links_waiting(l));
+    cr_assert_eq(links_settle(l, 1, 7, LINK_ARRIVED), 0);
+    cr_assert_eq(links_settle(l, 1, UINT64_MAX, LINK_FAILED), 0);
+
+    cr_assert_eq(links_round(l, &rows), 0);
+    cr_expect_eq(rows, 3);
+    cr_assert_eq(links_next(l, &row), 0);
+    cr_expect(strcmp(row.dir, ".") == 0 && strcmp(row.name, "c") == 0 && row.task == LINK_TO_LEADER);
+    cr_expect(strcmp(row.leader_dir, "sub") == 0 && strcmp(row.leader_name, "lead") == 0 && row.ino == 7);
+    links_row_release(&row);
+    cr_assert_eq(links_next(l, &row), 0);
+    cr_expect(strcmp(row.name, "other2") == 0 && row.task == LINK_LEAD && row.ino == UINT64_MAX);
+    links_row_release(&row);
+    cr_assert_eq(links_next(l, &row), 0);
+    cr_expect(strcmp(row.dir, "sub") == 0 && strcmp(row.name, "b") == 0);
+    links_row_release(&row);
+    cr_expect_eq(links_next(l, &row), -ENOENT);
+    cr_expect_not(links_waiting(l));
+    dir_put(sub);
+    dir_put(root);
+    links_destroy(l);
+    links_destroy(NULL);
+}
+
+/* The leader fails, then the next, then the last arrives. */
+Test(links, one_after_the_other_leads, .timeout = 10)
+{
+    struct links *l = NULL;
+    struct dir *root = root_dir();
+    struct link_row row;
+    uint64_t rows = 0;
+    static const char *const names[] = {"a", "b", "c", "d"};
+
+    cr_assert_eq(links_create(&l), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_eq(meet(l, 1, root, names[i]), i == 0);
+    }
+    cr_assert_eq(links_settle(l, 1, 1, LINK_FAILED), 0);
+    cr_assert_eq(links_round(l, &rows), 0);
+    cr_assert_eq(rows, 1);
+    cr_assert_eq(links_next(l, &row), 0);
+    cr_expect(row.task == LINK_LEAD && strcmp(row.name, "b") == 0);
+    links_row_release(&row);
+    cr_assert_eq(links_round(l, &rows), 0);
+    cr_assert_eq(rows, 1, "a leader that nobody settled counts as failed");
+    cr_assert_eq(links_next(l, &row), 0);
+    cr_expect(row.task == LINK_LEAD && strcmp(row.name, "c") == 0);
+    links_row_release(&row);
+    cr_assert_eq(links_settle(l, 1, 1, LINK_ARRIVED), 0);
+    cr_assert_eq(links_round(l, &rows), 0);
+    cr_assert_eq(rows, 1);
+    cr_assert_eq(links_next(l, &row), 0);
+    cr_expect(row.task == LINK_TO_LEADER && strcmp(row.name, "d") == 0 && strcmp(row.leader_name, "c") == 0);
+    links_row_release(&row);
+
+    cr_assert_eq(links_again(l, 1, 1, root, "d", LINK_SEPARATE), 0);
+    cr_expect(links_waiting(l));
+    cr_assert_eq(links_round(l, &rows), 0);
+    cr_assert_eq(rows, 1);
+    cr_assert_eq(links_next(l, &row), 0);
+    cr_expect(row.task == LINK_COPY && strcmp(row.name, "d") == 0);
+    links_row_release(&row);
+    cr_expect_not(links_waiting(l));
+    dir_put(root);
+    links_destroy(l);
+}
+
+Test(links, late_directories, .timeout = 10)
+{
+    struct links *l = NULL;
+    struct dir *root = root_dir();
+    struct dir *sub = NULL;
+    char *path = NULL;
+
+    cr_assert_eq(links_create(&l), 0);
+    cr_expect_eq(links_late_next(l, &path), -ENOENT);
+    cr_assert_eq(dir_create_child(root, "sub", 3, &sub), 0);
+    cr_assert_eq(links_late(l, sub), 0);
+    cr_assert_eq(links_late(l, sub), 0);
+    cr_assert_eq(links_late_next(l, &path), 0);
+    cr_expect_str_eq(path, "sub");
+    free(path);
+    cr_expect_eq(links_late_next(l, &path), -ENOENT, "twice is once");
+    dir_put(sub);
+    dir_put(root);
+    links_destroy(l);
+}
+
+/* --- groups in a tree --- */
+
+struct fixture {
+    char *src;
+    char *dst;
+    struct plan_try t;
+};
+
+static void begin(struct fixture *f)
+{
+    f->src = tree_temp("links-src");
+    f->dst = tree_temp("links-dst");
+    plan_try_init(&f->t, f->src, f->dst);
+    f->t.options.walkers = 4;
+}
+
+static void end(struct fixture *f)
+{
+    plan_try_release(&f->t);
+    tree_remove(f->src);
+    tree_remove(f->dst);
+    free(f->src);
+    free(f->dst);
+}
+
+static void run_well(struct fixture *f)
+{
+    plan_try_run(&f->t);
+    cr_expect_str_empty(f->t.failed, "failures:\n%s", f->t.failed);
+    cr_expect(f->t.counts.complete);
+}
+
+static struct stat at_dst(const struct fixture *f, const char *name)
+{
+    char path[4096];
+    struct stat st = {0};
+    snprintf(path, sizeof(path), "%s/%s", f->dst, name);
+    cr_expect_eq(lstat(path, &st), 0, "%s: %s", path, strerror(errno));
+    return st;
+}
+
+static void make_group(const struct fixture *f)
+{
+    tree_file(f->src, "shared", "a/one");
+    tree_dir(f->src, "b/c");
+    tree_link(f->src, "a/one", "a/two");
+    tree_link(f->src, "a/one", "b/three");
+    tree_link(f->src, "a/one", "b/c/four");
+    tree_link(f->src, "a/one", "five");
+    tree_symlink(f->src, "target", "s1");
+    tree_link(f->src, "s1", "b/s2");
+    tree_file(f->src, "alone", "a/alone");
+}
+
+Test(links, group_across_directories, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    make_group(&f);
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    cr_expect_eq(f.t.counts.links, 5);
+    cr_expect_eq(f.t.kinds[ITEM_LINK], 5);
+    cr_expect_eq(f.t.counts.files, 2);
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 0);
+    cr_expect_eq(f.t.counts.same, 8);
+    cr_expect_eq(f.t.same, 8);
+    plan_try_same(&f.t, true);
+    end(&f);
+}
+
+Test(links, changed_leader_takes_its_group_along, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    make_group(&f);
+    run_well(&f);
+    tree_file(f.src, "changed", "b/three"); /* all five names */
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    cr_expect_eq(f.t.kinds[ITEM_LINK], 4);
+    end(&f);
+}
+
+Test(links, group_that_was_separate, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    make_group(&f);
+    f.t.options.hard_links = false;
+    run_well(&f);
+    cr_expect_eq(at_dst(&f, "a/one").st_nlink, 1);
+    f.t.options.hard_links = true;
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    cr_expect_eq(at_dst(&f, "a/one").st_nlink, 5);
+    end(&f);
+}
+
+/* Names that hang together only at the destination do not change with each other. */
+Test(links, group_that_is_none_any_more, .timeout = 60)
+{
+    struct fixture f;
+    char path[4096];
+    begin(&f);
+    tree_file(f.src, "x", "one");
+    tree_file(f.src, "x", "two");
+    struct timespec times[2] = {{1000, 0}, {1000, 0}};
+    snprintf(path, sizeof(path), "%s/one", f.src);
+    cr_assert_eq(utimensat(-100, path, times, 0), 0);
+    cr_assert_eq(chmod(path, 0600), 0);
+    snprintf(path, sizeof(path), "%s/two", f.src);
+    cr_assert_eq(utimensat(-100, path, times, 0), 0);
+    tree_file(f.dst, "x", "one");
+    snprintf(path, sizeof(path), "%s/one", f.dst);
+    cr_assert_eq(utimensat(-100, path, times, 0), 0);
+    tree_link(f.dst, "one", "two");
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    cr_expect_eq(at_dst(&f, "two").st_mode & 0777, 0644);
+    end(&f);
+}
+
+Test(links, directory_in_the_way, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    make_group(&f);
+    tree_dir(f.dst, "a/two");
+    tree_dir(f.dst, "b/three");
+    tree_dir(f.dst, "a/one");
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    end(&f);
+}
+
+static int fail_leaders(struct plan_try *t, const struct item *item)
+{
+    atomic_int *left = t->own;
+    return item->leader && S_ISREG(item->attr.mode) && atomic_fetch_sub(left, 1) > 0 ? -EIO : 0;
+}
+
+/* Two leaders fail: the third name leads, and the others are links to it. */
+Test(links, leader_fails, .timeout = 60)
+{
+    struct fixture f;
+    atomic_int left = 2;
+    begin(&f);
+    make_group(&f);
+    f.t.own = &left;
+    f.t.meddle = fail_leaders;
+    plan_try_run(&f.t);
+    cr_expect_eq(f.t.errors, 2, "%s", f.t.failed);
+    cr_expect_eq(f.t.failures, 0);
+    cr_expect(f.t.counts.complete);
+    f.t.meddle = NULL;
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    end(&f);
+}
+
+/* All leaders fail: every name has been tried, and the run ends. */
+Test(links, all_leaders_fail, .timeout = 60)
+{
+    struct fixture f;
+    atomic_int left = 1000;
+    begin(&f);
+    make_group(&f);
+    f.t.own = &left;
+    f.t.meddle = fail_leaders;
+    plan_try_run(&f.t);
+    cr_expect_eq(f.t.errors, 5, "%s", f.t.failed);
+    cr_expect_eq(f.t.kinds[ITEM_LINK], 1, "the symbolic link's second name");
+    end(&f);
+}
+
+static int no_links(struct plan_try *t, const struct item *item)
+{
+    (void)t;
+    return item->kind == ITEM_LINK ? -EPERM : 0;
+}
+
+/* A destination without hard links: every name is a file of its own, said once. */
+Test(links, destination_without_links, .timeout = 60)
+{
+    struct fixture f;
+    const char *text = NULL;
+    uint64_t count = 0;
+    begin(&f);
+    make_group(&f);
+    f.t.meddle = no_links;
+    run_well(&f);
+    cr_expect_eq(at_dst(&f, "b/c/four").st_nlink, 1);
+    cr_expect_eq(at_dst(&f, "b/c/four").st_size, 6);
+    cr_expect_eq(at_dst(&f, "five").st_nlink, 1);
+    cr_expect(S_ISLNK(at_dst(&f, "b/s2").st_mode));
+    cr_expect_eq(f.t.kinds[ITEM_FILE], 1 + 1 + 4);
+    cr_expect_eq(notice_at(f.t.notices, 0, &text, &count), 0);
+    cr_expect_eq(count, 5);
+    end(&f);
+}
+
+struct limit {
+    atomic_uint made; /* links since the last leader */
+    unsigned most;
+};
+
+static int few_links(struct plan_try *t, const struct item *item)
+{
+    struct limit *limit = t->own;
+    if (item->leader) {
+        atomic_store(&limit->made, 0);
+    }
+    return item->kind == ITEM_LINK && atomic_fetch_add(&limit->made, 1) >= limit->most ? -EMLINK : 0;
+}
+
+/* A destination that takes few links to one file: several files with as many links as it takes. */
+Test(links, too_many_links, .timeout = 60)
+{
+    struct fixture f;
+    struct limit limit = {.most = 9};
+    begin(&f);
+    tree_file(f.src, "x", "n0");
+    for (unsigned i = 1; i < 100; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "n%u", i);
+        tree_link(f.src, "n0", name);
+    }
+    f.t.own = &limit;
+    f.t.meddle = few_links;
+    run_well(&f);
+    cr_expect_eq(f.t.kinds[ITEM_FILE], 10);
+    unsigned tens = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "n%u", i);
+        tens += at_dst(&f, name).st_nlink == 10 ? 1 : 0;
+    }
+    cr_expect_eq(tens, 100);
+    end(&f);
+}
+
+/* Enough names that all walkers work on the rounds. */
+Test(links, many_groups, .timeout = 120)
+{
+    struct fixture f;
+    begin(&f);
+    for (unsigned i = 0; i < 1000; i++) {
+        char from[64];
+        tree_file(f.src, "x", "day0/d%u/f%u", i % 30, i);
+        snprintf(from, sizeof(from), "day0/d%u/f%u", i % 30, i);
+        for (unsigned day = 1; day < 4; day++) {
+            char to[64];
+            tree_dir(f.src, "day%u/d%u", day, i % 30);
+            snprintf(to, sizeof(to), "day%u/d%u/f%u", day, i % 30, i);
+            tree_link(f.src, from, to);
+        }
+    }
+    run_well(&f);
+    cr_expect_eq(f.t.counts.links, 3000);
+    cr_expect_eq(f.t.kinds[ITEM_LINK], 3000);
+    plan_try_same(&f.t, true);
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 0);
+    cr_expect_eq(f.t.counts.same, 4000);
+    end(&f);
+}
+
+/* A name of the group is exchanged for another file, another vanishes, between the walk and the links. */
+static int exchange(struct plan_try *t, const struct item *item)
+{
+    char path[4096];
+    if (item->leader) {
+        static const char *const names[] = {"n0", "n1", "n2"};
+        unsigned changed = 0;
+        for (unsigned i = 0; i < 3 && changed < 2; i++) {
+            if (strcmp(names[i], item->name) == 0) {
+                continue;
+            }
+            snprintf(path, sizeof(path), "%s/%s", t->src, names[i]);
+            unlink(path);
+            if (changed++ == 0) {
+                tree_file(t->src, "another", "%s", names[i]);
+            }
+        }
+    }
+    return 0;
+}
+
+Test(links, names_change_during_the_run, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    tree_file(f.src, "x", "n0");
+    tree_link(f.src, "n0", "n1");
+    tree_link(f.src, "n0", "n2");
+    f.t.meddle = exchange;
+    plan_try_run(&f.t);
+    cr_expect_eq(f.t.failures, 1, "%s", f.t.failed);
+    cr_expect_not_null(strstr(f.t.failed, "ENOENT src\n"));
+    plan_try_same(&f.t, true);
+    end(&f);
+}

@@ -1,0 +1,645 @@
+#include "planner/planner.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support_plan.h"
+#include "support_tree.h"
+
+struct fixture {
+    char *src;
+    char *dst;
+    struct plan_try t;
+};
+
+static void begin(struct fixture *f)
+{
+    f->src = tree_temp("plan-src");
+    f->dst = tree_temp("plan-dst");
+    plan_try_init(&f->t, f->src, f->dst);
+    f->t.options.walkers = 4;
+}
+
+static void end(struct fixture *f)
+{
+    plan_try_release(&f->t);
+    tree_remove(f->src);
+    tree_remove(f->dst);
+    free(f->src);
+    free(f->dst);
+}
+
+/* Runs and expects no failure. */
+static void run_well(struct fixture *f)
+{
+    plan_try_run(&f->t);
+    cr_expect_str_empty(f->t.failed, "failures:\n%s", f->t.failed);
+    cr_expect(f->t.counts.complete);
+}
+
+static void sample_tree(const char *base)
+{
+    tree_file(base, "one", "one");
+    tree_file(base, "", "empty file");
+    tree_file(base, "two", "a/b/two");
+    tree_file(base, "three", "a/b/c/three\nlines");
+    tree_dir(base, "hollow/dir");
+    tree_symlink(base, "a/b", "link");
+    tree_symlink(base, "nowhere", "a/dangling");
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/a/fifo", base);
+    cr_assert_eq(mkfifo(path, 0640), 0);
+    snprintf(path, sizeof(path), "%s/a/b", base);
+    cr_assert_eq(chmod(path, 0751), 0);
+    snprintf(path, sizeof(path), "%s/hollow", base);
+    struct timespec times[2] = {{1000000, 5}, {1000000, 7}};
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+Test(planner, whole_tree, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    sample_tree(f.src);
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    cr_expect_eq(f.t.counts.files, 4);
+    cr_expect_eq(f.t.counts.bytes, 11);
+    cr_expect_eq(f.t.counts.others, 3);
+    cr_expect_eq(f.t.counts.dirs, 6);
+    cr_expect_eq(f.t.counts.dirs_made, 5);
+    cr_expect_eq(f.t.counts.todo, 7);
+    cr_expect_eq(f.t.counts.todo_bytes, 11);
+    cr_expect_eq(f.t.existing, 1, "only the root stood there");
+
+    /* Again: all is right, nothing is to be done. */
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 0);
+    cr_expect_eq(f.t.counts.same, 7);
+    cr_expect_eq(f.t.counts.same_bytes, 11);
+    cr_expect_eq(f.t.same, 7);
+    cr_expect_eq(f.t.existing, 6);
+    plan_try_same(&f.t, true);
+    end(&f);
+}
+
+Test(planner, changes_are_found, .timeout = 60)
+{
+    struct fixture f;
+    char path[4096];
+    begin(&f);
+    sample_tree(f.src);
+    run_well(&f);
+    tree_file(f.src, "one!", "one");
+    snprintf(path, sizeof(path), "%s/a/b/two", f.src);
+    cr_assert_eq(chmod(path, 04711), 0);
+    snprintf(path, sizeof(path), "%s/link", f.src);
+    cr_assert_eq(unlink(path), 0);
+    tree_symlink(f.src, "a/c", "link"); /* as long as before */
+    struct timespec times[2] = {{7, 7}, {7, 7}};
+    snprintf(path, sizeof(path), "%s/link", f.dst);
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW), 0);
+    snprintf(path, sizeof(path), "%s/link", f.src);
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW), 0);
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 3);
+    cr_expect_eq(f.t.kinds[ITEM_FILE], 1);
+    cr_expect_eq(f.t.kinds[ITEM_ATTRS], 1);
+    cr_expect_eq(f.t.kinds[ITEM_SYMLINK], 1);
+    plan_try_same(&f.t, true);
+    end(&f);
+}
+
+Test(planner, directory_times_are_left_alone_unless_asked, .timeout = 60)
+{
+    struct fixture f;
+    struct stat st;
+    char path[4096];
+    begin(&f);
+    sample_tree(f.src);
+    f.t.options.archive_dirs = false;
+    run_well(&f);
+    plan_try_same(&f.t, false);
+    snprintf(path, sizeof(path), "%s/hollow", f.dst);
+    cr_assert_eq(stat(path, &st), 0);
+    cr_expect_neq(st.st_mtim.tv_sec, 1000000);
+    end(&f);
+}
+
+Test(planner, types_change, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    tree_file(f.src, "x", "file-over-empty-dir");
+    tree_file(f.src, "x", "file-over-link");
+    tree_file(f.src, "x", "dir-over-file/x");
+    tree_file(f.src, "x", "dir-over-link/x");
+    tree_symlink(f.src, "t", "link-over-file");
+    tree_symlink(f.src, "t", "link-over-empty-dir");
+    tree_dir(f.dst, "file-over-empty-dir");
+    tree_symlink(f.dst, "/etc/passwd", "file-over-link");
+    tree_file(f.dst, "y", "dir-over-file");
+    tree_symlink(f.dst, "/tmp", "dir-over-link");
+    tree_file(f.dst, "y", "link-over-file");
+    tree_dir(f.dst, "link-over-empty-dir");
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    end(&f);
+}
+
+Test(planner, full_directory_in_the_way_stays, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    tree_file(f.src, "x", "a");
+    tree_file(f.src, "x", "b");
+    tree_file(f.dst, "precious", "a/kept");
+    plan_try_run(&f.t);
+    cr_expect_str_eq(f.t.failed, "remove a ENOTEMPTY dst\n");
+    cr_expect_eq(f.t.counts.todo, 1, "the other file goes on");
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/a/kept", f.dst);
+    cr_expect_eq(access(path, F_OK), 0);
+    end(&f);
+}
+
+Test(planner, fresh_root_asks_nothing, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    sample_tree(f.src);
+    f.t.options.root_fresh = true;
+    run_well(&f);
+    cr_expect_eq(f.t.existing, 0);
+    plan_try_same(&f.t, true);
+    end(&f);
+}
+
+Test(planner, deep, .timeout = 120)
+{
+    struct fixture f;
+    begin(&f);
+    tree_chain(f.src, "d", 3000);
+    run_well(&f);
+    cr_expect_eq(f.t.counts.dirs, 3001);
+    cr_expect_eq(f.t.counts.files, 1);
+    cr_expect_eq(tree_chain_depth(f.dst, "d"), 3000);
+    run_well(&f);
+    cr_expect_eq(f.t.counts.same, 1);
+    end(&f);
+}
+
+Test(planner, deep_with_filter, .timeout = 120)
+{
+    struct fixture f;
+    struct filter *filter = NULL;
+    begin(&f);
+    tree_chain(f.src, "d", 2000);
+    tree_file(f.src, "x", "d/d/skip");
+    cr_assert_eq(filter_create(&filter), 0);
+    cr_assert_eq(filter_add(filter, false, "/d/d/skip"), 0);
+    f.t.options.filter = filter;
+    run_well(&f);
+    cr_expect_eq(f.t.counts.excluded, 1);
+    cr_expect_eq(f.t.counts.files, 1);
+    cr_expect_eq(f.t.counts.dirs, 2001);
+    filter_destroy(filter);
+    end(&f);
+}
+
+Test(planner, wide, .timeout = 120)
+{
+    struct fixture f;
+    begin(&f);
+    for (unsigned i = 0; i < 20000; i++) {
+        tree_file(f.src, "", "f%u", i);
+    }
+    run_well(&f);
+    cr_expect_eq(f.t.counts.files, 20000);
+    cr_expect_geq(f.t.shards, 20000 / SHARD_ITEMS, "a directory becomes many shards");
+    plan_try_same(&f.t, true);
+    end(&f);
+}
+
+/* More subdirectories than may be pending, so that the walk goes depth first; deeper than there are descriptors, so
+ * that it must park its listings. */
+Test(planner, more_directories_than_pending, .timeout = 120)
+{
+    struct fixture f;
+    struct rlimit usual;
+    unsigned chains = 0;
+    begin(&f);
+    f.t.options.walkers = 1;
+    for (unsigned i = 0; i < 4300; i++) {
+        char path[4096];
+        tree_dir(f.src, "d%u", i);
+        if (i % 20 == 0) {
+            snprintf(path, sizeof(path), "%s/d%u", f.src, i);
+            tree_chain(path, "e", 60);
+            tree_dir(path, "e/e/e/side");
+            tree_file(path, "x", "e/e/file");
+            chains++;
+        }
+    }
+    f.t.handles = 8;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    struct rlimit few = {48, usual.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    run_well(&f);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    cr_expect_eq(f.t.counts.dirs, 1 + 4300 + chains * 61);
+    cr_expect_eq(f.t.counts.files, chains * 2);
+    plan_try_same(&f.t, true);
+    end(&f);
+}
+
+Test(planner, excluded, .timeout = 60)
+{
+    struct fixture f;
+    struct filter *filter = NULL;
+    char path[4096];
+    begin(&f);
+    sample_tree(f.src);
+    tree_file(f.src, "lease", ".haul/lease");
+    tree_file(f.src, "data", "a/.haul/kept");
+    tree_file(f.src, "rest", "a/.haul.0123456789abcdef.0123456789abcdef");
+    tree_file(f.dst, "ours", ".haul/lease");
+    cr_assert_eq(filter_create(&filter), 0);
+    cr_assert_eq(filter_add(filter, false, "b/"), 0);
+    f.t.options.filter = filter;
+    run_well(&f);
+    cr_expect_eq(f.t.counts.excluded, 2, "a/b and the temp name; .haul is never counted");
+    snprintf(path, sizeof(path), "%s/a/b", f.dst);
+    cr_expect_eq(access(path, F_OK), -1);
+    snprintf(path, sizeof(path), "%s/a/.haul/kept", f.dst);
+    cr_expect_eq(access(path, F_OK), 0);
+    snprintf(path, sizeof(path), "%s/a/.haul.0123456789abcdef.0123456789abcdef", f.dst);
+    cr_expect_eq(access(path, F_OK), -1);
+    const char *text = NULL;
+    uint64_t count = 0;
+    cr_expect_eq(notice_at(f.t.notices, 0, &text, &count), 0);
+    filter_destroy(filter);
+    end(&f);
+}
+
+Test(planner, single_file, .timeout = 60)
+{
+    struct fixture f;
+    char path[4096];
+    struct stat before;
+    struct stat after;
+    begin(&f);
+    sample_tree(f.src);
+    f.t.options.only_name = "one";
+    f.t.options.only_as = "other";
+    cr_assert_eq(chmod(f.dst, 0710), 0);
+    cr_assert_eq(stat(f.dst, &before), 0);
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 1);
+    snprintf(path, sizeof(path), "%s/other", f.dst);
+    cr_expect_eq(access(path, F_OK), 0);
+    cr_assert_eq(stat(f.dst, &after), 0);
+    cr_expect_eq(before.st_mode, after.st_mode, "the destination directory is not the source's");
+    run_well(&f);
+    cr_expect_eq(f.t.counts.same, 1);
+    cr_expect_eq(f.t.counts.todo, 0);
+    f.t.options.only_name = "missing";
+    f.t.options.only_as = NULL;
+    plan_try_run(&f.t);
+    cr_expect_str_eq(f.t.failed, "stat missing ENOENT src\n");
+    end(&f);
+}
+
+/* --- lists of files --- */
+
+static void with_list(struct fixture *f, const char *list, bool from0, size_t len)
+{
+    char path[] = "/tmp/haul-test-list-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, list, len), (ssize_t)len);
+    close(fd);
+    f->t.options.files_from = path;
+    f->t.options.from0 = from0;
+    plan_try_run(&f->t);
+    unlink(path);
+}
+
+static bool at_dst(const struct fixture *f, const char *name)
+{
+    char path[4096];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/%s", f->dst, name);
+    return lstat(path, &st) == 0;
+}
+
+Test(planner, files_from, .timeout = 60)
+{
+    static const char list[] = "/one\n"
+                               "\n"
+                               "./a//b/two\n"
+                               "a/b\n"
+                               "hollow/\n"
+                               "link\n"
+                               "missing\n"
+                               "a/nowhere/deeper/x\n"
+                               "../etc/passwd\n"
+                               "a/../one\n"
+                               "link/two\n"
+                               "one/two\n"
+                               ".haul/lease\n"
+                               "a/b/c\n"
+                               "a/b/c/three\tno newline";
+    struct fixture f;
+    struct stat st;
+    char path[4096];
+    begin(&f);
+    sample_tree(f.src);
+    tree_file(f.src, "lease", ".haul/lease");
+    tree_file(f.src, "tab", "a/b/c/three\tno newline");
+    with_list(&f, list, false, sizeof(list) - 1);
+    cr_expect_not_null(strstr(f.t.failed, "stat missing ENOENT src\n"));
+    cr_expect_not_null(strstr(f.t.failed, "files-from a/nowhere/deeper/x ENOENT src\n"));
+    cr_expect_not_null(strstr(f.t.failed, "files-from ../etc/passwd EINVAL src\n"));
+    cr_expect_not_null(strstr(f.t.failed, "files-from a/../one EINVAL src\n"));
+    cr_expect_not_null(strstr(f.t.failed, "files-from link/two ENOTDIR src\n"));
+    cr_expect_not_null(strstr(f.t.failed, "files-from one/two ENOTDIR src\n"));
+    cr_expect_eq(f.t.failures, 6, "failures:\n%s", f.t.failed);
+    cr_expect(at_dst(&f, "one"));
+    cr_expect(at_dst(&f, "a/b/two"));
+    cr_expect(at_dst(&f, "a/b/c/three\tno newline"));
+    cr_expect(at_dst(&f, "link"));
+    cr_expect(at_dst(&f, "hollow"));
+    cr_expect_not(at_dst(&f, "hollow/dir"), "made, but not entered");
+    cr_expect_not(at_dst(&f, "a/fifo"));
+    cr_expect_not(at_dst(&f, "a/b/c/three\nlines"));
+    cr_expect_not(at_dst(&f, ".haul"));
+    snprintf(path, sizeof(path), "%s/a/b", f.dst);
+    cr_assert_eq(stat(path, &st), 0);
+    cr_expect_eq(st.st_mode & 07777, 0751, "implied parents have the source's attributes");
+    snprintf(path, sizeof(path), "%s/hollow", f.dst);
+    cr_assert_eq(stat(path, &st), 0);
+    cr_expect_eq(st.st_mtim.tv_sec, 1000000);
+    end(&f);
+}
+
+Test(planner, files_from_nul, .timeout = 60)
+{
+    static const char list[] = "one\0a/b/c/three\nlines\0\0a/b/two";
+    struct fixture f;
+    begin(&f);
+    sample_tree(f.src);
+    with_list(&f, list, true, sizeof(list) - 1);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    cr_expect_eq(f.t.counts.files, 3);
+    cr_expect(at_dst(&f, "a/b/c/three\nlines"));
+    end(&f);
+}
+
+Test(planner, files_from_filter_and_missing_list, .timeout = 60)
+{
+    struct fixture f;
+    struct filter *filter = NULL;
+    struct planner *p = NULL;
+    begin(&f);
+    sample_tree(f.src);
+    cr_assert_eq(filter_create(&filter), 0);
+    cr_assert_eq(filter_add(filter, false, "b/"), 0);
+    f.t.options.filter = filter;
+    with_list(&f, "one\na/b/two\n", false, 12);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    cr_expect(at_dst(&f, "one"));
+    cr_expect_not(at_dst(&f, "a/b"));
+    filter_destroy(filter);
+    f.t.options.files_from = "/nonexistent/list";
+    cr_expect_eq(planner_create(&f.t.options, &p), -ENOENT);
+    end(&f);
+}
+
+/* Many lines in many directories, so that names travel in several tasks. */
+Test(planner, files_from_many, .timeout = 60)
+{
+    struct fixture f;
+    char *list = NULL;
+    size_t len = 0;
+    begin(&f);
+    FILE *out = open_memstream(&list, &len);
+    for (unsigned i = 0; i < 20; i++) {
+        for (unsigned j = 0; j < 1500; j++) {
+            if (j % 10 == 0) {
+                tree_file(f.src, "", "dir%u/file-with-a-name%u", i, j);
+            }
+        }
+        for (unsigned j = 0; j < 1500; j += 10) {
+            fprintf(out, "dir%u/file-with-a-name%u\n", i, j);
+        }
+    }
+    fclose(out);
+    with_list(&f, list, false, len);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    cr_expect_eq(f.t.counts.files, 3000);
+    cr_expect_eq(f.t.counts.dirs, 21);
+    plan_try_same(&f.t, true);
+    free(list);
+    end(&f);
+}
+
+/* --- what cannot be read, and who may not --- */
+
+/* Gives both trees away and goes on without root's rights: each test is a process of its own. */
+static void become_nobody(struct fixture *f)
+{
+    if (geteuid() == 0) {
+        const char *const argv[] = {"chown", "-hR", "65534:65534", f->src, f->dst, NULL};
+        int status = 0;
+        free(tree_run(argv, &status));
+        cr_assert_eq(status, 0);
+        cr_assert(setgroups(0, NULL) == 0 && setgid(65534) == 0 && setuid(65534) == 0);
+    }
+    f->t.options.devices = false;
+    f->t.options.keep = STORE_KEEP_MODE | STORE_KEEP_TIMES;
+}
+
+static mode_t mode_at(const char *base, const char *name)
+{
+    char path[4096];
+    struct stat st = {0};
+    snprintf(path, sizeof(path), "%s/%s", base, name);
+    cr_expect_eq(lstat(path, &st), 0);
+    return st.st_mode & 07777;
+}
+
+static void set_mode(const char *base, const char *name, mode_t mode)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", base, name);
+    cr_assert_eq(chmod(path, mode), 0);
+}
+
+Test(planner, unreadable_directory, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    tree_file(f.src, "x", "closed/hidden");
+    tree_file(f.src, "x", "open/seen");
+    tree_file(f.src, "x", "seen");
+    set_mode(f.src, "closed", 0);
+    become_nobody(&f);
+    plan_try_run(&f.t);
+    cr_expect_str_eq(f.t.failed, "list-open closed EACCES src below\n");
+    cr_expect_eq(f.t.counts.files, 2);
+    cr_expect_eq(mode_at(f.dst, "closed"), 0, "it is made as the source has it");
+    cr_expect(at_dst(&f, "open/seen"));
+    end(&f);
+}
+
+/* A directory that its owner may not write to: made writable for as long as it takes. */
+Test(planner, read_only_directories, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    tree_file(f.src, "x", "locked/file");
+    tree_file(f.src, "y", "locked/link1");
+    tree_file(f.src, "x", "locked/sub/file");
+    set_mode(f.src, "locked", 0555);
+    become_nobody(&f);
+    run_well(&f);
+    set_mode(f.src, "locked", 0755);
+    tree_file(f.src, "new", "locked/sub/new");
+    tree_link(f.src, "locked/link1", "locked/link2");
+    tree_link(f.src, "locked/link1", "locked/sub/link3");
+    set_mode(f.src, "locked", 0555);
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    cr_expect_eq(mode_at(f.dst, "locked"), 0555);
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 0);
+    cr_expect_eq(mode_at(f.dst, "locked"), 0555);
+    end(&f);
+}
+
+/* An unsorted list comes back to the same read-only directories again and again. */
+Test(planner, files_from_read_only_directories, .timeout = 60)
+{
+    struct fixture f;
+    char *list = NULL;
+    size_t len = 0;
+    begin(&f);
+    FILE *out = open_memstream(&list, &len);
+    for (unsigned i = 0; i < 400; i++) {
+        tree_file(f.src, "x", "ro%u/sub/f%u", i % 4, i);
+        fprintf(out, "ro%u/sub/f%u\n", i % 4, i);
+    }
+    fclose(out);
+    for (unsigned i = 0; i < 4; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "ro%u/sub", i);
+        set_mode(f.src, name, 0555);
+        snprintf(name, sizeof(name), "ro%u", i);
+        set_mode(f.src, name, 0500);
+    }
+    become_nobody(&f);
+    with_list(&f, list, false, len);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    cr_expect_eq(f.t.counts.files, 400);
+    plan_try_same(&f.t, true);
+    free(list);
+    end(&f);
+}
+
+Test(planner, one_file_system, .timeout = 60)
+{
+    struct fixture f;
+    char path[4096];
+    begin(&f);
+    tree_file(f.src, "x", "here/file");
+    tree_dir(f.src, "mount");
+    snprintf(path, sizeof(path), "%s/mount", f.src);
+    if (mount("none", path, "tmpfs", 0, "mode=0750") != 0) {
+        end(&f);
+        cr_skip_test("no tmpfs can be mounted here");
+    }
+    tree_file(path, "y", "there/file");
+    f.t.options.one_file_system = true;
+    run_well(&f);
+    cr_expect(at_dst(&f, "here/file"));
+    cr_expect(at_dst(&f, "mount"));
+    cr_expect_not(at_dst(&f, "mount/there"));
+    cr_expect_eq(f.t.counts.excluded, 1);
+    f.t.options.one_file_system = false;
+    run_well(&f);
+    cr_expect(at_dst(&f, "mount/there/file"));
+    umount(path);
+    end(&f);
+}
+
+/* --- stopping --- */
+
+Test(planner, stopped_with_a_full_queue, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    for (unsigned i = 0; i < 40; i++) {
+        for (unsigned j = 0; j < 100; j++) {
+            tree_file(f.src, "", "d%u/d/f%u", i, j);
+        }
+    }
+    f.t.queue = 2;
+    plan_try_run_stopped(&f.t);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    cr_expect_not(f.t.counts.complete);
+    cr_expect_lt(f.t.shards, 40, "the walk did not go on");
+    end(&f);
+}
+
+/* A planner that is never started holds nothing that destroy does not free. */
+Test(planner, never_started, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    plan_try_create_only(&f.t);
+    end(&f);
+}
+
+static int stop_at_tenth(struct plan_try *t, const struct item *item)
+{
+    atomic_uint *seen = t->own;
+    (void)item;
+    if (atomic_fetch_add(seen, 1) == 10) {
+        planner_stop(t->planner);
+    }
+    return 0;
+}
+
+/* Stopped while items are carried out: what was started ends well, the rest stays undone without being a failure. */
+Test(planner, stopped_in_the_middle, .timeout = 60)
+{
+    struct fixture f;
+    atomic_uint seen = 0;
+    begin(&f);
+    for (unsigned i = 0; i < 40; i++) {
+        for (unsigned j = 0; j < 100; j++) {
+            tree_file(f.src, "", "d%u/d/f%u", i, j);
+        }
+    }
+    f.t.own = &seen;
+    f.t.meddle = stop_at_tenth;
+    f.t.queue = 2;
+    plan_try_run(&f.t);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    cr_expect_not(f.t.counts.complete);
+    cr_expect_lt(atomic_load(&seen), 4000);
+    f.t.meddle = NULL;
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    end(&f);
+}

@@ -1,0 +1,232 @@
+/* The planner on stores that answer differently: listings with attributes, without types, with entries that fail; and
+ * destinations that want many directories at a time. */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support_plan.h"
+#include "support_tree.h"
+#include "workers/stores/posix.h"
+
+/* A layer that changes what listings say. */
+struct odd_store {
+    struct store head;
+    bool no_types;                    /* entries are DT_UNKNOWN, without attributes */
+    const char *broken;               /* the attributes of this entry fail */
+    const char *gone;                 /* this entry is listed, but not there any more */
+    unsigned long codes[STORE_CODES]; /* requests seen; under the lock */
+    pthread_mutex_t lock;
+};
+
+static int odd_port_create(struct store *s, struct io *io, struct port **out)
+{
+    (void)s;
+    (void)io;
+    *out = calloc(1, sizeof(**out));
+    return *out != NULL ? 0 : -ENOMEM;
+}
+
+static void odd_port_destroy(struct port *p)
+{
+    free(p);
+}
+
+static void odd_destroy(struct store *s)
+{
+    pthread_mutex_destroy(&((struct odd_store *)s)->lock);
+    free(s);
+}
+
+static int odd_run(struct port *p, struct store_op *op)
+{
+    struct odd_store *odd = (struct odd_store *)p->store;
+    pthread_mutex_lock(&odd->lock);
+    odd->codes[op->code]++;
+    pthread_mutex_unlock(&odd->lock);
+    if (op->code == STORE_STAT && op->name != NULL && odd->gone != NULL && strcmp(op->name, odd->gone) == 0) {
+        return -ENOENT;
+    }
+    int err = store_run_next(p, op);
+    if (err == 0 && op->code == STORE_LIST_NEXT && op->list.out->name != NULL) {
+        struct store_entry *entry = op->list.out;
+        if (odd->no_types) {
+            entry->type = DT_UNKNOWN;
+            entry->has_attr = false;
+        }
+        if (odd->broken != NULL && strcmp(entry->name, odd->broken) == 0) {
+            entry->has_attr = false;
+            entry->attr_error = -EIO;
+        }
+    }
+    return err;
+}
+
+static const struct store_ops odd_ops = {
+    .destroy = odd_destroy,
+    .port_create = odd_port_create,
+    .port_destroy = odd_port_destroy,
+    .run = odd_run,
+};
+
+static struct odd_store *odd_open(const char *path, enum dir_side side)
+{
+    struct store_options o = {.side = side, .path = path, .run_id = "0123456789abcdef", .max_handles = 64};
+    struct odd_store *odd = calloc(1, sizeof(*odd));
+    cr_assert_not_null(odd);
+    cr_assert_eq(posix_open(&o, &odd->head.next), 0);
+    odd->head.ops = &odd_ops;
+    odd->head.caps = odd->head.next->caps;
+    pthread_mutex_init(&odd->lock, NULL);
+    return odd;
+}
+
+struct fixture {
+    char *src;
+    char *dst;
+    struct odd_store *from;
+    struct odd_store *to;
+    struct plan_try t;
+};
+
+static void begin(struct fixture *f)
+{
+    f->src = tree_temp("stores-src");
+    f->dst = tree_temp("stores-dst");
+    f->from = odd_open(f->src, DIR_SRC);
+    f->to = odd_open(f->dst, DIR_DST);
+    plan_try_init(&f->t, f->src, f->dst);
+    f->t.options.src = &f->from->head;
+    f->t.options.dst = &f->to->head;
+    f->t.options.walkers = 3;
+    for (unsigned i = 0; i < 10; i++) {
+        tree_file(f->src, "x", "a/%u/one", i);
+        tree_file(f->src, "y", "a/%u/two", i);
+        tree_symlink(f->src, "z", "a/%u/link", i);
+    }
+}
+
+static void end(struct fixture *f)
+{
+    plan_try_release(&f->t);
+    store_destroy(&f->from->head);
+    store_destroy(&f->to->head);
+    tree_remove(f->src);
+    tree_remove(f->dst);
+    free(f->src);
+    free(f->dst);
+}
+
+Test(planner_stores, listing_with_attributes, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    f.from->head.caps.network = true;
+    plan_try_run(&f.t);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    plan_try_same(&f.t, true);
+    cr_expect_leq(f.from->codes[STORE_STAT], 1, "only the root is asked for by itself");
+    cr_expect_eq(f.t.counts.files, 20);
+    end(&f);
+}
+
+Test(planner_stores, listing_without_types, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    f.from->no_types = true;
+    plan_try_run(&f.t);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    plan_try_same(&f.t, true);
+    cr_expect_eq(f.t.counts.dirs, 12);
+    end(&f);
+}
+
+Test(planner_stores, entries_that_fail, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    tree_file(f.src, "x", "bad");
+    tree_file(f.src, "x", "vanished");
+    tree_file(f.src, "x", "good");
+    f.from->head.caps.network = true;
+    f.from->broken = "bad";
+    plan_try_run(&f.t);
+    cr_expect_str_eq(f.t.failed, "stat bad EIO src\n");
+    f.from->broken = NULL;
+    f.from->head.caps.network = false;
+    f.from->gone = "vanished";
+    plan_try_run(&f.t);
+    cr_expect_str_eq(f.t.failed, "stat vanished ENOENT src\n");
+    cr_expect_eq(f.t.counts.same + f.t.counts.todo, 32);
+    end(&f);
+}
+
+/* A new directory is filled without a single question to the destination. */
+Test(planner_stores, fresh_directories_are_not_asked, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    f.t.options.root_fresh = true;
+    plan_try_run(&f.t);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    cr_expect_eq(f.to->codes[STORE_STAT], 0);
+    cr_expect_eq(f.to->codes[STORE_MKDIR], 11);
+    cr_expect_eq(f.to->codes[STORE_SETATTR], 12);
+    f.t.options.root_fresh = false;
+    memset(f.to->codes, 0, sizeof(f.to->codes));
+    plan_try_run(&f.t);
+    cr_expect_eq(f.to->codes[STORE_SETATTR], 0, "directories that are right are not touched");
+    end(&f);
+}
+
+/* One directory a shard, so that the pool can spread them. */
+Test(planner_stores, spread, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    f.to->head.caps.network = true;
+    f.to->head.caps.spread = true;
+    plan_try_run(&f.t);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    cr_expect_eq(f.t.shards, 10);
+    plan_try_same(&f.t, true);
+    end(&f);
+}
+
+static void sized_file(const char *base, const char *name, off_t size)
+{
+    char path[4096];
+    tree_file(base, "", "%s", name);
+    snprintf(path, sizeof(path), "%s/%s", base, name);
+    cr_assert_eq(truncate(path, size), 0);
+}
+
+static int none(struct plan_try *t, const struct item *item)
+{
+    (void)t;
+    (void)item;
+    return -EPIPE;
+}
+
+/* Large files travel alone. */
+Test(planner_stores, large_files, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    for (unsigned i = 0; i < 5; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "big%u", i);
+        sized_file(f.src, name, (off_t)1 << 40);
+    }
+    f.t.options.walkers = 1;
+    f.t.meddle = none;
+    plan_try_run(&f.t);
+    cr_expect_geq(f.t.shards, 5);
+    cr_expect_eq(f.t.errors, 35);
+    cr_expect_eq(f.t.counts.todo_bytes, 20 + ((unsigned long)5 << 40));
+    end(&f);
+}
