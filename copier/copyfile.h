@@ -1,0 +1,26 @@
+/*
+ * copyfile: what the copy of small and of large files share (copyfile.c, copylarge.c).
+ */
+#ifndef HAUL_COPIER_COPYFILE_H
+#define HAUL_COPIER_COPYFILE_H
+
+#include "copier/engine_internal.h"
+
+/* One item being carried out, on its fiber's stack. */
+struct copy_job {
+    struct engine *engine; /* not owned */
+    struct worker *worker; /* not owned */
+    struct item *item;     /* owned until planner_item_done */
+    struct store_op op;    /* the last operation, for the report of a failure */
+    bool on_source;        /* whose operation it was */
+    unsigned long moved;   /* bytes really written */
+};
+
+/* Makes (code, on_source) the operation that failed; returns err. */
+int copy_job_failed(struct copy_job *job, bool on_source, enum store_code code, int err);
+
+/* One try at a large or sparse file: streams it into a temp name and commits it. 0; -ERR_CHANGED: the source changed
+ * meanwhile, nothing was published; -ECANCELED: the run is being stopped; -errno with job->op and job->on_source. */
+int copy_large(struct copy_job *job);
+
+#endif

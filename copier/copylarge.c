@@ -1,0 +1,300 @@
+/*
+ * copylarge: streams one large or sparse file, extent by extent, so that holes stay holes.
+ */
+#include <errno.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/errs.h"
+#include "copier/copyfile.h"
+
+#define HASH_PART (16ULL * 1024 * 1024) /* bytes; the unit of large hashes */
+
+/* XXH3-128 over the XXH3-128 of fixed parts, fed in order; holes count as the zeros that they read as. */
+struct part_hash {
+    XXH3_state_t *part;  /* of the present part */
+    XXH3_state_t *whole; /* over the parts before it */
+    uint64_t in_part;    /* bytes fed into the present part */
+};
+
+/* One stream from source to destination. */
+struct stream {
+    struct copy_job *job;        /* not owned */
+    struct port *src;            /* not owned */
+    struct port *dst;            /* not owned */
+    struct store_file *file;     /* open source file; NULL: none */
+    struct store_upload *upload; /* NULL: none */
+    struct attr before;          /* of the source file when it was opened */
+    int64_t read_ns;             /* wall clock when reading began */
+    struct part_hash hash;
+    bool hashing;       /* hash is being kept: nothing was copied past us */
+    bool copying;       /* the kernel copies from file to file */
+    char *buffer;       /* worker's; NULL: none */
+    size_t buffer_size; /* bytes */
+};
+
+static void hash_part_end(struct part_hash *h)
+{
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(h->part));
+    XXH3_128bits_update(h->whole, canonical.digest, sizeof canonical.digest);
+    XXH3_128bits_reset(h->part);
+    h->in_part = 0;
+}
+
+static void hash_feed(struct part_hash *h, const char *data, uint64_t len)
+{
+    static const char zeros[64 * 1024];
+    while (len > 0) {
+        uint64_t n = HASH_PART - h->in_part < len ? HASH_PART - h->in_part : len;
+        if (data == NULL && n > sizeof zeros) {
+            n = sizeof zeros;
+        }
+        XXH3_128bits_update(h->part, data != NULL ? data : zeros, n);
+        data = data != NULL ? data + n : NULL;
+        len -= n;
+        h->in_part += n;
+        if (h->in_part == HASH_PART) {
+            hash_part_end(h);
+        }
+    }
+}
+
+static void hash_end(struct part_hash *h, uint8_t out[16])
+{
+    if (h->in_part > 0) {
+        hash_part_end(h);
+    }
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(h->whole));
+    memcpy(out, canonical.digest, sizeof canonical.digest);
+}
+
+/* Runs job->op on that side. */
+static int on_src(struct stream *s, struct store_op op)
+{
+    s->job->op = op;
+    s->job->on_source = true;
+    return store_run(s->src, &s->job->op);
+}
+
+static int on_dst(struct stream *s, struct store_op op)
+{
+    s->job->op = op;
+    s->job->on_source = false;
+    return store_run(s->dst, &s->job->op);
+}
+
+static int stream_open(struct stream *s)
+{
+    struct item *item = s->job->item;
+    s->hash.part = XXH3_createState();
+    s->hash.whole = XXH3_createState();
+    s->buffer_size =
+        s->src->store->caps.part < s->dst->store->caps.part ? s->src->store->caps.part : s->dst->store->caps.part;
+    if (s->buffer_size > BUFFER_MAX || s->buffer_size == 0) {
+        s->buffer_size = BUFFER_MAX;
+    }
+    s->buffer = worker_buffer_get(s->job->worker, s->buffer_size);
+    if (s->hash.part == NULL || s->hash.whole == NULL || s->buffer == NULL) {
+        return copy_job_failed(s->job, true, STORE_OPEN, -ENOMEM);
+    }
+    XXH3_128bits_reset(s->hash.part);
+    XXH3_128bits_reset(s->hash.whole);
+    s->hashing = true;
+    s->read_ns = clock_real_ns();
+    int r = on_src(s, (struct store_op){.code = STORE_OPEN,
+                                        .dir = item->work.dir,
+                                        .name = item->name,
+                                        .open = {.out = &s->file, .attr = &s->before}});
+    if (r != 0) {
+        return r == -ELOOP || r == -ENOTDIR || r == -EISDIR || r == -ENXIO ? -ERR_CHANGED : r;
+    }
+    return on_dst(s, (struct store_op){.code = STORE_BEGIN,
+                                       .dir = item->work.dir,
+                                       .name = item_dst_name(item),
+                                       .put = {.attr = &s->before,
+                                               .keep = s->job->engine->options->owner == OWNER_IGNORE
+                                                           ? STORE_KEEP_MODE | STORE_KEEP_TIMES
+                                                           : STORE_KEEP_ALL,
+                                               .upload = &s->upload}});
+}
+
+static void stream_close(struct stream *s)
+{
+    struct store_op last = s->job->op;
+    bool on_source = s->job->on_source;
+    if (s->upload != NULL) {
+        on_dst(s, (struct store_op){.code = STORE_ABORT, .up = {.upload = s->upload}});
+    }
+    if (s->file != NULL) {
+        on_src(s, (struct store_op){.code = STORE_CLOSE, .file = {.file = s->file}});
+    }
+    s->job->op = last; /* what is reported is what failed, not what cleaned up after it */
+    s->job->on_source = on_source;
+    if (s->buffer != NULL) {
+        worker_buffer_put(s->job->worker, s->buffer, s->buffer_size);
+    }
+    XXH3_freeState(s->hash.part);
+    XXH3_freeState(s->hash.whole);
+}
+
+/* The whole file, or as much from *at on as it takes in one go, without passing through here: moves *at.
+ * -EOPNOTSUPP: the two stores cannot. */
+static int step_copy(struct stream *s, uint64_t *at)
+{
+    size_t done = 0;
+    int r = on_dst(s, (struct store_op){.code = STORE_COPY,
+                                        .up = {.upload = s->upload,
+                                               .from = s->file,
+                                               .offset = *at,
+                                               .len = (size_t)(s->before.size - *at),
+                                               .out_len = &done}});
+    if (r == 0 && done == 0) {
+        return -ERR_CHANGED; /* shorter than it was */
+    }
+    if (r == 0) {
+        s->hashing = false;
+        *at += done;
+        s->job->moved += done;
+    }
+    return r;
+}
+
+/* One step by reading and writing. */
+static int step_read(struct stream *s, uint64_t *at, uint64_t end)
+{
+    size_t got = 0;
+    uint64_t want = end - *at < s->buffer_size ? end - *at : s->buffer_size;
+    int r = on_src(
+        s, (struct store_op){
+               .code = STORE_READ,
+               .file = {.file = s->file, .buf = s->buffer, .len = (size_t)want, .offset = *at, .out_len = &got}});
+    if (r != 0) {
+        return r;
+    }
+    if (got == 0) {
+        return -ERR_CHANGED;
+    }
+    if (s->hashing) {
+        hash_feed(&s->hash, s->buffer, got);
+    }
+    r = on_dst(s, (struct store_op){.code = STORE_WRITE,
+                                    .up = {.upload = s->upload, .buf = s->buffer, .len = got, .offset = *at}});
+    if (r == 0) {
+        *at += got;
+        s->job->moved += got;
+    }
+    return r;
+}
+
+static bool is_stopping(const struct stream *s)
+{
+    return atomic_load_explicit(&s->job->engine->stopping, memory_order_relaxed);
+}
+
+/* As far as the stores can do it between themselves: a reflink, or a copy within the server. */
+static int stream_copied(struct stream *s, uint64_t *at)
+{
+    while (*at < s->before.size) {
+        int r = is_stopping(s) ? -ECANCELED : step_copy(s, at);
+        if (r != 0) {
+            return r == -EOPNOTSUPP ? 0 : r;
+        }
+    }
+    return 0;
+}
+
+static int stream_extent(struct stream *s, uint64_t at, uint64_t end)
+{
+    while (at < end) {
+        int r = is_stopping(s) ? -ECANCELED : step_read(s, &at, end);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+static int stream_data(struct stream *s)
+{
+    uint64_t at = 0;
+    int r = stream_copied(s, &at);
+    if (r != 0) {
+        return r;
+    }
+    while (at < s->before.size) {
+        uint64_t data = 0;
+        uint64_t end = 0;
+        r = on_src(s, (struct store_op){.code = STORE_EXTENT,
+                                        .file = {.file = s->file, .offset = at, .out_data = &data, .out_end = &end}});
+        if (r == -ENXIO) { /* nothing but a hole is left */
+            data = s->before.size;
+            end = data;
+        } else if (r != 0) {
+            return r;
+        }
+        if (end > s->before.size) { /* grew: the check at the end will tell */
+            end = s->before.size;
+        }
+        if (data > end) {
+            data = end;
+        }
+        if (s->hashing) {
+            hash_feed(&s->hash, NULL, data - at);
+        }
+        r = stream_extent(s, data, end);
+        if (r != 0) {
+            return r;
+        }
+        at = end;
+    }
+    return 0;
+}
+
+static int stream_publish(struct stream *s)
+{
+    struct attr after;
+    struct attr out;
+    uint8_t hash[16];
+    struct item *item = s->job->item;
+    int r = on_src(s, (struct store_op){.code = STORE_FSTAT, .stat = {.out = &after, .file = s->file}});
+    if (r != 0) {
+        return r;
+    }
+    if (!attr_unchanged(&s->before, &after)) {
+        return -ERR_CHANGED;
+    }
+    struct store_upload *upload = s->upload;
+    s->upload = NULL; /* ended by COMMIT, whatever the result */
+    r = on_dst(s, (struct store_op){.code = STORE_COMMIT,
+                                    .dir = item->work.dir,
+                                    .name = item_dst_name(item),
+                                    .up = {.upload = upload, .attr = &after, .out = &out}});
+    if (r != 0) {
+        return r;
+    }
+    if (s->hashing) {
+        hash_end(&s->hash, hash);
+    }
+    item->attr = after;
+    event_published(s->job->engine, item->work.dir, item->name, &after, &out, s->hashing ? hash : NULL, s->read_ns);
+    return 0;
+}
+
+int copy_large(struct copy_job *job)
+{
+    struct engine_worker *own = worker_own(job->worker);
+    struct stream s = {.job = job, .src = own->src, .dst = own->dst};
+    job->moved = 0;
+    int r = stream_open(&s);
+    if (r == 0) {
+        r = stream_data(&s);
+    }
+    if (r == 0) {
+        r = stream_publish(&s);
+    }
+    stream_close(&s);
+    return r;
+}

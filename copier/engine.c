@@ -1,0 +1,566 @@
+#include "copier/engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/errs.h"
+#include "copier/channel.h"
+#include "copier/engine_internal.h"
+#include "copier/quantity.h"
+#include "copier/status.h"
+#include "workers/stores/layers.h"
+#include "workers/stores/posix.h"
+
+enum {
+    QUEUE_SHARDS = 128,    /* shards between planner and workers */
+    FDS_OWN = 24,          /* descriptors for everything but files and directories */
+    FDS_FEW = 256,         /* below that one walker and one worker must do */
+    HANDLES_MAX = 2048,    /* directory descriptors kept for each side */
+    RETRY_DELAY_MAX_S = 30 /* between two tries */
+};
+
+void engine_stop(struct engine *e)
+{
+    if (!atomic_exchange(&e->stopping, true)) {
+        planner_stop(e->planner);
+        pool_stop(e->pool);
+    }
+}
+
+/* Listens to the supervisor until the channel is shut down. */
+static void *listen_to_supervisor(void *arg)
+{
+    struct engine *e = arg;
+    struct channel_message message;
+    int fd = -1;
+    while (channel_receive(e->channel, &message, &fd) == 0) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        if (message.kind == CHANNEL_STOP) {
+            atomic_store(&e->interrupted, true);
+            engine_stop(e);
+        }
+    }
+    return NULL;
+}
+
+/* As many descriptors as we may have; returns how many. */
+static unsigned raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return FDS_FEW;
+    }
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+            getrlimit(RLIMIT_NOFILE, &limit);
+        }
+    }
+    return limit.rlim_cur > INT_MAX ? INT_MAX : (unsigned)limit.rlim_cur;
+}
+
+/* How the descriptors are shared out. */
+struct budget {
+    unsigned handles; /* directories, for each side */
+    unsigned jobs;    /* files in flight; each holds up to two */
+    unsigned threads; /* walkers and workers: 0 as they choose, else 1 */
+};
+
+static struct budget share_descriptors(unsigned fds)
+{
+    unsigned rest = fds > FDS_OWN + 8 ? fds - FDS_OWN : 8;
+    struct budget b = {.handles = rest / 4, .jobs = rest / 8, .threads = fds < FDS_FEW ? 1 : 0};
+    b.handles = b.handles > HANDLES_MAX ? HANDLES_MAX : b.handles < 2 ? 2 : b.handles;
+    b.jobs = b.jobs > JOBS_MAX ? JOBS_MAX : b.jobs < 1 ? 1 : b.jobs;
+    return b;
+}
+
+/* The lock of the state file: taken here, held by the supervisor. 0 or an exit status after a message. */
+static int take_lock(struct engine *e)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s.lock", e->state_path) < 0) {
+        report_error(e->report, "cannot lock the state: %s", err_text(ENOMEM));
+        return STATUS_CANNOT;
+    }
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int r = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 ? -errno : 0;
+    if (r == 0) {
+        r = channel_send(e->channel, CHANNEL_LOCK, 0, fd);
+    }
+    if (r == -EWOULDBLOCK) {
+        report_error(e->report, "another run copies '%s' to '%s' (lock %s); wait until it has ended", e->places.source,
+                     e->places.destination, path);
+    } else if (r != 0) {
+        report_error(e->report, "cannot lock the state '%s': %s", path, err_text(r));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    free(path);
+    return r == 0 ? 0 : STATUS_CANNOT;
+}
+
+static int state_failed(struct engine *e, int r, const char *aside)
+{
+    const char *path = e->state_path;
+    switch (r) {
+    case -EBADMSG:
+        report_error(e->report,
+                     "the state '%s' is damaged; it is kept as '%s'. Start haul again: it compares with the "
+                     "destination and makes a new one",
+                     path, aside != NULL ? aside : "?");
+        break;
+    case -EPROTO:
+        report_error(e->report, "the state '%s' was written by a newer haul; use that, or another --state", path);
+        break;
+    case -EXDEV:
+        report_error(e->report, "the state '%s' belongs to another pair of SRC and DST; use another --state", path);
+        break;
+    default:
+        report_error(e->report, "cannot open the state '%s': %s; use another --state", path, err_text(r));
+    }
+    return STATUS_CANNOT;
+}
+
+static int open_state(struct engine *e)
+{
+    const struct state_pair pair = {.source = e->places.source, .destination = e->places.destination};
+    if (e->options->dry_run || e->places.null) {
+        return 0;
+    }
+    int r = 0;
+    if (e->options->state != NULL) {
+        e->state_path = strdup(e->options->state);
+        r = e->state_path == NULL ? -ENOMEM : 0;
+    } else {
+        r = state_default_path(&pair, &e->state_path);
+    }
+    if (r != 0) {
+        report_error(e->report, "no place for the state: %s; set HOME or XDG_STATE_HOME, or use --state", err_text(r));
+        return STATUS_CANNOT;
+    }
+    r = take_lock(e);
+    if (r != 0) {
+        return r;
+    }
+    char *aside = NULL;
+    r = state_open(e->state_path, &pair, e->notices, &e->state, &aside);
+    r = r == 0 ? 0 : state_failed(e, r, aside);
+    free(aside);
+    return r;
+}
+
+static int open_source(struct engine *e, unsigned handles)
+{
+    const struct store_options options = {
+        .side = DIR_SRC, .path = e->places.source, .run_id = e->run_id, .max_handles = handles, .notices = e->notices};
+    const struct retry_options retry = {.retries = e->options->retries,
+                                        .delay_ns = e->options->retry_delay_ns,
+                                        .delay_max_ns = RETRY_DELAY_MAX_S * NS_PER_SEC,
+                                        .on_source = true,
+                                        .counter = &e->counts->retries};
+    int r = posix_open(&options, &e->src);
+    if (r == 0) {
+        struct store *next = e->src;
+        e->src = NULL;
+        r = retry_wrap(next, &retry, &e->src);
+    }
+    if (r != 0) {
+        report_error(e->report, "cannot open SRC '%s': %s", e->places.source, err_text(r));
+        return STATUS_CANNOT;
+    }
+    return 0;
+}
+
+#ifdef HAUL_TEST_FAULTS
+/* Builds for tests let a chosen operation at the destination fail. */
+static int wrap_faults(struct store **store)
+{
+    struct fault_options fault;
+    const char *text = getenv("HAUL_TEST_FAULT");
+    if (text == NULL) {
+        return 0;
+    }
+    int r = fault_parse(text, &fault);
+    struct store *next = *store;
+    *store = NULL;
+    if (r != 0) {
+        store_destroy(next);
+        return r;
+    }
+    return fault_wrap(next, &fault, store);
+}
+#else
+static int wrap_faults(struct store **store)
+{
+    (void)store;
+    return 0;
+}
+#endif
+
+/* The layers before the destination, from the innermost on. On failure *store is NULL. */
+static int wrap_destination(struct engine *e, struct store **store)
+{
+    const struct options *o = e->options;
+    const struct retry_options retry = {.retries = o->retries,
+                                        .delay_ns = o->retry_delay_ns,
+                                        .delay_max_ns = RETRY_DELAY_MAX_S * NS_PER_SEC,
+                                        .counter = &e->counts->retries};
+    int r = wrap_faults(store);
+    struct store *next = *store;
+    if (r == 0 && o->dry_run) {
+        *store = NULL;
+        r = dry_wrap(next, store);
+        next = *store;
+    }
+    if (r == 0 && o->bwlimit > 0) {
+        *store = NULL;
+        r = throttle_wrap(next, o->bwlimit, store);
+        next = *store;
+    }
+    if (r == 0) {
+        *store = NULL;
+        r = retry_wrap(next, &retry, store);
+    }
+    return r;
+}
+
+static int open_destination(struct engine *e, unsigned handles)
+{
+    const struct store_options options = {.side = DIR_DST,
+                                          .path = e->places.destination,
+                                          .run_id = e->run_id,
+                                          .owner = e->options->owner,
+                                          .fsync = e->options->fsync,
+                                          .max_handles = handles,
+                                          .notices = e->notices};
+    bool nothing_there = e->places.null || (e->options->dry_run && e->places.missing);
+    int r = nothing_there ? null_open(&options, &e->dst) : posix_open(&options, &e->dst);
+    if (r == 0) {
+        r = wrap_destination(e, &e->dst);
+    }
+    if (r != 0) {
+        report_error(e->report, "cannot open DST '%s': %s", e->places.destination, err_text(r));
+        return STATUS_CANNOT;
+    }
+    return 0;
+}
+
+/* "resuming run 7 (failed 2 h ago): 2.1 TiB of 5.0 TiB done", or NULL where the last run did what it should. */
+static char *resumed(const struct engine *e)
+{
+    const struct state_run *p = &e->previous;
+    if (p->number == 0 || p->status == STATUS_OK) {
+        return NULL;
+    }
+    char ago[QUANTITY_MAX];
+    char done[QUANTITY_MAX];
+    char total[QUANTITY_MAX];
+    char files[QUANTITY_MAX];
+    char files_total[QUANTITY_MAX];
+    char *text = NULL;
+    int64_t when = p->ended_ns != 0 ? p->ended_ns : p->started_ns;
+    if (asprintf(&text, "resuming run %lld (%s %s ago): %s of %s%s done, %s of %s entries", (long long)p->number,
+                 p->status == STATUS_INTERRUPTED ? "interrupted"
+                 : p->status < 0                 ? "killed, started"
+                                                 : "failed",
+                 quantity_show_duration(clock_real_ns() - when, ago), quantity_show_bytes(p->bytes_done, done),
+                 p->complete ? "" : "at least ", quantity_show_bytes(p->bytes_total, total),
+                 quantity_show_count(p->files_done, files), quantity_show_count(p->files_total, files_total)) < 0) {
+        return NULL;
+    }
+    return text;
+}
+
+static int begin_run(struct engine *e)
+{
+    char *sentence = NULL;
+    if (e->state != NULL) {
+        /* Not with --fsync alone: the contents are durable then, the rename is not. */
+        int r = state_run_begin(e->state, e->run_id, e->dst->caps.durable, &e->run, &e->previous);
+        if (r != 0) {
+            return state_failed(e, r, NULL);
+        }
+        e->purge = e->previous.number != 0;
+        sentence = resumed(e);
+    }
+    const struct report_start start = {.source = e->places.source,
+                                       .destination = e->places.destination,
+                                       .state = e->state_path,
+                                       .run = e->run.number,
+                                       .resumed = sentence};
+    report_started(e->report, &start);
+    free(sentence);
+    return 0;
+}
+
+static int make_planner(struct engine *e, const struct budget *b)
+{
+    const struct options *o = e->options;
+    const struct plan_options options = {
+        .src = e->src,
+        .dst = e->dst,
+        .queue = e->queue,
+        .filter = o->filter,
+        .files_from = o->files_from,
+        .from0 = o->from0,
+        .only_name = e->places.only_name,
+        .only_as = e->places.only_as,
+        .root_fresh = e->places.missing,
+        .one_file_system = o->one_file_system,
+        .hard_links = true,
+        .archive_dirs = o->archive_dirs,
+        .devices = geteuid() == 0,
+        .keep = o->owner == OWNER_IGNORE ? STORE_KEEP_MODE | STORE_KEEP_TIMES : STORE_KEEP_ALL,
+        .walkers = b->threads,
+        .notices = e->notices,
+        .arg = e,
+        .known = event_known,
+        .failed = event_plan_failed,
+        .existing = event_existing,
+    };
+    return planner_create(&options, &e->planner);
+}
+
+static int make_pool(struct engine *e, const struct budget *b)
+{
+    const struct options *o = e->options;
+    const struct store_caps *src = &e->src->caps;
+    const struct store_caps *dst = &e->dst->caps;
+    unsigned start = src->in_flight > dst->in_flight ? src->in_flight : dst->in_flight;
+    unsigned max = src->in_flight_max > dst->in_flight_max ? src->in_flight_max : dst->in_flight_max;
+    max = max < b->jobs ? max : b->jobs;
+    struct pool_options options = {
+        .queue = e->queue,
+        .workers = b->threads,
+        .start = start < max ? start : max,
+        .max = max,
+        .spread = src->spread || dst->spread,
+        .io = {.no_ring = o->no_io_uring},
+        .begin = copy_begin,
+        .end = copy_end,
+        .run = copy_run,
+        .drop = copy_drop,
+        .cost = item_cost,
+        .arg = e,
+    };
+    if (o->jobs != 0) {
+        options.pinned = true;
+        options.start = o->jobs < b->jobs ? o->jobs : b->jobs;
+        options.max = options.start;
+        if (options.start < o->jobs) {
+            notice_raise(e->notices, "fewer operations in flight than --jobs: too few file descriptors (ulimit -n)");
+        }
+    }
+    return pool_create(&options, &e->pool);
+}
+
+static void reader_gone(void *reader)
+{
+    state_reader_destroy(reader);
+}
+
+/* Everything between the checks and the walk. 0 or an exit status after a message. */
+static int prepare(struct engine *e, const struct budget *b)
+{
+    int r = e->options->dry_run ? 0 : places_make(&e->places, e->umask, e->report);
+    if (r == 0) {
+        r = open_destination(e, b->handles);
+    }
+    if (r == 0) {
+        r = begin_run(e);
+    }
+    if (r != 0) {
+        return r;
+    }
+    r = queue_create(QUEUE_SHARDS, &e->queue);
+    if (r == 0) {
+        r = -pthread_key_create(&e->reader_key, reader_gone);
+        e->reader_key_made = r == 0;
+    }
+    if (r == 0) {
+        r = make_planner(e, b);
+        if (r != 0 && e->options->files_from != NULL) {
+            report_error(e->report, "--files-from '%s': %s", e->options->files_from, err_text(r));
+            return STATUS_CANNOT;
+        }
+    }
+    if (r == 0) {
+        r = make_pool(e, b);
+    }
+    if (r != 0) {
+        report_error(e->report, "cannot start: %s", err_text(r));
+        return STATUS_CANNOT;
+    }
+    return 0;
+}
+
+static void copy(struct engine *e)
+{
+    struct ticker *ticker = NULL;
+    pthread_t listener;
+    int r = ticker_create(e, &ticker);
+    if (r == 0) {
+        r = planner_start(e->planner);
+    }
+    if (r != 0) {
+        report_error(e->report, "cannot start: %s", err_text(r));
+        atomic_store(&e->fatal, abs(r));
+        queue_close(e->queue);
+        pool_join(e->pool);
+        ticker_destroy(ticker);
+        return;
+    }
+    /* Only now: a stop that came earlier waits in the channel, and finds a planner and a pool to be stopped. */
+    r = pthread_create(&listener, NULL, listen_to_supervisor, e);
+    if (r != 0) {
+        report_error(e->report, "cannot start: %s", err_text(r));
+        atomic_store(&e->fatal, r);
+        engine_stop(e);
+    }
+    planner_join(e->planner);
+    pool_join(e->pool);
+    if (r == 0) {
+        shutdown(e->channel, SHUT_RD); /* ends the listener: there is nothing left to stop */
+        pthread_join(listener, NULL);
+    }
+    ticker_destroy(ticker);
+}
+
+static int choose_status(struct engine *e)
+{
+    if (atomic_load(&e->interrupted)) {
+        return STATUS_INTERRUPTED;
+    }
+    if (atomic_load(&e->fatal) != 0) {
+        return STATUS_CANNOT;
+    }
+    if (atomic_load(&e->counts->failed) > 0) {
+        return STATUS_SOME_FAILED;
+    }
+    if (atomic_load(&e->counts->changed) > 0) {
+        return STATUS_SOME_CHANGED;
+    }
+    /* Nothing may be lost quietly: what was planned and not done is a failure, whatever the reason. */
+    return atomic_load(&e->counts->unfinished) > 0 ? STATUS_SOME_FAILED : STATUS_OK;
+}
+
+static int finish(struct engine *e)
+{
+    int status = choose_status(e);
+    if (e->state != NULL) {
+        int r = state_run_end(e->state, status);
+        if (r == 0) {
+            r = state_error(e->state);
+        }
+        if (r != 0) {
+            report_error(e->report, "the state '%s' could not be written: %s; the next run compares more",
+                         e->state_path, err_text(r));
+            status = status == STATUS_OK ? STATUS_SOME_FAILED : status;
+        }
+    }
+    struct io_facts facts;
+    pool_io_facts(e->pool, &facts);
+    if (!facts.ring && facts.ring_error != 0) {
+        notice_raise(e->notices, "io_uring is not available here; haul works without it");
+    }
+    const struct report_end end = {.plan = planner_counts(e->planner),
+                                   .notices = e->notices,
+                                   .status = status,
+                                   .interrupted = atomic_load(&e->interrupted),
+                                   .fatal = atomic_load(&e->fatal),
+                                   .elapsed_ns = clock_mono_ns() - e->begun_ns,
+                                   .io = &facts,
+                                   .limit = pool_limit(e->pool),
+                                   .run = e->run.number};
+    report_ended(e->report, &end);
+    return status;
+}
+
+/* The whole run. Returns the exit status; everything is still there to be released. */
+static int run(struct engine *e)
+{
+    const struct budget b = share_descriptors(raise_descriptors());
+    int r = places_find(e->options, e->report, &e->places);
+    if (r == 0) {
+        r = open_source(e, b.handles);
+    }
+    if (r == 0) {
+        r = open_state(e);
+    }
+    if (r == 0) {
+        r = prepare(e, &b);
+    }
+    if (r != 0) {
+        return r;
+    }
+    copy(e);
+    return finish(e);
+}
+
+static void release(struct engine *e)
+{
+    if (e->planner == NULL || e->pool == NULL) {
+        if (e->queue != NULL) {
+            queue_close(e->queue);
+        }
+        if (e->pool != NULL) {
+            pool_join(e->pool);
+        }
+    }
+    pool_destroy(e->pool);
+    planner_destroy(e->planner);
+    queue_destroy(e->queue);
+    store_destroy(e->dst);
+    store_destroy(e->src);
+    if (e->reader_key_made) {
+        pthread_key_delete(e->reader_key);
+    }
+    state_close(e->state);
+    free(e->state_path);
+    places_release(&e->places);
+    notices_destroy(e->notices);
+    report_destroy(e->report);
+}
+
+int engine_run(const struct options *options, int channel)
+{
+    struct engine e = {.options = options, .channel = channel, .begun_ns = clock_mono_ns()};
+    const struct report_options how = {.json = options->json,
+                                       .quiet = options->quiet,
+                                       .stats = options->stats,
+                                       .progress = options->progress,
+                                       .dry_run = options->dry_run};
+    e.umask = umask(0); /* modes are set exactly as asked */
+    if (report_create(&how, &e.report) != 0) {
+        channel_send(channel, CHANNEL_RESULT, STATUS_CANNOT, -1);
+        return STATUS_CANNOT;
+    }
+    e.counts = report_counts(e.report);
+    int r = notices_create(&e.notices);
+    if (r == 0) {
+        r = run_id_make(e.run_id);
+    }
+    int status = STATUS_CANNOT;
+    if (r != 0) {
+        report_error(e.report, "cannot start: %s", err_text(r));
+    } else {
+        status = run(&e);
+    }
+    /* All is said and recorded: what a hung file system does to the rest does not change the result. */
+    channel_send(channel, CHANNEL_RESULT, status, -1);
+    release(&e);
+    return status;
+}

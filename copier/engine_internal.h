@@ -1,0 +1,78 @@
+/*
+ * engine_internal: what the parts of one run share (engine.c, copyfile.c, events.c, ticker.c). Nobody else includes it.
+ */
+#ifndef HAUL_COPIER_ENGINE_INTERNAL_H
+#define HAUL_COPIER_ENGINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "copier/options.h"
+#include "copier/places.h"
+#include "copier/report.h"
+#include "copier/state.h"
+#include "planner/planner.h"
+#include "workers/pool.h"
+
+struct engine {
+    const struct options *options; /* constant */
+    int channel;                   /* to the supervisor */
+    struct places places;          /* constant once found */
+    struct report *report;         /* thread-safe */
+    struct report_counts *counts;  /* of report */
+    struct notices *notices;       /* thread-safe */
+    char run_id[RUN_ID_LEN + 1];   /* constant */
+    char *state_path;              /* owned; NULL: no state (dry run, null:) */
+    struct state *state;           /* thread-safe; NULL: none */
+    struct state_run run;          /* of this run; constant */
+    struct state_run previous;     /* number 0: none; constant */
+    bool purge;                    /* earlier runs may have left temp names */
+    pthread_key_t reader_key;      /* each walker's struct state_reader */
+    bool reader_key_made;          /* constant once made */
+    struct dir_tree *tree;         /* of the planner's nodes */
+    struct store *src;             /* owned */
+    struct store *dst;             /* owned */
+    unsigned jobs_max;             /* operations in flight at most, by the descriptors we may have */
+    struct queue *queue;           /* of shards, owned */
+    struct planner *planner;       /* owned */
+    struct pool *pool;             /* owned */
+    atomic_bool stopping;          /* nothing more is started */
+    atomic_bool interrupted;       /* by the supervisor */
+    atomic_int fatal;              /* first errno that stopped the run early; 0: none */
+    mode_t umask;                  /* as the user has it; constant */
+    int64_t begun_ns;              /* monotonic */
+};
+
+/* A worker's own things. */
+struct engine_worker {
+    struct port *src;
+    struct port *dst;
+};
+
+/* Stops the run: planner and pool end as soon as what is in flight is finished or dropped. Any thread. */
+void engine_stop(struct engine *e);
+
+/* copyfile.c: pool callbacks. */
+int copy_begin(void *arg, struct worker *w);
+void copy_end(void *arg, struct worker *w);
+void copy_run(void *arg, struct worker *w, struct work *work);
+void copy_drop(void *arg, struct work *work);
+
+/* events.c: what planner and workers report. */
+enum known event_known(void *arg, const struct dir *dir, const char *name, const struct attr *src);
+void event_plan_failed(void *arg, const struct plan_failure *failure);
+void event_existing(void *arg, struct port *dst, struct dir *dir);
+/* An item failed; stops the run where err would meet every further file alike. Forgets it in the state. */
+void event_failed(struct engine *e, const struct dir *dir, const char *name, const struct store_op *op, int err,
+                  bool on_source);
+/* An item was published: into the state. hash NULL: unknown. read_ns: wall clock when its reading began. */
+void event_published(struct engine *e, struct dir *dir, const char *name, const struct attr *src,
+                     const struct attr *dst, const uint8_t *hash, int64_t read_ns);
+
+/* ticker.c: the thread for progress and background syncs. */
+struct ticker;
+int ticker_create(struct engine *e, struct ticker **out_ticker); /* 0, -ENOMEM, -EAGAIN */
+void ticker_destroy(struct ticker *t);                           /* stops and joins; NULL is fine */
+
+#endif

@@ -1,0 +1,136 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/errs.h"
+#include "cleanup/temps.h"
+#include "copier/engine_internal.h"
+
+/* Each walker reads the state through a connection of its own, made when it first asks. */
+static struct state_reader *reader(struct engine *e)
+{
+    struct state_reader *r = pthread_getspecific(e->reader_key);
+    if (r == NULL && state_reader_create(e->state, &r) == 0) {
+        pthread_setspecific(e->reader_key, r);
+    }
+    return r;
+}
+
+enum known event_known(void *arg, const struct dir *dir, const char *name, const struct attr *src)
+{
+    struct engine *e = arg;
+    if (e->state == NULL || e->previous.number == 0) {
+        return KNOWN_NOTHING;
+    }
+    struct state_reader *r = reader(e);
+    /* What cannot be looked up is published again: that is always right. */
+    return r != NULL ? state_known(r, dir->id, name, src) : KNOWN_SUSPECT;
+}
+
+/* What would meet every further file alike stops the run, once. */
+static void stop_if_fatal(struct engine *e, int err, bool on_source)
+{
+    if (err_classify(err, e->dst->caps.network, on_source) != ERR_FATAL) {
+        return;
+    }
+    int none = 0;
+    atomic_compare_exchange_strong(&e->fatal, &none, err);
+    engine_stop(e);
+}
+
+static void report_one(struct engine *e, const struct dir *dir, const char *name, struct report_failure *failure)
+{
+    char *path = dir_path(dir, name);
+    failure->path = path != NULL ? path : name != NULL ? name : dir->name;
+    const struct store *store = failure->on_source ? e->src : e->dst;
+    failure->kind = err_classify(failure->err, store->caps.network, failure->on_source);
+    if (failure->kind == ERR_CANCELLED) {
+        atomic_fetch_add(&e->counts->unfinished, 1);
+    } else {
+        report_failed(e->report, failure);
+        if (e->state != NULL) {
+            state_failure(e->state, failure->path, failure->op, failure->err, failure->attempts);
+        }
+    }
+    free(path);
+}
+
+void event_plan_failed(void *arg, const struct plan_failure *f)
+{
+    struct engine *e = arg;
+    struct report_failure failure = {
+        .op = f->op, .err = abs(f->err), .attempts = f->attempts, .on_source = f->on_source, .below = f->below};
+    report_one(e, f->dir, f->name, &failure);
+    stop_if_fatal(e, failure.err, f->on_source);
+}
+
+void event_failed(struct engine *e, const struct dir *dir, const char *name, const struct store_op *op, int err,
+                  bool on_source)
+{
+    struct report_failure failure = {.op = op->step != NULL ? op->step : store_code_name(op->code),
+                                     .err = abs(err),
+                                     .attempts = op->attempts,
+                                     .on_source = on_source};
+    report_one(e, dir, name, &failure);
+    if (e->state != NULL && e->previous.number != 0) {
+        state_forget(e->state, dir->id, name);
+    }
+    stop_if_fatal(e, failure.err, on_source);
+}
+
+static bool is_dead(void *arg, const char *run_id)
+{
+    struct engine *e = arg;
+    return state_run_is_dead(e->state, run_id);
+}
+
+void event_existing(void *arg, struct port *dst, struct dir *dir)
+{
+    struct engine *e = arg;
+    if (!e->purge) {
+        return;
+    }
+    unsigned removed = 0;
+    int r = temps_purge(dst, dir, is_dead, e, &removed);
+    atomic_fetch_add(&e->counts->purged, removed);
+    if (r != 0) {
+        notice_raise(e->notices, "a directory could not be searched for stale temp names");
+    }
+}
+
+/* The latest moment at which attributes or contents were changed, ns. */
+static int64_t last_change(const struct attr *a)
+{
+    int64_t m = clock_ns_of(&a->mtime);
+    int64_t c = clock_ns_of(&a->ctime);
+    return m > c ? m : c;
+}
+
+/* A whole second in ctime: perhaps a file system that has no finer ones, whatever its name promises. */
+static int64_t racy_ns(const struct engine *e, const struct attr *a)
+{
+    return a->ctime.tv_nsec == 0 ? 2 * NS_PER_SEC : e->src->caps.clock_granularity_ns;
+}
+
+void event_published(struct engine *e, struct dir *dir, const char *name, const struct attr *src,
+                     const struct attr *dst, const uint8_t *hash, int64_t read_ns)
+{
+    if (e->state == NULL) {
+        return;
+    }
+    struct state_file file = {.dir_id = dir->id, .name = name, .src = *src, .dst = *dst};
+    if (hash != NULL) {
+        memcpy(file.hash, hash, sizeof file.hash);
+        file.hash_known = true;
+    }
+    file.racy = S_ISREG(src->mode) && last_change(src) >= read_ns - racy_ns(e, src);
+    if (!atomic_load_explicit(&dir->told, memory_order_relaxed) && !atomic_exchange(&dir->told, true)) {
+        char *path = dir_path(dir, NULL);
+        if (path != NULL) {
+            state_dir(e->state, dir->id, path);
+        }
+        free(path);
+    }
+    state_record(e->state, &file);
+}

@@ -1,0 +1,115 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "copier/options.h"
+
+enum { HELP_COLUMN = 26, HELP_WIDTH = 96 };
+
+/* Text in lines of at most HELP_WIDTH, indented to HELP_COLUMN; the first line goes on at column at. */
+static void wrap(FILE *out, const char *text, int at)
+{
+    int column = at;
+    while (*text != '\0') {
+        size_t word = strcspn(text, " ");
+        if (column > HELP_COLUMN && column + 1 + (int)word > HELP_WIDTH) {
+            fprintf(out, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        } else if (column > HELP_COLUMN) {
+            fputc(' ', out);
+            column++;
+        }
+        fwrite(text, 1, word, out);
+        column += (int)word;
+        text += word;
+        text += strspn(text, " ");
+    }
+    fputc('\n', out);
+}
+
+static void help_row(FILE *out, const struct option_row *row)
+{
+    int at =
+        row->letter != 0 ? fprintf(out, "  -%c, --%s", row->letter, row->name) : fprintf(out, "      --%s", row->name);
+    if (row->arg != NULL) {
+        at += fprintf(out, row->optional ? "[=%s]" : "=%s", row->arg);
+    }
+    if (at >= HELP_COLUMN) {
+        fputc('\n', out);
+        at = 0;
+    }
+    fprintf(out, "%*s", HELP_COLUMN - at, "");
+    wrap(out, row->help, HELP_COLUMN);
+}
+
+void options_help(FILE *out)
+{
+    fputs("Usage: haul copy [options] SRC DST\n\n"
+          "Copies a tree of files in parallel: whole files, each published atomically. SRC is a directory, whose\n"
+          "contents become DST's contents (a trailing slash changes nothing), or a single file. Started again after a\n"
+          "failure it goes on where it stopped.\n\nOptions:\n",
+          out);
+    for (unsigned i = 0; i < options_table_rows; i++) {
+        help_row(out, &options_table[i]);
+    }
+    fputs("\nExit status:\n", out);
+    for (unsigned i = 0; i < status_table_rows; i++) {
+        fprintf(out, "  %2d  %s\n", status_table[i].status, status_table[i].meaning);
+    }
+}
+
+/* Text as mdoc: a backslash would be an escape, a leading dot or quote a request. */
+static void man_text(FILE *out, const char *text)
+{
+    if (*text == '.' || *text == '\'') {
+        fputs("\\&", out);
+    }
+    for (; *text != '\0'; text++) {
+        if (*text == '\\') {
+            fputs("\\e", out);
+        } else if (*text == '-') {
+            fputs("\\-", out);
+        } else {
+            fputc(*text, out);
+        }
+    }
+    fputc('\n', out);
+}
+
+void options_man(FILE *out)
+{
+    fputs(".Dd $Mdocdate$\n.Dt HAUL 1\n.Os\n.Sh NAME\n.Nm haul\n.Nd parallel bulk copier for NFS and Amazon EFS\n"
+          ".Sh SYNOPSIS\n.Nm\n.Cm copy\n.Op Ar options\n.Ar SRC DST\n.Sh DESCRIPTION\n.Nm\n"
+          "copies a tree of files in parallel. Every file is staged whole, checked, and renamed to its final name, so\n"
+          "that a final name holds the old whole content or the new whole content at any time. The contents of\n"
+          ".Ar SRC\nbecome the contents of\n.Ar DST ;\na trailing slash changes nothing.\n.Ar SRC\n"
+          "may be a single file. What was done is remembered: a copy that is started again after a failure goes on\n"
+          "where it stopped.\n.Pp\nOwner and group (numeric, when root), mode, times, symbolic links, hard links,\n"
+          "holes, FIFOs, sockets and device nodes (when root) are kept; directory times on request.\n"
+          ".Pp\nThe options are:\n.Bl -tag -width Ds\n",
+          out);
+    for (unsigned i = 0; i < options_table_rows; i++) {
+        const struct option_row *row = &options_table[i];
+        fputs(".It ", out);
+        if (row->letter != 0) {
+            fprintf(out, "Fl %c , ", row->letter);
+        }
+        fprintf(out, "Fl Fl %s", row->name);
+        if (row->arg != NULL) {
+            fprintf(out, row->optional ? " Ns Op = Ns Ar %s" : " Ns = Ns Ar %s", row->arg);
+        }
+        fputc('\n', out);
+        man_text(out, row->help);
+    }
+    fputs(".El\n.Sh FILES\n.Bl -tag -width Ds\n.It Pa $XDG_STATE_HOME/haul/\n"
+          "What was done, an SQLite database for each pair of source and destination\n(by default\n"
+          ".Pa ~/.local/state/haul ) .\n.It Pa .haul.<run id>.<random>\nTemp names beside the final names.\n.El\n"
+          ".Sh EXIT STATUS\n.Bl -tag -width Ds\n",
+          out);
+    for (unsigned i = 0; i < status_table_rows; i++) {
+        fprintf(out, ".It %d\n", status_table[i].status);
+        man_text(out, status_table[i].meaning);
+    }
+    fputs(".El\n.Sh EXAMPLES\n.Dl haul copy /data /mnt/efs/data\n.Dl haul copy --exclude='*.tmp' --bwlimit=50M "
+          "/data /mnt/efs/data\n.Sh SEE ALSO\n.Xr cp 1 ,\n.Xr rsync 1 ,\n.Xr nfs 5\n",
+          out);
+}

@@ -1,0 +1,117 @@
+/*
+ * haul: a parallel bulk copier for NFS and Amazon EFS.
+ *
+ * The house, from the ground up; arrows go one way (base <- workers <- planner, cleanup <- copier):
+ *
+ * base/clock.c                       monotonic and wall-clock time
+ * base/errs.c                        one table of what an errno means to a copy
+ * base/queue.c                       a bounded queue of pointers between threads
+ * base/dir.c                         the tree of directory nodes: paths are chains of names, never cut strings
+ * base/name.c                        run ids, temp names, names as they are shown
+ * base/notice.c                      what is said once, with a count
+ *
+ * workers/fiber.c                    many small flows of control in one thread
+ * workers/io.c                       waiting and waking: modes, sleeps, turns of a thread
+ * workers/io_calls.c                 the system calls, each by the way that fits
+ * workers/io_direct.c                plain system calls
+ * workers/io_ring.c                  through io_uring
+ * workers/io_helpers.c               by helper threads
+ * workers/buffers.c                  memory for staging, bounded over all workers
+ * workers/tune.c                     how many operations to keep in flight
+ * workers/pool.c                     worker threads that carry out the shards of a queue
+ * workers/pool_worker.c              one worker: its shards and fibers
+ * workers/pool_tune.c                measures, and asks tune
+ * workers/store.c                    the contract of a place that files are read from or published to
+ *
+ * workers/stores/posix.c             a directory or mount
+ * workers/stores/posix_dirs.c        its directory handles
+ * workers/stores/posix_list.c        listings
+ * workers/stores/posix_read.c        attributes and contents
+ * workers/stores/posix_publish.c     a whole small file, by way of a temp name
+ * workers/stores/posix_upload.c      a large file, part by part
+ * workers/stores/posix_entries.c     directories, links, nodes, attributes, removal
+ * workers/stores/posix_owner.c       who may own what
+ * workers/stores/layer.c             what the layers before a store share
+ * workers/stores/retry.c             repeats what failed with a passing error
+ * workers/stores/throttle.c          --bwlimit
+ * workers/stores/dry.c               takes every change and makes none
+ * workers/stores/fault.c             fails the Nth operation, for tests
+ * workers/stores/null.c              a destination with nothing behind it
+ *
+ * planner/planner.c                  phases and threads, the end of an item
+ * planner/item.c                     one entry that a worker is to carry out
+ * planner/filter.c                   --exclude and --include
+ * planner/wild.c                     matches one pattern
+ * planner/compare.c                  whether the destination has what the source has
+ * planner/stack.c                    pending directories
+ * planner/walk.c                     the walk
+ * planner/enter.c                    a directory, and its counterpart at the destination
+ * planner/entry.c                    what is to be done for one entry
+ * planner/shards.c                   items into shards, shards into the queue
+ * planner/finish.c                   directories that have nothing left to do
+ * planner/links.c                    the table of hard-link groups
+ * planner/linkphase.c                further names of files, after everything else
+ * planner/filesfrom.c                --files-from
+ * planner/lines.c                    its lines
+ * planner/chain.c                    directory nodes along a path
+ *
+ * cleanup/temps.c                    purges temp names of dead runs
+ *
+ * copier/main.c                      this file
+ * copier/options.c                   the command line
+ * copier/options_table.c             the truth for parsing, help and man page
+ * copier/help.c                      --help and the man page
+ * copier/quantity.c                  sizes, rates and durations as people write them
+ * copier/places.c                    SRC and DST, checked
+ * copier/supervisor.c                the process that owes the exit status: lock, signals, deadline
+ * copier/channel.c                   what supervisor and engine say to each other
+ * copier/engine.c                    one run from start to report
+ * copier/copyfile.c                  carries out one item
+ * copier/copylarge.c                 streams one large or sparse file
+ * copier/events.c                    what planner and workers report: failures, records
+ * copier/ticker.c                    progress and background syncs
+ * copier/state.c                     the memory of what was done: its life, its runs
+ * copier/state_path.c                where it is kept
+ * copier/state_db.c                  its SQLite file: schema, damage
+ * copier/state_queue.c               what is to be written
+ * copier/state_writer.c              writes it in batches
+ * copier/state_read.c                looks it up
+ * copier/report.c                    failures, progress and summary, for people and as events
+ * copier/json.c                      one event a line
+ */
+#include <stdio.h>
+
+#include "copier/engine.h"
+#include "copier/options.h"
+#include "copier/status.h"
+#include "copier/supervisor.h"
+
+static int run_engine(void *arg, int channel)
+{
+    return engine_run(arg, channel);
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    if (options_parse(argc, argv, stderr, &options) != 0) {
+        return STATUS_USAGE;
+    }
+    int status = STATUS_OK;
+    switch (options.command) {
+    case COMMAND_HELP:
+        options_help(stdout);
+        break;
+    case COMMAND_MAN:
+        options_man(stdout);
+        break;
+    case COMMAND_VERSION:
+        puts("haul " HAUL_VERSION);
+        break;
+    case COMMAND_COPY:
+        status = supervisor_run(run_engine, &options);
+        break;
+    }
+    options_release(&options);
+    return status;
+}

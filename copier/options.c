@@ -1,0 +1,241 @@
+#include "copier/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "copier/quantity.h"
+
+enum { ROWS_MAX = 64, RETRIES_MAX = 1000 };
+
+/* Says what is wrong with the use, and where help is. Always -EINVAL. */
+__attribute__((format(printf, 2, 3))) static int usage(FILE *errors, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("haul: ", errors);
+    vfprintf(errors, format, args);
+    fputs("\nTry 'haul --help'.\n", errors);
+    va_end(args);
+    return -EINVAL;
+}
+
+static int set_owner(struct options *o, const char *arg, FILE *errors)
+{
+    static const struct {
+        const char *name;
+        enum store_owner owner;
+    } names[] = {{"auto", OWNER_AUTO}, {"require", OWNER_REQUIRE}, {"ignore", OWNER_IGNORE}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(arg, names[i].name) == 0) {
+            o->owner = names[i].owner;
+            return 0;
+        }
+    }
+    return usage(errors, "--owner: '%s' is not one of auto, require, ignore", arg);
+}
+
+static int set_number(const char *name, const char *arg, unsigned min, unsigned max, unsigned *out, FILE *errors)
+{
+    uint64_t n = 0;
+    if (quantity_number(arg, min, max, &n) != 0) {
+        return usage(errors, "--%s: '%s' is not a number from %u to %u", name, arg, min, max);
+    }
+    *out = (unsigned)n;
+    return 0;
+}
+
+static int set_pattern(struct options *o, bool include, const char *arg, FILE *errors)
+{
+    int r = filter_add(o->filter, include, arg);
+    if (r != 0) {
+        return usage(errors, "--%s: '%s': %s", include ? "include" : "exclude", arg,
+                     r == -EINVAL ? "an empty pattern" : strerror(-r));
+    }
+    return 0;
+}
+
+static int set_bwlimit(struct options *o, const char *arg, FILE *errors)
+{
+    /* As in rsync, 0 means no limit. */
+    if (quantity_size(arg, 1024, &o->bwlimit) != 0) {
+        return usage(errors, "--bwlimit: '%s' is not a rate (examples: 500K, 20M, 1.5G)", arg);
+    }
+    return 0;
+}
+
+/* Options that only switch something on. */
+static bool set_flag(struct options *o, enum option_id id)
+{
+    struct {
+        enum option_id id;
+        bool *flag;
+    } flags[] = {
+        {OPT_FROM0, &o->from0},       {OPT_ONE_FILE_SYSTEM, &o->one_file_system},
+        {OPT_DRY_RUN, &o->dry_run},   {OPT_FSYNC, &o->fsync},
+        {OPT_STATS, &o->stats},       {OPT_ARCHIVE_DIRS, &o->archive_dirs},
+        {OPT_PROGRESS, &o->progress}, {OPT_QUIET, &o->quiet},
+        {OPT_JSON, &o->json},         {OPT_NO_IO_URING, &o->no_io_uring},
+    };
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        if (flags[i].id == id) {
+            *flags[i].flag = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int apply(struct options *o, const struct option_row *row, const char *arg, FILE *errors)
+{
+    switch ((enum option_id)row->id) {
+    case OPT_EXCLUDE:
+    case OPT_INCLUDE:
+        return set_pattern(o, row->id == OPT_INCLUDE, arg, errors);
+    case OPT_FILES_FROM:
+        o->files_from = arg;
+        return 0;
+    case OPT_JOBS:
+        return set_number(row->name, arg, 1, JOBS_MAX, &o->jobs, errors);
+    case OPT_BWLIMIT:
+        return set_bwlimit(o, arg, errors);
+    case OPT_RETRIES:
+        return set_number(row->name, arg, 0, RETRIES_MAX, &o->retries, errors);
+    case OPT_RETRY_DELAY:
+        if (quantity_duration(arg, &o->retry_delay_ns) != 0) {
+            return usage(errors, "--retry-delay: '%s' is not a time (examples: 500ms, 2s, 1m)", arg);
+        }
+        return 0;
+    case OPT_OWNER:
+        return set_owner(o, arg, errors);
+    case OPT_STATE:
+        o->state = arg;
+        return 0;
+    case OPT_HELP:
+        if (arg != NULL && strcmp(arg, "man") != 0) {
+            return usage(errors, "--help: '%s' is not 'man'", arg);
+        }
+        o->command = arg != NULL ? COMMAND_MAN : COMMAND_HELP;
+        return 0;
+    case OPT_VERSION:
+        o->command = COMMAND_VERSION;
+        return 0;
+    default:
+        set_flag(o, (enum option_id)row->id);
+        return 0;
+    }
+}
+
+/* The two spellings of getopt, made from the table. */
+static void spell(struct option *longs, char *shorts)
+{
+    *shorts++ = ':'; /* tell a missing argument from an unknown option */
+    for (unsigned i = 0; i < options_table_rows; i++) {
+        const struct option_row *row = &options_table[i];
+        longs[i] = (struct option){.name = row->name,
+                                   .has_arg = row->arg == NULL ? no_argument
+                                              : row->optional  ? optional_argument
+                                                               : required_argument,
+                                   .val = 256 + (int)i};
+        if (row->letter != 0) {
+            *shorts++ = row->letter;
+            if (row->arg != NULL && !row->optional) {
+                *shorts++ = ':';
+            }
+        }
+    }
+    longs[options_table_rows] = (struct option){0};
+    *shorts = '\0';
+}
+
+static const struct option_row *row_of(int value)
+{
+    if (value >= 256) {
+        return &options_table[value - 256];
+    }
+    for (unsigned i = 0; i < options_table_rows; i++) {
+        if (options_table[i].letter == value) {
+            return &options_table[i];
+        }
+    }
+    return NULL;
+}
+
+static int parse_options(struct options *o, int argc, char **argv, FILE *errors)
+{
+    struct option longs[ROWS_MAX];
+    char shorts[2 * ROWS_MAX + 2];
+    spell(longs, shorts);
+    opterr = 0;
+    optind = 0;
+    int value = 0;
+    while ((value = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+        if (value == ':') {
+            return usage(errors, "%s needs an argument", argv[optind - 1]);
+        }
+        const struct option_row *row = value == '?' ? NULL : row_of(value);
+        if (row == NULL) {
+            if (optopt != 0 && optopt < 256) {
+                return usage(errors, "unknown option '-%c'", optopt);
+            }
+            return usage(errors, "unknown option '%s'", argv[optind - 1]);
+        }
+        int r = apply(o, row, optarg, errors);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+static int take_places(struct options *o, char **places, int count, FILE *errors)
+{
+    if (count == 0) {
+        return usage(errors, "no command; to copy a tree: haul copy SRC DST");
+    }
+    if (strcmp(places[0], "copy") != 0) {
+        return usage(errors, "unknown command '%s'; there is: copy", places[0]);
+    }
+    if (count != 3) {
+        return usage(errors, "copy takes SRC and DST, got %d %s", count - 1, count == 2 ? "argument" : "arguments");
+    }
+    o->source = places[1];
+    o->destination = places[2];
+    if (o->source[0] == '\0' || o->destination[0] == '\0') {
+        return usage(errors, "%s is empty", o->source[0] == '\0' ? "SRC" : "DST");
+    }
+    if (strncmp(o->source, "nfs://", 6) == 0 || strncmp(o->destination, "nfs://", 6) == 0) {
+        return usage(errors, "nfs:// is not spoken by this version; mount the server and give the path");
+    }
+    if (o->from0 && o->files_from == NULL) {
+        return usage(errors, "--from0 is about the list of --files-from, which is not given");
+    }
+    return 0;
+}
+
+int options_parse(int argc, char **argv, FILE *errors, struct options *out_options)
+{
+    struct options o = {.command = COMMAND_COPY, .retries = 5, .retry_delay_ns = 500 * NS_PER_MS};
+    int r = filter_create(&o.filter);
+    if (r == 0) {
+        r = parse_options(&o, argc, argv, errors);
+    }
+    if (r == 0 && o.command == COMMAND_COPY) {
+        r = take_places(&o, argv + optind, argc - optind, errors);
+    }
+    if (r != 0) {
+        options_release(&o);
+        return r;
+    }
+    *out_options = o;
+    return 0;
+}
+
+void options_release(struct options *options)
+{
+    filter_destroy(options->filter);
+    options->filter = NULL;
+}

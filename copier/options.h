@@ -1,0 +1,103 @@
+/*
+ * options: the command line, parsed once into a const struct options.
+ *
+ * One table (options_table.c) is the truth for parsing, --help and the man page.
+ */
+#ifndef HAUL_COPIER_OPTIONS_H
+#define HAUL_COPIER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "planner/filter.h"
+#include "workers/store.h"
+
+enum command {
+    COMMAND_COPY,
+    COMMAND_HELP,    /* --help: print it and leave with 0 */
+    COMMAND_MAN,     /* --help=man: print the man page's source */
+    COMMAND_VERSION, /* --version */
+};
+
+struct options {
+    enum command command;
+    const char *source;      /* as given; not owned */
+    const char *destination; /* as given; not owned */
+    struct filter *filter;   /* --exclude, --include in their order; owned */
+    const char *files_from;  /* file, "-": standard input; NULL: walk all; not owned */
+    bool from0;              /* the list is separated by NUL */
+    bool one_file_system;    /* do not go into other mounts */
+    bool dry_run;            /* change nothing */
+    unsigned jobs;           /* operations in flight; 0: tunes itself */
+    uint64_t bwlimit;        /* bytes a second; 0: none */
+    unsigned retries;        /* repeats after the first try */
+    int64_t retry_delay_ns;  /* before the first repeat */
+    bool fsync;              /* each file durable before its rename */
+    enum store_owner owner;  /* --owner */
+    bool archive_dirs;       /* directory times too */
+    bool stats;              /* more figures at the end */
+    bool progress;           /* a progress line also where standard error is no terminal */
+    bool quiet;              /* only failures */
+    bool json;               /* events on standard output */
+    const char *state;       /* state file; NULL: the default of the pair; not owned */
+    bool no_io_uring;        /* never make a ring */
+};
+
+/*
+ * Parses argv. 0; -EINVAL after a message on errors ("haul: --jobs: 'x' is not a number from 1 to 4096\nTry ..."). The
+ * strings of argv must live as long as *out_options, which is released with options_release.
+ */
+int options_parse(int argc, char **argv, FILE *errors, struct options *out_options);
+void options_release(struct options *options);
+
+/* Prints the help text, or the man page's source (mdoc). */
+void options_help(FILE *out);
+void options_man(FILE *out);
+
+/* The table. */
+struct option_row {
+    int id;           /* enum option_id */
+    const char *name; /* long name */
+    char letter;      /* short name, or 0 */
+    const char *arg;  /* what its argument is called, or NULL: it takes none */
+    bool optional;    /* the argument may be left out */
+    const char *help; /* one or more sentences */
+};
+enum option_id {
+    OPT_EXCLUDE = 1,
+    OPT_INCLUDE,
+    OPT_FILES_FROM,
+    OPT_FROM0,
+    OPT_ONE_FILE_SYSTEM,
+    OPT_DRY_RUN,
+    OPT_JOBS,
+    OPT_BWLIMIT,
+    OPT_RETRIES,
+    OPT_RETRY_DELAY,
+    OPT_FSYNC,
+    OPT_OWNER,
+    OPT_ARCHIVE_DIRS,
+    OPT_STATS,
+    OPT_PROGRESS,
+    OPT_QUIET,
+    OPT_JSON,
+    OPT_STATE,
+    OPT_NO_IO_URING,
+    OPT_HELP,
+    OPT_VERSION,
+};
+extern const struct option_row options_table[];
+extern const unsigned options_table_rows;
+
+/* Rows of the exit status table that help and man page show. */
+struct status_row {
+    int status;
+    const char *meaning;
+};
+extern const struct status_row status_table[];
+extern const unsigned status_table_rows;
+
+#define JOBS_MAX 4096U
+
+#endif

@@ -1,0 +1,53 @@
+#include "copier/options.h"
+#include "copier/status.h"
+
+const struct option_row options_table[] = {
+    {OPT_EXCLUDE, "exclude", 0, "PATTERN", false,
+     "Leave out what matches PATTERN, with rsync's meaning: a leading / anchors it at the root of SRC, a trailing / "
+     "matches directories only, * and ? stop at /, ** does not. The first --exclude or --include that matches "
+     "decides."},
+    {OPT_INCLUDE, "include", 0, "PATTERN", false, "Keep what matches PATTERN, whatever later patterns say."},
+    {OPT_FILES_FROM, "files-from", 0, "FILE", false,
+     "Copy only the paths that FILE lists (- is standard input), one a line, relative to SRC. Their parent directories "
+     "are made; a directory in the list is made but not entered."},
+    {OPT_FROM0, "from0", '0', NULL, false, "The list of --files-from is separated by NUL instead of newlines."},
+    {OPT_ONE_FILE_SYSTEM, "one-file-system", 'x', NULL, false,
+     "Do not go into other file systems; their mount points arrive as empty directories."},
+    {OPT_DRY_RUN, "dry-run", 'n', NULL, false, "Print what would be copied and change nothing."},
+    {OPT_JOBS, "jobs", 'j', "N", false,
+     "Keep N operations in flight. Without it the number tunes itself to the destination."},
+    {OPT_BWLIMIT, "bwlimit", 0, "RATE", false,
+     "Write at most RATE a second: a bare number counts KiB, or with a suffix as 500K, 20M, 1.5G."},
+    {OPT_RETRIES, "retries", 0, "N", false,
+     "Repeat an operation that failed with a passing error up to N times (default 5); 0 never repeats. A source file "
+     "that changes while it is read is tried again as often."},
+    {OPT_RETRY_DELAY, "retry-delay", 0, "TIME", false,
+     "Wait TIME before the first repeat (default 500ms), then twice as long each time, at most 30s."},
+    {OPT_FSYNC, "fsync", 0, NULL, false, "Make each file durable before it gets its final name."},
+    {OPT_OWNER, "owner", 0, "HOW", false,
+     "auto: keep owner and group where the destination lets us (default); require: a file whose owner cannot be set "
+     "fails; ignore: do not keep them."},
+    {OPT_ARCHIVE_DIRS, "archive-dirs", 0, NULL, false, "Keep the times of directories too."},
+    {OPT_STATS, "stats", 0, NULL, false, "Print more figures at the end."},
+    {OPT_PROGRESS, "progress", 0, NULL, false,
+     "Show the progress line every second even where standard error is not a terminal."},
+    {OPT_QUIET, "quiet", 'q', NULL, false, "Print failures only."},
+    {OPT_JSON, "json", 0, NULL, false,
+     "Write events to standard output, one JSON object a line; text for people goes to standard error."},
+    {OPT_STATE, "state", 0, "FILE", false,
+     "Remember what was done in FILE instead of $XDG_STATE_HOME/haul (~/.local/state/haul)."},
+    {OPT_NO_IO_URING, "no-io-uring", 0, NULL, false, "Do not use io_uring."},
+    {OPT_HELP, "help", 'h', "man", true, "Print this help and leave; --help=man prints the man page's source."},
+    {OPT_VERSION, "version", 'V', NULL, false, "Print the version and leave."},
+};
+const unsigned options_table_rows = sizeof options_table / sizeof options_table[0];
+
+const struct status_row status_table[] = {
+    {STATUS_OK, "Everything arrived."},
+    {STATUS_USAGE, "Wrong use; nothing was touched."},
+    {STATUS_CANNOT, "Cannot read or write at all, or the destination is full; stopped early."},
+    {STATUS_INTERRUPTED, "Interrupted by a signal; the next run goes on."},
+    {STATUS_SOME_FAILED, "Some entries did not arrive; each is reported."},
+    {STATUS_SOME_CHANGED, "Some source entries vanished or kept changing; all others arrived."},
+};
+const unsigned status_table_rows = sizeof status_table / sizeof status_table[0];

@@ -1,0 +1,289 @@
+#include "copier/places.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/errs.h"
+#include "copier/status.h"
+
+/* Where inner stands to outer, both open directories: 1 the same or below, 0 not, -errno. */
+static int is_within(int outer, int inner)
+{
+    struct stat top;
+    struct stat here;
+    struct stat last = {0};
+    if (fstat(outer, &top) != 0) {
+        return -errno;
+    }
+    int fd = fcntl(inner, F_DUPFD_CLOEXEC, 0);
+    for (bool first = true; fd >= 0; first = false) {
+        if (fstat(fd, &here) != 0) {
+            break;
+        }
+        bool same = here.st_dev == top.st_dev && here.st_ino == top.st_ino;
+        bool at_root = !first && here.st_dev == last.st_dev && here.st_ino == last.st_ino;
+        if (same || at_root) {
+            close(fd);
+            return same;
+        }
+        last = here;
+        int up = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int err = errno;
+        close(fd);
+        fd = up;
+        errno = err;
+    }
+    int err = errno;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -err;
+}
+
+/* The path without trailing slashes ("/" stays), malloc'd. */
+static char *trimmed(const char *path)
+{
+    size_t len = strlen(path);
+    while (len > 1 && path[len - 1] == '/') {
+        len--;
+    }
+    return strndup(path, len);
+}
+
+/* Splits path into its real parent and its last component, both malloc'd. 0 or -errno. */
+static int split(const char *path, char **out_parent, char **out_name)
+{
+    char *for_dir = trimmed(path);
+    char *for_base = trimmed(path);
+    char *parent = NULL;
+    char *name = NULL;
+    int r = -ENOMEM;
+    if (for_dir != NULL && for_base != NULL) {
+        errno = 0;
+        parent = realpath(dirname(for_dir), NULL);
+        r = parent == NULL ? -errno : 0;
+        name = strdup(basename(for_base));
+        if (r == 0 && name == NULL) {
+            r = -ENOMEM;
+        }
+    }
+    free(for_dir);
+    free(for_base);
+    if (r != 0) {
+        free(parent);
+        free(name);
+        return r;
+    }
+    *out_parent = parent;
+    *out_name = name;
+    return 0;
+}
+
+static char *join(const char *parent, const char *name)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s%s%s", parent, strcmp(parent, "/") == 0 ? "" : "/", name) < 0) {
+        return NULL;
+    }
+    return path;
+}
+
+static int cannot(struct report *report, const char *what, const char *path, int err)
+{
+    report_error(report, "%s '%s': %s", what, path, err_text(err));
+    return STATUS_CANNOT;
+}
+
+static int find_source(const struct options *o, struct report *report, struct places *p)
+{
+    struct stat st;
+    char *path = trimmed(o->source);
+    if (path == NULL) {
+        return cannot(report, "SRC", o->source, ENOMEM);
+    }
+    /* A link to a directory stands for the directory; any other link is the single entry that is copied. */
+    int r = lstat(path, &st);
+    struct stat target;
+    bool dir = r == 0 && (S_ISDIR(st.st_mode) || (stat(path, &target) == 0 && S_ISDIR(target.st_mode)));
+    free(path);
+    if (r != 0) {
+        return cannot(report, "SRC", o->source, errno);
+    }
+    if (dir) {
+        p->source = realpath(o->source, NULL);
+        r = p->source == NULL ? -errno : 0;
+    } else {
+        r = split(o->source, &p->source, &p->only_name);
+    }
+    if (r != 0) {
+        return cannot(report, "SRC", o->source, r);
+    }
+    if (!dir && o->files_from != NULL) {
+        report_error(report, "--files-from needs a directory as SRC; '%s' is a file", o->source);
+        return STATUS_USAGE;
+    }
+    if (dir) {
+        int fd = open(p->source, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 || faccessat(fd, ".", X_OK, AT_EACCESS) != 0) {
+            r = cannot(report, "cannot read SRC", o->source, errno);
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
+        return r;
+    }
+    return 0;
+}
+
+/* The destination root is there: may we write in it? */
+static int check_writable(const struct options *o, struct report *report, const char *dir)
+{
+    if (faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) != 0) {
+        return cannot(report, "cannot write in DST", o->destination, errno);
+    }
+    return 0;
+}
+
+/* DST does not exist: its parent must, and must let us create it. */
+static int find_missing(const struct options *o, struct report *report, struct places *p)
+{
+    char *parent = NULL;
+    char *name = NULL;
+    int r = split(o->destination, &parent, &name);
+    if (r != 0) {
+        report_error(report, "DST '%s': its parent directory: %s; create it first, or mount it", o->destination,
+                     err_text(r));
+        return STATUS_CANNOT;
+    }
+    bool slash = o->destination[strlen(o->destination) - 1] == '/';
+    if (p->only_name != NULL && !slash) { /* the new name of a single file */
+        p->destination = parent;
+        p->only_as = name;
+        return check_writable(o, report, parent);
+    }
+    p->destination = join(parent, name);
+    p->missing = true;
+    r = p->destination == NULL ? cannot(report, "DST", o->destination, ENOMEM) : check_writable(o, report, parent);
+    free(parent);
+    free(name);
+    return r;
+}
+
+static int find_destination(const struct options *o, struct report *report, struct places *p)
+{
+    struct stat st;
+    if (strcmp(o->destination, "null:") == 0) {
+        p->null = true;
+        p->destination = strdup("null:");
+        return p->destination == NULL ? cannot(report, "DST", o->destination, ENOMEM) : 0;
+    }
+    if (stat(o->destination, &st) != 0) {
+        struct stat link;
+        if (errno != ENOENT || lstat(o->destination, &link) == 0) { /* a dangling link is no place to write to */
+            return cannot(report, "DST", o->destination, errno);
+        }
+        return find_missing(o, report, p);
+    }
+    if (S_ISDIR(st.st_mode)) {
+        p->destination = realpath(o->destination, NULL);
+        return p->destination == NULL ? cannot(report, "DST", o->destination, errno)
+                                      : check_writable(o, report, p->destination);
+    }
+    if (p->only_name == NULL) {
+        report_error(report, "DST '%s' is not a directory, but SRC is one", o->destination);
+        return STATUS_USAGE;
+    }
+    int r = split(o->destination, &p->destination, &p->only_as);
+    return r != 0 ? cannot(report, "DST", o->destination, r) : check_writable(o, report, p->destination);
+}
+
+/* Source and destination must not hold each other. */
+static int check_relation(const struct options *o, struct report *report, const struct places *p)
+{
+    char *top = p->missing ? strdup(p->destination) : NULL; /* its parent stands for one that is missing */
+    const char *dst = p->missing ? (top != NULL ? dirname(top) : "") : p->destination;
+    int src_fd = open(p->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int dst_fd = open(dst, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int dst_in_src = src_fd < 0 || dst_fd < 0 ? -errno : is_within(src_fd, dst_fd);
+    int src_in_dst = src_fd < 0 || dst_fd < 0 || p->missing ? 0 : is_within(dst_fd, src_fd);
+    if (src_fd >= 0) {
+        close(src_fd);
+    }
+    if (dst_fd >= 0) {
+        close(dst_fd);
+    }
+    free(top);
+    if (dst_in_src < 0 || src_in_dst < 0) {
+        return cannot(report, "DST", o->destination, dst_in_src < 0 ? dst_in_src : src_in_dst);
+    }
+    if (dst_in_src == 1 && src_in_dst == 1) {
+        report_error(report, "SRC '%s' and DST '%s' are the same directory", o->source, o->destination);
+    } else if (dst_in_src == 1) {
+        report_error(report, "DST '%s' is below SRC '%s'", o->destination, o->source);
+    } else if (src_in_dst == 1) {
+        report_error(report, "SRC '%s' is below DST '%s'", o->source, o->destination);
+    } else {
+        return 0;
+    }
+    return STATUS_USAGE;
+}
+
+/* A single file onto itself. */
+static int check_same_file(const struct options *o, struct report *report, const struct places *p)
+{
+    char *from = join(p->source, p->only_name);
+    char *to = join(p->destination, p->only_as != NULL ? p->only_as : p->only_name);
+    struct stat a;
+    struct stat b;
+    bool same = from != NULL && to != NULL && lstat(from, &a) == 0 && lstat(to, &b) == 0 && a.st_dev == b.st_dev &&
+                a.st_ino == b.st_ino;
+    free(from);
+    free(to);
+    if (same) {
+        report_error(report, "SRC '%s' and DST '%s' are the same file", o->source, o->destination);
+        return STATUS_USAGE;
+    }
+    return 0;
+}
+
+int places_find(const struct options *options, struct report *report, struct places *out_places)
+{
+    struct places p = {0};
+    int r = find_source(options, report, &p);
+    if (r == 0) {
+        r = find_destination(options, report, &p);
+    }
+    if (r == 0 && !p.null) {
+        r = p.only_name == NULL ? check_relation(options, report, &p) : check_same_file(options, report, &p);
+    }
+    if (r != 0) {
+        places_release(&p);
+        return r;
+    }
+    *out_places = p;
+    return 0;
+}
+
+int places_make(const struct places *places, mode_t mask, struct report *report)
+{
+    mode_t mode = places->only_name != NULL ? 0777 & ~mask : 0700;
+    if (places->missing && mkdir(places->destination, mode) != 0) {
+        return cannot(report, "cannot create DST", places->destination, errno);
+    }
+    return 0;
+}
+
+void places_release(struct places *places)
+{
+    free(places->source);
+    free(places->destination);
+    free(places->only_name);
+    free(places->only_as);
+    *places = (struct places){0};
+}

@@ -1,0 +1,33 @@
+/*
+ * places: SRC and DST as the user gave them, checked, as the roots that a run works on. Nothing is created here but by
+ * places_make.
+ */
+#ifndef HAUL_COPIER_PLACES_H
+#define HAUL_COPIER_PLACES_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "copier/options.h"
+#include "copier/report.h"
+
+struct places {
+    char *source;      /* canonical path of the source root directory; owned */
+    char *destination; /* canonical path of the destination root, which may not exist yet; "null:"; owned */
+    char *only_name;   /* single file: its name in the source root; NULL: the whole tree; owned */
+    char *only_as;     /* single file: its name in the destination root; owned */
+    bool null;         /* DST is null: */
+    bool missing;      /* the destination root does not exist yet */
+};
+
+/* Looks at SRC and DST. 0; else an exit status (enum status) after a message to report: which place, why, and nothing
+ * was created. Blocks. */
+int places_find(const struct options *options, struct report *report, struct places *out_places);
+
+/* Creates the destination root where it is missing: private until the run gives it the source's mode; for a single
+ * file, as mkdir(1) would with that umask. 0, or an exit status after a message. */
+int places_make(const struct places *places, mode_t mask, struct report *report);
+
+void places_release(struct places *places);
+
+#endif

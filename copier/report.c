@@ -1,0 +1,412 @@
+#include "copier/report.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/name.h"
+#include "copier/json.h"
+#include "copier/quantity.h"
+#include "copier/status.h"
+
+struct report {
+    struct report_options options; /* constant */
+    struct report_counts counts;   /* atomics */
+    FILE *text;                    /* text for people; constant */
+    bool terminal;                 /* progress goes to a terminal; constant */
+    int64_t begun_ns;              /* monotonic; constant */
+    pthread_mutex_t lock;          /* for all below, and for writing lines */
+    unsigned long shown;           /* failures listed as text */
+    bool line_open;                /* a progress line stands on the terminal */
+    int64_t last_ns;               /* monotonic time of the last progress line */
+    double rate_files;             /* smoothed, a second */
+    double rate_bytes;             /* smoothed, a second */
+    unsigned long last_done;       /* items at the last progress line */
+    unsigned long last_bytes;      /* bytes at the last progress line */
+};
+
+static unsigned long get(const atomic_ulong *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+int report_create(const struct report_options *options, struct report **out_report)
+{
+    struct report *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        return -ENOMEM;
+    }
+    r->options = *options;
+    r->text = options->json ? stderr : stdout;
+    r->terminal = isatty(STDERR_FILENO) == 1 && !options->quiet;
+    r->begun_ns = clock_mono_ns();
+    r->last_ns = r->begun_ns;
+    pthread_mutex_init(&r->lock, NULL);
+    *out_report = r;
+    return 0;
+}
+
+void report_destroy(struct report *r)
+{
+    if (r != NULL) {
+        pthread_mutex_destroy(&r->lock);
+        free(r);
+    }
+}
+
+struct report_counts *report_counts(struct report *r)
+{
+    return &r->counts;
+}
+
+bool report_on_terminal(const struct report *r)
+{
+    return r->terminal;
+}
+
+/* With the lock: takes the progress line off the terminal. */
+static void clear_line(struct report *r)
+{
+    if (r->line_open) {
+        fputs("\r\033[K", stderr);
+        fflush(stderr);
+        r->line_open = false;
+    }
+}
+
+static void say(struct report *r, FILE *out, const char *prefix, const char *format, va_list args)
+{
+    pthread_mutex_lock(&r->lock);
+    clear_line(r);
+    fputs(prefix, out);
+    vfprintf(out, format, args);
+    fputc('\n', out);
+    fflush(out);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void report_say(struct report *r, const char *format, ...)
+{
+    if (r->options.quiet) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    say(r, r->text, "", format, args);
+    va_end(args);
+}
+
+void report_error(struct report *r, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say(r, stderr, "haul: ", format, args);
+    va_end(args);
+}
+
+static void emit(struct report *r, json_t *event)
+{
+    pthread_mutex_lock(&r->lock);
+    json_emit(event, stdout);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void report_started(struct report *r, const struct report_start *start)
+{
+    if (start->resumed != NULL) {
+        report_say(r, "%s", start->resumed);
+    }
+    if (r->options.json) {
+        json_t *event = json_event("start");
+        json_set_text(event, "source", start->source);
+        json_set_text(event, "destination", start->destination);
+        if (start->state != NULL) {
+            json_set_text(event, "state", start->state);
+        }
+        json_set_number(event, "run", (uint64_t)start->run);
+        if (start->resumed != NULL) {
+            json_set_text(event, "resumed", start->resumed);
+        }
+        emit(r, event);
+    }
+}
+
+static void failure_text(struct report *r, const struct report_failure *f)
+{
+    pthread_mutex_lock(&r->lock);
+    bool show = r->shown < REPORT_FAILURES_SHOWN;
+    r->shown++;
+    pthread_mutex_unlock(&r->lock);
+    if (!show) {
+        return;
+    }
+    char *path = name_show(f->path);
+    char tries[32] = "";
+    if (f->attempts > 1) {
+        snprintf(tries, sizeof tries, " (%u tries)", f->attempts);
+    }
+    report_error(r, "%s: %s %s: %s%s%s", path != NULL ? path : f->path,
+                 f->on_source ? "source:" : "destination:", f->op, err_text(f->err), tries,
+                 f->below ? "; nothing below it was copied" : "");
+    free(path);
+}
+
+void report_failed(struct report *r, const struct report_failure *f)
+{
+    bool changed = f->kind == ERR_VANISHED || f->err == ERR_CHANGED;
+    atomic_fetch_add_explicit(changed ? &r->counts.changed : &r->counts.failed, 1, memory_order_relaxed);
+    failure_text(r, f);
+    if (r->options.json) {
+        json_t *event = json_event("failure");
+        json_set_text(event, "path", f->path);
+        json_set_text(event, "side", f->on_source ? "source" : "destination");
+        json_set_text(event, "operation", f->op);
+        json_set_text(event, "error", err_name(f->err));
+        json_set_text(event, "message", err_text(f->err));
+        json_set_number(event, "attempts", f->attempts > 0 ? f->attempts : 1);
+        json_object_set_new(event, "below", json_boolean(f->below));
+        emit(r, event);
+    }
+}
+
+void report_would(struct report *r, const char *what, const char *path)
+{
+    if (r->options.json) {
+        json_t *event = json_event("would");
+        json_set_text(event, "operation", what);
+        json_set_text(event, "path", path);
+        emit(r, event);
+    } else {
+        char *shown = name_show(path);
+        report_say(r, "would %s %s", what, shown != NULL ? shown : path);
+        free(shown);
+    }
+}
+
+/* With the lock: the smoothed rates, from what was done since the last call. */
+static void update_rates(struct report *r, unsigned long done, unsigned long bytes)
+{
+    int64_t now = clock_mono_ns();
+    double seconds = (double)(now - r->last_ns) / 1e9;
+    if (seconds <= 0) {
+        return;
+    }
+    double fresh = r->last_done == 0 && r->last_bytes == 0 ? 1 : seconds / (seconds + 5);
+    r->rate_files += fresh * ((double)(done - r->last_done) / seconds - r->rate_files);
+    r->rate_bytes += fresh * ((double)(bytes - r->last_bytes) / seconds - r->rate_bytes);
+    r->last_ns = now;
+    r->last_done = done;
+    r->last_bytes = bytes;
+}
+
+/* Seconds left by what is known to be left, -1 where that cannot be told. */
+static double eta(const struct report *r, const struct plan_counts *plan, unsigned long done, unsigned long bytes)
+{
+    if (!atomic_load(&plan->complete)) {
+        return -1;
+    }
+    double files_left = (double)get(&plan->todo) - (double)done;
+    double bytes_left = (double)get(&plan->todo_bytes) - (double)bytes;
+    double by_files = r->rate_files > 0 ? files_left / r->rate_files : -1;
+    double by_bytes = r->rate_bytes > 0 ? bytes_left / r->rate_bytes : -1;
+    return by_bytes > 0 && bytes_left > 1e6 ? by_bytes : by_files;
+}
+
+static void progress_text(struct report *r, const struct plan_counts *plan, unsigned in_flight, double left)
+{
+    char files[QUANTITY_MAX];
+    char total[QUANTITY_MAX];
+    char bytes[QUANTITY_MAX];
+    char rate[QUANTITY_MAX];
+    char time[QUANTITY_MAX] = "";
+    quantity_show_count(r->last_done, files);
+    quantity_show_count(get(&plan->todo), total);
+    quantity_show_bytes(r->last_bytes, bytes);
+    quantity_show_bytes((uint64_t)r->rate_bytes, rate);
+    if (left >= 0) {
+        quantity_show_duration((int64_t)(left + 0.5) * NS_PER_SEC, time);
+    }
+    fprintf(stderr, "%s%s of %s%s, %s; %.0f files/s, %s/s; %u in flight, %lu retries, %lu failed%s%s%s",
+            r->terminal ? "\r" : "", files, total, atomic_load(&plan->complete) ? "" : "+", bytes, r->rate_files, rate,
+            in_flight, get(&r->counts.retries), get(&r->counts.failed), left >= 0 ? "; " : "", time,
+            left >= 0 ? " left" : "");
+    fputs(r->terminal ? "\033[K" : "\n", stderr);
+    fflush(stderr);
+    r->line_open = r->terminal;
+}
+
+void report_progress(struct report *r, const struct plan_counts *plan, unsigned in_flight, unsigned limit)
+{
+    unsigned long done = get(&r->counts.done);
+    unsigned long bytes = get(&r->counts.done_bytes);
+    pthread_mutex_lock(&r->lock);
+    update_rates(r, done, bytes);
+    double left = eta(r, plan, done, bytes);
+    if (!r->options.quiet && !r->options.dry_run) {
+        progress_text(r, plan, in_flight, left);
+    }
+    double rate_files = r->rate_files;
+    double rate_bytes = r->rate_bytes;
+    pthread_mutex_unlock(&r->lock);
+    if (r->options.json) {
+        json_t *event = json_event("progress");
+        json_set_number(event, "done", done);
+        json_set_number(event, "done_bytes", bytes);
+        json_set_number(event, "todo", get(&plan->todo));
+        json_set_number(event, "todo_bytes", get(&plan->todo_bytes));
+        json_object_set_new(event, "walk_complete", json_boolean(atomic_load(&plan->complete)));
+        json_object_set_new(event, "files_per_second", json_real(rate_files));
+        json_object_set_new(event, "bytes_per_second", json_real(rate_bytes));
+        json_set_number(event, "in_flight", in_flight);
+        json_set_number(event, "limit", limit);
+        json_set_number(event, "retries", get(&r->counts.retries));
+        json_set_number(event, "failed", get(&r->counts.failed));
+        if (left >= 0) {
+            json_object_set_new(event, "seconds_left", json_real(left));
+        }
+        emit(r, event);
+    }
+}
+
+/* The end. */
+
+static void end_notices(struct report *r, const struct report_end *end)
+{
+    const char *text = NULL;
+    uint64_t count = 0;
+    for (size_t i = 0; notice_at(end->notices, i, &text, &count) == 0; i++) {
+        report_say(r, "note: %s (%llu %s)", text, (unsigned long long)count, count == 1 ? "time" : "times");
+        if (r->options.json) {
+            json_t *event = json_event("notice");
+            json_set_text(event, "text", text);
+            json_set_number(event, "count", count);
+            emit(r, event);
+        }
+    }
+}
+
+static void end_stats(struct report *r, const struct report_end *end)
+{
+    const struct plan_counts *p = end->plan;
+    const struct report_counts *c = &r->counts;
+    char bytes[QUANTITY_MAX];
+    report_say(r, "source: %lu directories, %lu files (%s), %lu others, %lu further hard links; %lu excluded",
+               get(&p->dirs), get(&p->files), quantity_show_bytes(get(&p->bytes), bytes), get(&p->others),
+               get(&p->links), get(&p->excluded));
+    report_say(r, "right already: %lu entries (%s)", get(&p->same), quantity_show_bytes(get(&p->same_bytes), bytes));
+    report_say(r, "done: %lu directories, %lu files (%s), %lu others, %lu hard links, %lu attributes only",
+               get(&p->dirs_made), get(&c->files), quantity_show_bytes(get(&c->bytes), bytes), get(&c->others),
+               get(&c->links), get(&c->attrs));
+    report_say(r, "%s written; %lu retries, %lu read again since they changed, %lu stale temp names purged",
+               quantity_show_bytes(get(&c->moved), bytes), get(&c->retries), get(&c->again), get(&c->purged));
+    if (end->io->ring) {
+        report_say(r, "io_uring: %u of %u operations; %u in flight at the end", end->io->ops, end->io->ops_wanted,
+                   end->limit);
+    } else {
+        report_say(r, "io_uring: not used%s%s; %u in flight at the end", end->io->ring_error != 0 ? ": " : "",
+                   end->io->ring_error != 0 ? err_text(end->io->ring_error) : "", end->limit);
+    }
+}
+
+static void end_json(struct report *r, const struct report_end *end)
+{
+    const struct plan_counts *p = end->plan;
+    const struct report_counts *c = &r->counts;
+    const struct {
+        const char *key;
+        unsigned long value;
+    } numbers[] = {
+        {"source_dirs", get(&p->dirs)},
+        {"source_files", get(&p->files)},
+        {"source_bytes", get(&p->bytes)},
+        {"source_others", get(&p->others)},
+        {"source_links", get(&p->links)},
+        {"excluded", get(&p->excluded)},
+        {"same", get(&p->same)},
+        {"same_bytes", get(&p->same_bytes)},
+        {"dirs_made", get(&p->dirs_made)},
+        {"todo", get(&p->todo)},
+        {"files", get(&c->files)},
+        {"bytes", get(&c->bytes)},
+        {"bytes_written", get(&c->moved)},
+        {"others", get(&c->others)},
+        {"links", get(&c->links)},
+        {"attrs", get(&c->attrs)},
+        {"failed", get(&c->failed)},
+        {"changed", get(&c->changed)},
+        {"retries", get(&c->retries)},
+        {"read_again", get(&c->again)},
+        {"purged", get(&c->purged)},
+        {"unfinished", get(&c->unfinished)},
+        {"limit", end->limit},
+    };
+    json_t *event = json_event("end");
+    json_set_number(event, "run", (uint64_t)end->run);
+    json_set_number(event, "status", (uint64_t)end->status);
+    json_object_set_new(event, "seconds", json_real((double)end->elapsed_ns / 1e9));
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        json_set_number(event, numbers[i].key, numbers[i].value);
+    }
+    json_object_set_new(event, "walk_complete", json_boolean(atomic_load(&p->complete)));
+    json_object_set_new(event, "interrupted", json_boolean(end->interrupted));
+    json_object_set_new(event, "io_uring", json_boolean(end->io->ring));
+    if (end->fatal != 0) {
+        json_set_text(event, "stopped_by", err_name(end->fatal));
+    }
+    emit(r, event);
+}
+
+/* The last line: in words, whether everything arrived. */
+static void end_verdict(struct report *r, const struct report_end *end)
+{
+    unsigned long failed = get(&r->counts.failed);
+    unsigned long changed = get(&r->counts.changed);
+    const char *more = failed + changed > REPORT_FAILURES_SHOWN ? "; --json lists them all" : "";
+    if (end->interrupted) {
+        report_error(r, "interrupted: NOT everything arrived; the next run goes on");
+    } else if (end->fatal != 0) {
+        report_error(r, "stopped early: %s; NOT everything arrived", err_text(end->fatal));
+    } else if (failed > 0) {
+        report_error(r, "NOT everything arrived: %lu failed%s", failed + changed, more);
+    } else if (changed > 0) {
+        report_error(r, "NOT everything arrived: %lu vanished or kept changing%s", changed, more);
+    } else if (end->status != STATUS_OK) {
+        report_error(r, "the run failed");
+    } else if (r->options.dry_run) {
+        report_say(r, "dry run: nothing was changed");
+    } else {
+        report_say(r, "everything arrived");
+    }
+}
+
+void report_ended(struct report *r, const struct report_end *end)
+{
+    pthread_mutex_lock(&r->lock);
+    clear_line(r);
+    pthread_mutex_unlock(&r->lock);
+    end_notices(r, end);
+    if (r->options.stats) {
+        end_stats(r, end);
+    }
+    char bytes[QUANTITY_MAX];
+    char time[QUANTITY_MAX];
+    char rate[QUANTITY_MAX];
+    char same[QUANTITY_MAX];
+    double seconds = (double)end->elapsed_ns / 1e9;
+    unsigned long moved = get(&r->counts.bytes);
+    unsigned long entries = get(&r->counts.files) + get(&r->counts.others) + get(&r->counts.links);
+    report_say(r, "%s%lu entries, %s in %s (%.0f entries/s, %s/s); %s right already",
+               r->options.dry_run ? "would copy " : "copied ", entries, quantity_show_bytes(moved, bytes),
+               quantity_show_duration(end->elapsed_ns, time), (double)entries / seconds,
+               quantity_show_bytes((uint64_t)((double)moved / seconds), rate),
+               quantity_show_count(get(&end->plan->same), same));
+    if (r->options.json) {
+        end_json(r, end);
+    }
+    end_verdict(r, end);
+}

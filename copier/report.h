@@ -1,0 +1,106 @@
+/*
+ * report: what a run tells: failures as they happen, progress, the summary at the end; as text for people and, with
+ * --json, as one JSON object a line on standard output (text then goes to standard error).
+ *
+ * Any thread may call these; lines are never mixed.
+ */
+#ifndef HAUL_COPIER_REPORT_H
+#define HAUL_COPIER_REPORT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/errs.h"
+#include "base/notice.h"
+#include "planner/planner.h"
+#include "workers/io.h"
+
+#define REPORT_FAILURES_SHOWN 20 /* listed as text; all are in --json and in the state */
+
+struct report;
+
+/* What workers have done; relaxed counters. */
+struct report_counts {
+    atomic_ulong files;        /* regular files published */
+    atomic_ulong bytes;        /* bytes of published files (with holes) */
+    atomic_ulong moved;        /* bytes that were really written */
+    atomic_ulong others;       /* symbolic links, FIFOs, sockets, device nodes published */
+    atomic_ulong links;        /* hard links made */
+    atomic_ulong attrs;        /* entries whose attributes alone were set */
+    atomic_ulong links_copied; /* hard links that the destination refused; the planner has them copied */
+    atomic_ulong failed;       /* entries that did not arrive */
+    atomic_ulong changed;      /* source entries that vanished or kept changing */
+    atomic_ulong retries;      /* repeats after transient errors */
+    atomic_ulong again;        /* files read again since the source changed meanwhile */
+    atomic_ulong done;         /* items finished, whatever the result */
+    atomic_ulong done_bytes;   /* sizes of the regular files among them */
+    atomic_ulong purged;       /* stale temp names removed */
+    atomic_ulong unfinished;   /* items dropped since the run was stopped */
+};
+
+struct report_options {
+    bool json;     /* events on standard output */
+    bool quiet;    /* failures only */
+    bool stats;    /* more figures */
+    bool progress; /* progress line where standard error is no terminal */
+    bool dry_run;  /* say "would" */
+};
+
+/* 0 or -ENOMEM. */
+int report_create(const struct report_options *options, struct report **out_report);
+void report_destroy(struct report *r); /* NULL is fine */
+
+struct report_counts *report_counts(struct report *r);
+
+/* A message for people: what is going on (report_say, not with quiet), what went wrong (report_error). Without newline.
+ */
+void report_say(struct report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void report_error(struct report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The run began. previous_* of 0: no earlier run. */
+struct report_start {
+    const char *source;      /* as canonical path */
+    const char *destination; /* as canonical path */
+    const char *state;       /* state file, or NULL: none (dry run) */
+    int64_t run;             /* number */
+    const char *resumed;     /* sentence about the run that is resumed, or NULL */
+};
+void report_started(struct report *r, const struct report_start *start);
+
+/* An entry did not arrive. Counts it as failed or changed by its class. path is relative to the root it was met in. */
+struct report_failure {
+    const char *path;    /* raw bytes */
+    const char *op;      /* operation: "publish", "open", ... */
+    int err;             /* positive errno */
+    unsigned attempts;   /* tries made */
+    enum err_class kind; /* ERR_VANISHED or not */
+    bool on_source;      /* which root path is below */
+    bool below;          /* with all that is below it */
+};
+void report_failed(struct report *r, const struct report_failure *failure);
+
+/* --dry-run: what would be done with path ("copy", "link", "set attributes of"). */
+void report_would(struct report *r, const char *what, const char *path);
+
+/* One progress line or event. in_flight and limit: operations. final: ends the line on a terminal. */
+void report_progress(struct report *r, const struct plan_counts *plan, unsigned in_flight, unsigned limit);
+
+/* Whether the progress line is on a terminal (then it is worth several a second). */
+bool report_on_terminal(const struct report *r);
+
+/* The end: notices, failures left out, figures, and in the last line, in words, whether everything arrived. */
+struct report_end {
+    const struct plan_counts *plan;
+    struct notices *notices;
+    int status;         /* exit status */
+    bool interrupted;   /* stopped by a signal */
+    int fatal;          /* errno that stopped the run early; 0: none */
+    int64_t elapsed_ns; /* of the whole run */
+    const struct io_facts *io;
+    unsigned limit; /* operations in flight at the end */
+    int64_t run;    /* number; 0: none */
+};
+void report_ended(struct report *r, const struct report_end *end);
+
+#endif

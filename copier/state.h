@@ -1,0 +1,140 @@
+/*
+ * state: the memory of what was done, one SQLite database for each pair of source and destination.
+ *
+ * Writes are queued (bounded) and carried out in batches by one thread of the state's own; a queued write may be lost
+ * in a crash, never half done. Reads go through state_reader, one a thread. WAL where the file system can, the rollback
+ * journal on network file systems (notice).
+ *
+ * Durability (P4): every file row belongs to an epoch of its run; an epoch is durable once a STORE_SYNC that began
+ * after its last publish has passed (or at once where the destination is durable by itself). A row of an epoch that is
+ * not durable counts only while the boot that wrote it lasts.
+ */
+#ifndef HAUL_COPIER_STATE_H
+#define HAUL_COPIER_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/name.h"
+#include "base/notice.h"
+#include "planner/compare.h"
+#include "workers/store.h"
+
+struct state;
+struct state_reader;
+
+#define STATE_VERSION 1
+
+/* How a run stands in the history. */
+struct state_run {
+    int64_t number;          /* 1, 2, ... */
+    char id[RUN_ID_LEN + 1]; /* of its temp names */
+    int64_t started_ns;      /* wall clock */
+    int64_t ended_ns;        /* wall clock; 0: it never ended (killed), or runs */
+    int status;              /* exit status; -1: it never ended */
+    uint64_t files_total;    /* entries that its walk had met (final only if complete) */
+    uint64_t bytes_total;    /* and their bytes */
+    uint64_t files_done;     /* right at the destination at its last record: copied or the same already */
+    uint64_t bytes_done;     /* and their bytes */
+    uint64_t failed;         /* entries that failed */
+    bool complete;           /* its walk was over */
+};
+
+/* What a published entry is remembered by. Of the attributes mode, uid, gid, ino, size, mtime and ctime are kept, of
+ * the source's dev too; the others are 0 when they are read back. Times outside of 1677..2262 become the nearest in it.
+ */
+struct state_file {
+    uint64_t dir_id;  /* dir_id of its directory */
+    const char *name; /* copied by state_record */
+    struct attr src;  /* the source's attributes when it was read */
+    struct attr dst;  /* what stood under the final name after publishing */
+    uint8_t hash[16]; /* XXH3-128 as design.md says; valid if hash_known */
+    bool hash_known;  /* false after copy_file_range, and for what has no contents */
+    bool racy;        /* read within its file system's time granularity of its last change (P7) */
+};
+
+/* What identifies a pair; not owned, valid during the call. */
+struct state_pair {
+    const char *source;      /* canonical path or URL */
+    const char *destination; /* canonical path or URL */
+};
+
+/* The default file of a pair: $XDG_STATE_HOME/haul/<hash>.db (or ~/.local/state/haul). malloc'd into *out_path, the
+ * folders are created with mode 0700. 0, -ENOENT (no home), or -errno. */
+int state_default_path(const struct state_pair *pair, char **out_path);
+
+/*
+ * Opens or creates the database (mode 0600). A file that is not a database, or a damaged one, is renamed aside
+ * ("<path>.corrupt-<time>") and -EBADMSG returned with the new name in *out_aside (malloc'd; NULL where it could not be
+ * renamed); a newer version is left alone with -EPROTO; the database of another pair, or of another program, with
+ * -EXDEV; what is not a regular file with -EISDIR or -EINVAL. After other failures *out_aside is NULL. A file that was
+ * not there before is gone again after a failure. Any thread; blocks.
+ */
+int state_open(const char *path, const struct state_pair *pair, struct notices *notices, struct state **out_state,
+               char **out_aside);
+
+/* Waits until all that was queued is written. All readers must be gone. A database that turned out to be damaged while
+ * it was used is moved aside as state_open does it, with a notice. NULL is fine. */
+void state_close(struct state *s);
+
+/* Begins a run: its number and id are in out_run, the run before in out_previous (number 0: none). durable: the
+ * destination is durable by itself. 0; -EEXIST (an earlier run has this id), -EALREADY (not the first of this state),
+ * or -errno. What the functions below are given to write outside of begin and end is ignored. Starts the writer thread.
+ */
+int state_run_begin(struct state *s, const char *run_id, bool durable, struct state_run *out_run,
+                    struct state_run *out_previous);
+
+/* The figures of the present run, taken over with the next batch. Any thread, non-blocking. */
+void state_run_progress(struct state *s, uint64_t files_total, uint64_t bytes_total, uint64_t files_done,
+                        uint64_t bytes_done, uint64_t failed, bool complete);
+
+/* Ends the run with that exit status, after all that was queued before. Blocks until it is written. 0; -EINVAL (no
+ * run); or as state_error. */
+int state_run_end(struct state *s, int status);
+
+/* Run number `number` (0: the newest): 0, -ENOENT, -errno. Any thread; blocks while a
+ * batch is written. */
+int state_run_get(struct state *s, int64_t number, struct state_run *out_run);
+
+/* Whether run_id is an earlier run of this database: it is dead then, since one run at a time holds the lock. Any
+ * thread, non-blocking. */
+bool state_run_is_dead(struct state *s, const char *run_id);
+
+/* A directory's path for its id, once per directory that has records. Copied. Any thread; blocks while the queue is
+ * full. */
+void state_dir(struct state *s, uint64_t dir_id, const char *path);
+
+/* Remembers a published entry. Copied. Any thread; blocks while the queue is full. After a write
+ * error, which is kept for state_error, nothing more is recorded. */
+void state_record(struct state *s, const struct state_file *file);
+
+/* Forgets an entry (it failed, or is gone): the next run looks at it again. */
+void state_forget(struct state *s, uint64_t dir_id, const char *name);
+
+/* Remembers a failure of the present run (the first 100,000 of a run, of the newest 20 runs). path is relative to the
+ * source. Copied. */
+void state_failure(struct state *s, const char *path, const char *op, int err, unsigned attempts);
+
+/* Begins a new epoch and returns the one before (to be passed to state_epoch_durable once a sync that starts after this
+ * call has passed, which makes those before it durable as well). Any thread; blocks while the queue is full. */
+int64_t state_epoch_next(struct state *s);
+void state_epoch_durable(struct state *s, int64_t epoch);
+
+/* 0, or the first -errno that a queued write or a lookup met: the run must say so. Any thread. */
+int state_error(struct state *s);
+
+/* A read connection for one thread. 0 or -errno. */
+int state_reader_create(struct state *s, struct state_reader **out_reader);
+void state_reader_destroy(struct state_reader *r); /* NULL is fine */
+
+/*
+ * What is remembered of that source entry (compare.h). KNOWN_GOOD where type, size, mtime, ctime, dev and ino are the
+ * recorded ones. KNOWN_SUSPECT, whatever they are, where the record is racy, where its epoch was not durable when its
+ * boot ended, and where it cannot be read (state_error). What the present run recorded itself may count or not.
+ */
+enum known state_known(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src);
+
+/* The record itself: 0, -ENOENT, -errno. out_file->name is set to name. */
+int state_lookup(struct state_reader *r, uint64_t dir_id, const char *name, struct state_file *out_file);
+
+#endif

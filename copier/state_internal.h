@@ -1,0 +1,224 @@
+/*
+ * state_internal: what the files of the state share.
+ *
+ *   state.c         a state's life, its runs
+ *   state_db.c      the database file: opening, checking, moving aside, schema
+ *   state_queue.c   what producers call: records go into a batch
+ *   state_writer.c  the thread that writes batches
+ *   state_read.c    looking things up
+ *   state_path.c    the default file of a pair
+ *
+ * Locks: state.lock guards what producers and the writer share and is held for a few instructions; state.db_lock
+ * guards the main connection and is held for a whole batch. Never both at once. state.readers_lock guards the list of
+ * readers. Order: db_lock, readers_lock, a reader's own lock.
+ */
+#ifndef HAUL_COPIER_STATE_INTERNAL_H
+#define HAUL_COPIER_STATE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include <sqlite3.h>
+
+#include "base/clock.h"
+#include "copier/state.h"
+
+#define STATE_APPLICATION_ID 0x4861756c /* "Haul", in the header of the database file */
+#define BOOT_ID_MAX          64         /* bytes of a boot id with its NUL */
+
+#define BATCH_RECORDS 8192              /* most records in a batch */
+#define BATCH_BYTES   (2U << 20)        /* most bytes in a batch */
+#define BATCH_READY   4096              /* records at which the writer begins */
+#define BATCH_NS      (500 * NS_PER_MS) /* longest time that a record waits for the writer to begin */
+#define BATCH_SLOW_NS (2 * NS_PER_SEC)  /* the same where each transaction costs fsyncs over the network */
+#define TEXT_INLINE   (64U << 10)       /* bytes of a path kept inside a batch; a longer one is on the heap */
+#define OP_MAX        24                /* bytes of a failure's operation with its NUL */
+#define BUSY_MS       3000              /* how long to wait for another process that uses the database */
+#define WAL_PAGES     16384             /* pages in the WAL (64 MiB) at which it is written back to the database */
+#define FAILURES_RUNS 20                /* newest runs whose failures are kept */
+#define FAILURES_MAX  100000            /* failures kept of one run; the run's count goes on */
+#define EPOCH_BITS    24                /* an epoch's id is its run's number, then its own count in so many bits */
+
+#define FILE_RACY 1U /* files.flags: state_file.racy */
+
+enum record_kind {
+    RECORD_FILE,    /* state_record */
+    RECORD_FORGET,  /* state_forget */
+    RECORD_DIR,     /* state_dir */
+    RECORD_FAILURE, /* state_failure */
+    RECORD_EPOCH,   /* an epoch begins */
+    RECORD_DURABLE, /* an epoch, and those of its run before it, became durable */
+};
+
+/* Attributes as they are kept. */
+struct record_attr {
+    uint32_t mode;    /* type and permission bits */
+    uint32_t uid;     /* numeric */
+    uint32_t gid;     /* numeric */
+    uint64_t dev;     /* file system; source only */
+    uint64_t ino;     /* inode or fileid */
+    uint64_t size;    /* bytes */
+    int64_t mtime_ns; /* since the epoch, saturated (clock_ns_of) */
+    int64_t ctime_ns; /* the same */
+};
+
+/* One queued write as it lies in a batch's bytes, 8-byte aligned. */
+struct record {
+    uint32_t size;     /* bytes with text and padding: the next record is there */
+    uint32_t text_len; /* bytes of the text: a name or a path */
+    uint8_t kind;      /* enum record_kind */
+    bool racy;         /* FILE */
+    bool hash_known;   /* FILE */
+    uint64_t dir;      /* FILE, FORGET, DIR: directory id */
+    int64_t epoch;     /* FILE, EPOCH, DURABLE: epoch id */
+    char *heap;        /* a text too long for the batch, owned until it is written; NULL: it is in text */
+    union {
+        struct {                    /* FILE */
+            struct record_attr src; /* source, when it was read */
+            struct record_attr dst; /* destination, after publishing */
+            uint8_t hash[16];       /* valid if hash_known */
+        } file;
+        struct {               /* FAILURE */
+            int64_t number;    /* 1, 2, ... in its run */
+            int err;           /* positive errno */
+            unsigned attempts; /* tries */
+            char op[OP_MAX];   /* what failed, cut if longer */
+        } failure;
+    };
+    char text[]; /* text_len bytes, no NUL */
+};
+
+/* What a FILE or FORGET record is sorted by, so that the writer walks the table in order. */
+struct record_key {
+    uint64_t dir;                /* directory id */
+    const struct record *record; /* in the same batch */
+};
+
+/* Records on their way to the writer. Owned by the producers (under state.lock) while it fills, by the writer after. */
+struct batch {
+    char *bytes;             /* BATCH_BYTES, owned */
+    size_t used;             /* bytes filled */
+    size_t count;            /* records */
+    struct record_key *keys; /* BATCH_RECORDS, owned */
+    size_t keys_count;       /* FILE and FORGET records among them */
+};
+
+/* The figures of the present run, as state_run_progress gives them. */
+struct figures {
+    uint64_t files_total; /* entries met */
+    uint64_t bytes_total; /* their bytes */
+    uint64_t files_done;  /* entries right at the destination */
+    uint64_t bytes_done;  /* their bytes */
+    uint64_t failed;      /* entries that failed */
+    bool complete;        /* the walk was over */
+};
+
+/* Statements of the writer; all on state.db. */
+enum statement {
+    STMT_FILE,
+    STMT_FORGET,
+    STMT_DIR,
+    STMT_FAILURE,
+    STMT_EPOCH,
+    STMT_DURABLE,
+    STMT_FIGURES,
+    STMT_END,
+    STMT_COUNT
+};
+
+struct state {
+    char *path;              /* of the database file, owned; constant */
+    struct notices *notices; /* not owned, may be NULL; constant */
+    char boot[BOOT_ID_MAX];  /* this boot; "" where unknown; constant */
+    bool rollback;           /* rollback journal, and one connection for readers and the writer; constant */
+    bool had_files;          /* the database held records when it was opened; constant */
+    int wal_pages;           /* pages in the WAL after the last commit; under db_lock */
+    bool broken;             /* a batch was lost: no more records are written; under db_lock */
+    uint64_t *dead;          /* ids of the runs of the database at opening, sorted, owned; constant */
+    size_t dead_count;       /* entries in dead */
+    uint64_t *suspect;       /* epochs that were not durable when their boot ended, sorted, owned; constant */
+    size_t suspect_count;    /* entries in suspect */
+
+    pthread_mutex_t db_lock;              /* guards db and its statements */
+    sqlite3 *db;                          /* main connection, owned */
+    sqlite3_stmt *statements[STMT_COUNT]; /* owned */
+
+    pthread_mutex_t readers_lock; /* guards readers */
+    struct state_reader *readers; /* all of them, not owned */
+
+    pthread_mutex_t lock;      /* guards all below but the atomics */
+    pthread_cond_t work;       /* to the writer: there is something to do (CLOCK_MONOTONIC) */
+    pthread_cond_t room;       /* to the producers: a batch was taken over */
+    pthread_cond_t ended_cond; /* to state_run_end: ended is true */
+    struct batch batches[2];   /* one fills while the other is written */
+    struct batch *filling;     /* which of them fills */
+    struct figures figures;    /* of the present run */
+    bool figures_changed;      /* since they were written last */
+    bool writing;              /* a run is under way: records are taken */
+    bool durable;              /* the destination is durable by itself */
+    size_t waiting;            /* producers that wait for room */
+    bool stop;                 /* the writer ends once all is written */
+    bool end_wanted;           /* state_run_end waits */
+    bool ended;                /* the writer has dealt with it */
+    int end_status;            /* exit status for it */
+    int64_t run;               /* number of the present run; 0: none was begun */
+    int64_t epoch;             /* id of the present epoch */
+    int64_t failures;          /* failures of this run that were queued */
+
+    atomic_int error;    /* first -errno that was met, or 0 */
+    atomic_bool damaged; /* the database turned out to be damaged: it is moved aside at the end */
+    pthread_t writer;    /* valid if started */
+    bool started;        /* the writer thread runs; opener's thread only */
+};
+
+/* How to open; what the tests choose too. */
+struct state_params {
+    const char *path;              /* of the database file */
+    const struct state_pair *pair; /* valid during the call */
+    struct notices *notices;       /* may be NULL */
+    const char *boot;              /* stands for this boot's id; NULL: the kernel's */
+    bool rollback;                 /* rollback journal as on a network file system */
+};
+
+/* state_open with all its parameters. */
+int state_open_params(const struct state_params *params, struct state **out_state, char **out_aside);
+
+/* state_db.c. Opens or creates the file behind s->path, sets s->db, s->rollback, and checks it; results as state_open
+ * has them. On failure s->db is closed. */
+int state_db_open(struct state *s, const struct state_params *params, char **out_aside);
+
+/* One more connection to read with. 0 or -errno. */
+int state_db_reader(const struct state *s, sqlite3 **out_db);
+
+/* Moves a damaged database aside, with what belongs to it. 0 and the new name (malloc'd), or -errno. */
+int state_db_aside(const char *path, char **out_aside);
+
+/* -errno for a SQLite result that is no success, with the system's own error where there was one. */
+int state_db_errno(sqlite3 *db, int rc);
+
+/* Begins to write; ends a reader's transaction first where that shares the connection. 0 or -errno. */
+int state_db_begin(sqlite3 *db);
+
+/* Commits where err is 0, rolls back where it is not or the commit fails. err, or that of the commit. */
+int state_db_end(sqlite3 *db, int err);
+
+/* A statement that is used again and again. 0 or -errno. */
+int state_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out_stmt);
+
+/* state_writer.c. The statements of s->db; the thread. */
+int state_writer_prepare(struct state *s);
+void *state_writer_main(void *arg);
+
+/* state_read.c. Ends the readers' transactions and lets none begin until state_readers_go, by the same thread. */
+void state_readers_hold(struct state *s);
+void state_readers_go(struct state *s);
+
+/* state_queue.c. */
+int state_batches_create(struct state *s);
+void state_batches_destroy(struct state *s);
+
+/* Keeps the first error of reads and writes for state_error, and that a database is damaged. Any thread. */
+void state_note_error(struct state *s, int err);
+
+#endif

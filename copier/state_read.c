@@ -1,0 +1,255 @@
+/*
+ * state_read: looking things up, one reader a thread.
+ *
+ * With the WAL each reader has a connection of its own. With the rollback journal all share the main connection under
+ * its lock: a lock on the file for each lookup would cost round trips, and the writer would wait for it.
+ *
+ * Either way a transaction is left open between lookups, which saves the system calls that lock and unlock (half of a
+ * lookup's time). The writer ends it before the WAL is written back, and with the rollback journal before each batch.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "copier/state_internal.h"
+
+struct state_reader {
+    struct state *state;       /* not owned; outlives the reader */
+    struct state_reader *next; /* the state's list, under readers_lock */
+    pthread_mutex_t lock;      /* guards own; not used where own is NULL */
+    sqlite3 *own;              /* own connection, owned; NULL: the state's, under its db_lock */
+    sqlite3_stmt *known;       /* owned */
+    sqlite3_stmt *lookup;      /* owned */
+};
+
+#define KNOWN_SQL "SELECT flags, epoch, mode, dev, ino, size, mtime, ctime FROM files WHERE dir=?1 AND name=?2"
+#define LOOKUP_SQL                                                                                                     \
+    "SELECT flags, epoch, mode, dev, ino, size, mtime, ctime, uid, gid, dst_mode, dst_uid, dst_gid, dst_size,"         \
+    " dst_mtime, dst_ino, dst_ctime, hash FROM files WHERE dir=?1 AND name=?2"
+
+static sqlite3 *lock_db(struct state_reader *r)
+{
+    (void)pthread_mutex_lock(r->own != NULL ? &r->lock : &r->state->db_lock);
+    return r->own != NULL ? r->own : r->state->db;
+}
+
+static void unlock_db(struct state_reader *r)
+{
+    (void)pthread_mutex_unlock(r->own != NULL ? &r->lock : &r->state->db_lock);
+}
+
+static int prepare(struct state_reader *r)
+{
+    sqlite3 *db = lock_db(r);
+    int err = state_db_prepare(db, KNOWN_SQL, &r->known);
+    if (err == 0) {
+        err = state_db_prepare(db, LOOKUP_SQL, &r->lookup);
+    }
+    unlock_db(r);
+    return err;
+}
+
+int state_reader_create(struct state *s, struct state_reader **out_reader)
+{
+    struct state_reader *r = calloc(1, sizeof(*r));
+    if (r == NULL) {
+        return -ENOMEM;
+    }
+    r->state = s;
+    if (pthread_mutex_init(&r->lock, NULL) != 0) {
+        free(r);
+        return -ENOMEM;
+    }
+    (void)pthread_mutex_lock(&s->readers_lock);
+    r->next = s->readers;
+    s->readers = r;
+    int err = s->rollback ? 0 : state_db_reader(s, &r->own);
+    (void)pthread_mutex_unlock(&s->readers_lock);
+    if (err == 0) {
+        err = prepare(r);
+    }
+    if (err != 0) {
+        state_reader_destroy(r);
+        return err;
+    }
+    *out_reader = r;
+    return 0;
+}
+
+void state_reader_destroy(struct state_reader *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    struct state *s = r->state;
+    (void)pthread_mutex_lock(&s->readers_lock);
+    struct state_reader **at = &s->readers;
+    while (*at != r) {
+        at = &(*at)->next;
+    }
+    *at = r->next;
+    (void)pthread_mutex_unlock(&s->readers_lock);
+
+    (void)lock_db(r);
+    (void)sqlite3_finalize(r->known);
+    (void)sqlite3_finalize(r->lookup);
+    unlock_db(r);
+    (void)sqlite3_close(r->own);
+    (void)pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+void state_readers_hold(struct state *s)
+{
+    (void)pthread_mutex_lock(&s->readers_lock);
+    for (struct state_reader *r = s->readers; r != NULL; r = r->next) {
+        if (r->own != NULL) {
+            sqlite3 *db = lock_db(r);
+            if (!sqlite3_get_autocommit(db)) {
+                (void)sqlite3_exec(db, "COMMIT", NULL, NULL, NULL); /* it only read: nothing can be lost */
+            }
+        }
+    }
+}
+
+void state_readers_go(struct state *s)
+{
+    for (struct state_reader *r = s->readers; r != NULL; r = r->next) {
+        if (r->own != NULL) {
+            unlock_db(r);
+        }
+    }
+    (void)pthread_mutex_unlock(&s->readers_lock);
+}
+
+/* Steps stmt to the row of that entry: 0, -ENOENT, -errno. The lock is held; the caller resets stmt. */
+static int seek(sqlite3 *db, sqlite3_stmt *stmt, uint64_t dir_id, const char *name)
+{
+    if (sqlite3_get_autocommit(db)) {
+        (void)sqlite3_exec(db, "BEGIN", NULL, NULL, NULL); /* a failure shows in the step */
+    }
+    (void)sqlite3_bind_int64(stmt, 1, (int64_t)dir_id);
+    (void)sqlite3_bind_blob64(stmt, 2, name, strlen(name), SQLITE_STATIC);
+    const int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        return 0;
+    }
+    return rc == SQLITE_DONE ? -ENOENT : state_db_errno(db, rc);
+}
+
+static uint64_t column(sqlite3_stmt *stmt, int i)
+{
+    return (uint64_t)sqlite3_column_int64(stmt, i);
+}
+
+/* Whether what was published in that epoch may have been lost: its boot ended before it was durable. */
+static bool epoch_suspect(const struct state *s, uint64_t epoch)
+{
+    size_t low = 0;
+    size_t high = s->suspect_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (s->suspect[middle] == epoch) {
+            return true;
+        }
+        if (s->suspect[middle] < epoch) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return false;
+}
+
+/*
+ * What the row that stmt stands on says of src. Doubt about the destination comes first: it remains whatever became of
+ * the source's inode, device (a mount after a reboot has another number) or ctime, and publishing again settles it.
+ */
+static enum known judge(const struct state *s, sqlite3_stmt *stmt, const struct attr *src)
+{
+    if ((column(stmt, 0) & FILE_RACY) != 0 || epoch_suspect(s, column(stmt, 1))) {
+        return KNOWN_SUSPECT;
+    }
+    const bool same = (column(stmt, 2) & S_IFMT) == (src->mode & S_IFMT) && column(stmt, 5) == src->size &&
+                      sqlite3_column_int64(stmt, 6) == clock_ns_of(&src->mtime) &&
+                      sqlite3_column_int64(stmt, 7) == clock_ns_of(&src->ctime) && column(stmt, 4) == src->ino &&
+                      column(stmt, 3) == src->dev;
+    return same ? KNOWN_GOOD : KNOWN_NOTHING;
+}
+
+enum known state_known(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src)
+{
+    const struct state *s = r->state;
+    if (!s->had_files) {
+        return KNOWN_NOTHING;
+    }
+    sqlite3 *db = lock_db(r);
+    const int err = seek(db, r->known, dir_id, name);
+    enum known known = KNOWN_NOTHING;
+    if (err == 0) {
+        known = judge(s, r->known, src);
+    } else if (err != -ENOENT) {
+        state_note_error(r->state, err);
+        known = KNOWN_SUSPECT; /* it may be racy for all we know */
+    }
+    (void)sqlite3_reset(r->known);
+    unlock_db(r);
+    return known;
+}
+
+static struct timespec timespec_of(int64_t ns)
+{
+    struct timespec ts = {.tv_sec = ns / NS_PER_SEC, .tv_nsec = ns % NS_PER_SEC};
+    if (ts.tv_nsec < 0) {
+        ts.tv_sec--;
+        ts.tv_nsec += NS_PER_SEC;
+    }
+    return ts;
+}
+
+/* A dst_* column: NULL stands for the source's value. */
+static uint64_t column_or(sqlite3_stmt *stmt, int i, uint64_t src)
+{
+    return sqlite3_column_type(stmt, i) == SQLITE_NULL ? src : column(stmt, i);
+}
+
+static struct state_file file_of_row(sqlite3_stmt *stmt, uint64_t dir_id, const char *name)
+{
+    struct state_file file = {.dir_id = dir_id, .name = name, .racy = (column(stmt, 0) & FILE_RACY) != 0};
+    const int64_t mtime = sqlite3_column_int64(stmt, 6);
+    file.src.mode = (mode_t)column(stmt, 2);
+    file.src.dev = column(stmt, 3);
+    file.src.ino = column(stmt, 4);
+    file.src.size = column(stmt, 5);
+    file.src.mtime = timespec_of(mtime);
+    file.src.ctime = timespec_of(sqlite3_column_int64(stmt, 7));
+    file.src.uid = (uid_t)column(stmt, 8);
+    file.src.gid = (gid_t)column(stmt, 9);
+    file.dst.mode = (mode_t)column_or(stmt, 10, file.src.mode);
+    file.dst.uid = (uid_t)column_or(stmt, 11, file.src.uid);
+    file.dst.gid = (gid_t)column_or(stmt, 12, file.src.gid);
+    file.dst.size = column_or(stmt, 13, file.src.size);
+    file.dst.mtime = timespec_of((int64_t)column_or(stmt, 14, (uint64_t)mtime));
+    file.dst.ino = column(stmt, 15);
+    file.dst.ctime = timespec_of(sqlite3_column_int64(stmt, 16));
+    const void *hash = sqlite3_column_blob(stmt, 17);
+    if (hash != NULL && sqlite3_column_bytes(stmt, 17) == (int)sizeof(file.hash)) {
+        memcpy(file.hash, hash, sizeof(file.hash));
+        file.hash_known = true;
+    }
+    return file;
+}
+
+int state_lookup(struct state_reader *r, uint64_t dir_id, const char *name, struct state_file *out_file)
+{
+    sqlite3 *db = lock_db(r);
+    const int err = seek(db, r->lookup, dir_id, name);
+    if (err == 0) {
+        *out_file = file_of_row(r->lookup, dir_id, name);
+    } else if (err != -ENOENT) {
+        state_note_error(r->state, err);
+    }
+    (void)sqlite3_reset(r->lookup);
+    unlock_db(r);
+    return err;
+}

@@ -1,0 +1,16 @@
+/*
+ * status: exit statuses, the same numbers as rsync's where the meaning is the same.
+ */
+#ifndef HAUL_COPIER_STATUS_H
+#define HAUL_COPIER_STATUS_H
+
+enum status {
+    STATUS_OK = 0,           /* all done */
+    STATUS_USAGE = 1,        /* wrong use; nothing was touched */
+    STATUS_CANNOT = 11,      /* cannot read or write at all, or no room: stopped early */
+    STATUS_INTERRUPTED = 20, /* a signal, or the engine was killed */
+    STATUS_SOME_FAILED = 23, /* some entries did not arrive */
+    STATUS_SOME_CHANGED = 24 /* some source entries vanished or kept changing; all others arrived */
+};
+
+#endif

@@ -1,0 +1,199 @@
+#include "copier/supervisor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "copier/channel.h"
+#include "copier/status.h"
+
+/* P8 promises 5 s from the signal to the end. */
+#define STOP_NS (4 * NS_PER_SEC)
+#define KILL_NS (500 * NS_PER_MS) /* what a killed engine gets to disappear, before it is left behind */
+
+struct supervisor {
+    pid_t engine;        /* child; 0 once it has been waited for */
+    int channel;         /* our end; -1 once the engine has closed its end */
+    int signals;         /* signalfd */
+    int lock;            /* descriptor with the lock, held until we end; -1: none yet */
+    int status;          /* the engine's result; -1: none yet */
+    int wait_status;     /* of waitpid, once engine is 0 */
+    unsigned stops;      /* signals that ask us to stop */
+    int64_t deadline_ns; /* monotonic: when the next step is due; 0: none */
+    bool killed;         /* SIGKILL was sent */
+};
+
+static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+static void signal_set(sigset_t *set)
+{
+    sigemptyset(set);
+    for (size_t i = 0; i < sizeof stop_signals / sizeof stop_signals[0]; i++) {
+        sigaddset(set, stop_signals[i]);
+    }
+    sigaddset(set, SIGCHLD);
+}
+
+static void kill_engine(struct supervisor *s)
+{
+    if (s->engine != 0 && !s->killed) {
+        kill(s->engine, SIGKILL);
+        s->killed = true;
+        s->deadline_ns = clock_mono_ns() + KILL_NS;
+    }
+}
+
+static void take_stop(struct supervisor *s)
+{
+    s->stops++;
+    if (s->stops > 1) {
+        kill_engine(s);
+        return;
+    }
+    s->deadline_ns = clock_mono_ns() + STOP_NS;
+    if (s->channel >= 0) {
+        channel_send(s->channel, CHANNEL_STOP, 0, -1); /* refused where it is ending already; the deadline stands */
+    }
+}
+
+static void take_signals(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+    while (read(s->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo != SIGCHLD) {
+            take_stop(s);
+        }
+    }
+    if (s->engine != 0 && waitpid(s->engine, &s->wait_status, WNOHANG) == s->engine) {
+        s->engine = 0;
+    }
+}
+
+static void take_message(struct supervisor *s)
+{
+    struct channel_message message;
+    int fd = -1;
+    if (channel_receive(s->channel, &message, &fd) != 0) {
+        close(s->channel);
+        s->channel = -1;
+        return;
+    }
+    if (message.kind == CHANNEL_LOCK && fd >= 0 && s->lock < 0) {
+        s->lock = fd;
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    if (message.kind == CHANNEL_RESULT) {
+        s->status = message.value; /* all is said and recorded; what is left must not keep us */
+        s->deadline_ns = clock_mono_ns() + STOP_NS;
+    }
+}
+
+/* Milliseconds until the deadline; -1: none. */
+static int poll_timeout(const struct supervisor *s)
+{
+    if (s->deadline_ns == 0) {
+        return -1;
+    }
+    int64_t left = s->deadline_ns - clock_mono_ns();
+    return left <= 0 ? 0 : (int)(left / NS_PER_MS) + 1;
+}
+
+/* Until the engine has ended, or could not be killed (false). */
+static bool watch(struct supervisor *s)
+{
+    while (s->engine != 0) {
+        struct pollfd fds[] = {{.fd = s->signals, .events = POLLIN}, {.fd = s->channel, .events = POLLIN}};
+        int n = poll(fds, 2, poll_timeout(s));
+        if (n > 0 && fds[1].revents != 0) {
+            take_message(s);
+        }
+        if (n > 0 && fds[0].revents != 0) {
+            take_signals(s);
+        }
+        if (s->deadline_ns != 0 && clock_mono_ns() >= s->deadline_ns) {
+            if (s->killed) {
+                return false;
+            }
+            kill_engine(s);
+        }
+    }
+    while (s->channel >= 0) {
+        take_message(s); /* what it said last */
+    }
+    return true;
+}
+
+static int verdict(struct supervisor *s, bool ended)
+{
+    if (s->status >= 0) {
+        return s->status;
+    }
+    if (!ended) {
+        fprintf(stderr,
+                "haul: the engine (process %d) hangs in a system call and cannot be killed; it is left behind\n"
+                "haul: interrupted: NOT everything arrived; the next run goes on\n",
+                (int)s->engine);
+        return STATUS_INTERRUPTED;
+    }
+    if (s->killed) {
+        fprintf(stderr, "haul: interrupted: NOT everything arrived; the next run goes on\n");
+        return STATUS_INTERRUPTED;
+    }
+    if (WIFSIGNALED(s->wait_status)) {
+        fprintf(stderr, "haul: the engine was killed by signal %d (%s): NOT everything arrived; the next run goes on\n",
+                WTERMSIG(s->wait_status), strsignal(WTERMSIG(s->wait_status)));
+    } else {
+        fprintf(stderr, "haul: the engine ended without a result: NOT everything arrived; the next run goes on\n");
+    }
+    return STATUS_INTERRUPTED;
+}
+
+static _Noreturn void be_engine(supervisor_engine engine, void *arg, int channel, pid_t parent)
+{
+    /* Nobody works on without the one who holds the lock. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+        _exit(STATUS_INTERRUPTED);
+    }
+    exit(engine(arg, channel));
+}
+
+int supervisor_run(supervisor_engine engine, void *arg)
+{
+    struct supervisor s = {.channel = -1, .signals = -1, .lock = -1, .status = -1};
+    int ends[2] = {-1, -1};
+    sigset_t set;
+    signal_set(&set);
+    signal(SIGPIPE, SIG_IGN);
+    sigprocmask(SIG_BLOCK, &set, NULL); /* the engine inherits this: signals are ours */
+    int r = channel_open(ends);
+    s.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    pid_t self = getpid();
+    fflush(NULL);
+    if (r == 0 && s.signals >= 0) {
+        s.engine = fork();
+    }
+    if (r != 0 || s.signals < 0 || s.engine < 0) {
+        fprintf(stderr, "haul: cannot start the engine: %s\n", strerror(r != 0 ? -r : errno));
+        return STATUS_CANNOT;
+    }
+    if (s.engine == 0) {
+        close(ends[0]);
+        close(s.signals);
+        be_engine(engine, arg, ends[1], self);
+    }
+    close(ends[1]);
+    s.channel = ends[0];
+    bool ended = watch(&s);
+    return verdict(&s, ended);
+}

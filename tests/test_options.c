@@ -1,0 +1,159 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "copier/options.h"
+
+/* Parses a command line of words; what was said on errors is in *said. */
+static int parse(struct options *o, char **said, char **argv)
+{
+    int argc = 0;
+    while (argv[argc] != NULL) {
+        argc++;
+    }
+    size_t len = 0;
+    FILE *errors = open_memstream(said, &len);
+    int r = options_parse(argc, argv, errors, o);
+    fclose(errors);
+    return r;
+}
+
+#define ARGV(...) ((char *[]){(char[]){"haul"}, __VA_ARGS__, NULL})
+
+Test(options, defaults, .timeout = 10)
+{
+    struct options o;
+    char *said = NULL;
+    char copy[] = "copy";
+    char src[] = "/a";
+    char dst[] = "/b";
+    cr_assert_eq(parse(&o, &said, ARGV(copy, src, dst)), 0, "%s", said);
+    cr_assert_eq(o.command, COMMAND_COPY);
+    cr_assert_str_eq(o.source, "/a");
+    cr_assert_str_eq(o.destination, "/b");
+    cr_assert_eq(o.retries, 5);
+    cr_assert_eq(o.retry_delay_ns, 500 * NS_PER_MS);
+    cr_assert_eq(o.owner, OWNER_AUTO);
+    cr_assert_eq(o.jobs, 0);
+    cr_assert_eq(o.bwlimit, 0);
+    cr_assert_eq(filter_count(o.filter), 0);
+    cr_assert(!o.dry_run && !o.fsync && !o.json && !o.archive_dirs && !o.no_io_uring);
+    options_release(&o);
+    free(said);
+}
+
+Test(options, each_option_is_taken, .timeout = 10)
+{
+    struct options o;
+    char *said = NULL;
+    char words[][40] = {"copy",
+                        "--exclude=*.o",
+                        "--include",
+                        "keep",
+                        "--jobs=7",
+                        "--bwlimit=100",
+                        "--retries=0",
+                        "--retry-delay=2s",
+                        "--owner=ignore",
+                        "-n",
+                        "-x",
+                        "--fsync",
+                        "--archive-dirs",
+                        "--stats",
+                        "--progress",
+                        "--json",
+                        "-q",
+                        "--no-io-uring",
+                        "--state=/s",
+                        "--files-from=-",
+                        "-0",
+                        "a",
+                        "b"};
+    enum { N = sizeof words / sizeof words[0] };
+    char name[] = "haul";
+    char *argv[N + 2] = {name};
+    for (size_t i = 0; i < N; i++) {
+        argv[i + 1] = words[i];
+    }
+    cr_assert_eq(parse(&o, &said, argv), 0, "%s", said);
+    cr_assert_eq(o.jobs, 7);
+    cr_assert_eq(o.bwlimit, 102400);
+    cr_assert_eq(o.retries, 0);
+    cr_assert_eq(o.retry_delay_ns, 2 * NS_PER_SEC);
+    cr_assert_eq(o.owner, OWNER_IGNORE);
+    cr_assert_eq(filter_count(o.filter), 2);
+    cr_assert_str_eq(o.state, "/s");
+    cr_assert_str_eq(o.files_from, "-");
+    cr_assert(o.dry_run && o.one_file_system && o.fsync && o.archive_dirs && o.stats && o.progress && o.json &&
+              o.quiet && o.no_io_uring && o.from0);
+    options_release(&o);
+    free(said);
+}
+
+/* Wrong use: what must be said. */
+static const struct {
+    const char *words[4];
+    const char *message;
+} wrong[] = {
+    {{NULL}, "no command"},
+    {{"mirror", "a", "b"}, "unknown command 'mirror'"},
+    {{"copy", "a"}, "takes SRC and DST"},
+    {{"copy", "", "b"}, "SRC is empty"},
+    {{"copy", "a", ""}, "DST is empty"},
+    {{"copy", "--frob", "a", "b"}, "unknown option '--frob'"},
+    {{"copy", "-Z", "a", "b"}, "unknown option '-Z'"},
+    {{"copy", "--jobs=x", "a", "b"}, "--jobs: 'x'"},
+    {{"copy", "--jobs=0", "a", "b"}, "--jobs: '0'"},
+    {{"copy", "--bwlimit=10Q", "a", "b"}, "--bwlimit: '10Q'"},
+    {{"copy", "--retries=-1", "a", "b"}, "--retries: '-1'"},
+    {{"copy", "--retry-delay=soon", "a", "b"}, "--retry-delay: 'soon'"},
+    {{"copy", "--owner=me", "a", "b"}, "--owner: 'me'"},
+    {{"copy", "--exclude=", "a", "b"}, "--exclude: ''"},
+    {{"copy", "-0", "a", "b"}, "--from0"},
+    {{"copy", "a", "nfs://h/e"}, "nfs://"},
+    {{"--jobs"}, "needs an argument"},
+};
+
+Test(options, wrong_use_is_said_clearly, .timeout = 10)
+{
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct options o;
+        char *said = NULL;
+        char name[] = "haul";
+        char *argv[6] = {name};
+        for (size_t k = 0; k < 4 && wrong[i].words[k] != NULL; k++) {
+            argv[k + 1] = strdup(wrong[i].words[k]);
+        }
+        cr_assert_eq(parse(&o, &said, argv), -EINVAL, "row %zu", i);
+        cr_assert(strstr(said, wrong[i].message) != NULL, "row %zu said: %s", i, said);
+        cr_assert(strstr(said, "haul --help") != NULL);
+        for (size_t k = 1; argv[k] != NULL; k++) {
+            free(argv[k]);
+        }
+        free(said);
+    }
+}
+
+Test(options, help_and_man_name_every_option, .timeout = 10)
+{
+    char *help = NULL;
+    char *man = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&help, &len);
+    options_help(f);
+    fclose(f);
+    f = open_memstream(&man, &len);
+    options_man(f);
+    fclose(f);
+    for (unsigned i = 0; i < options_table_rows; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "--%s", options_table[i].name);
+        cr_assert(strstr(help, name) != NULL, "%s", name);
+        snprintf(name, sizeof name, "Fl Fl %s", options_table[i].name);
+        cr_assert(strstr(man, name) != NULL, "%s", name);
+    }
+    free(help);
+    free(man);
+}

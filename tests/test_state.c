@@ -1,0 +1,484 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/support_state.h"
+
+TestSuite(state, .init = state_set_up, .fini = state_tear_down, .timeout = 60);
+
+/* ---- where it is ---- */
+
+Test(state, the_default_path_is_private_and_of_the_pair)
+{
+    char expected[400];
+    char *a = NULL;
+    char *b = NULL;
+    (void)umask(0);
+    cr_assert_eq(setenv("XDG_STATE_HOME", "not/absolute", 1), 0);
+    cr_assert_eq(setenv("HOME", folder, 1), 0);
+    cr_assert_eq(state_default_path(&pair, &a), 0);
+    (void)snprintf(expected, sizeof(expected), "%s/.local/state/haul/", folder);
+    cr_assert(strncmp(a, expected, strlen(expected)) == 0, "%s", a);
+    cr_assert_eq(strlen(a), strlen(expected) + 32 + 3);
+    cr_assert_eq(mode_of(expected), 0700);
+    (void)snprintf(expected, sizeof(expected), "%s/.local", folder);
+    cr_assert_eq(mode_of(expected), 0700);
+    cr_assert_eq(state_default_path(&pair, &b), 0, "a second time");
+    cr_assert_str_eq(a, b);
+    free(b);
+
+    const struct state_pair shifted = {.source = "/src \xffn", .destination = "fs://server/export"};
+    cr_assert_eq(state_default_path(&shifted, &b), 0);
+    cr_assert_str_neq(a, b);
+    free(a);
+    free(b);
+
+    cr_assert_eq(setenv("XDG_STATE_HOME", folder, 1), 0);
+    cr_assert_eq(state_default_path(&pair, &a), 0);
+    (void)snprintf(expected, sizeof(expected), "%s/haul/", folder);
+    cr_assert(strncmp(a, expected, strlen(expected)) == 0, "%s", a);
+    free(a);
+}
+
+Test(state, no_default_path_through_a_file)
+{
+    char *path = NULL;
+    write_at(file, 0, "x", 1);
+    cr_assert_eq(setenv("XDG_STATE_HOME", file, 1), 0);
+    cr_assert_eq(state_default_path(&pair, &path), -ENOTDIR);
+    cr_assert_null(path);
+}
+
+Test(state, files_are_private_whatever_the_umask)
+{
+    static const mode_t masks[] = {0, 0777};
+    for (int i = 0; i < 2; i++) {
+        char wal[400];
+        (void)umask(masks[i]);
+        (void)snprintf(file, sizeof(file), "%s/%d.db", folder, i);
+        struct state *s = open_state();
+        begin(s, new_id(), true);
+        (void)snprintf(wal, sizeof(wal), "%s-wal", file);
+        cr_assert_eq(mode_of(file), 0600);
+        cr_assert_eq(mode_of(wal), 0600);
+        state_close(s);
+    }
+}
+
+Test(state, a_symbolic_link_to_a_database_is_followed)
+{
+    char link[300];
+    make_database(1);
+    (void)snprintf(link, sizeof(link), "%s/link", folder);
+    cr_assert_eq(symlink("state.db", link), 0);
+    (void)snprintf(file, sizeof(file), "%s", link);
+    struct state *s = open_state();
+    cr_assert_eq(known_number(s, 0, "file 0", 0), KNOWN_GOOD);
+    state_close(s);
+    cr_assert_eq(matching("link-wal"), 0);
+}
+
+/* ---- round trips ---- */
+
+Test(state, what_was_recorded_is_found_by_the_next_run)
+{
+    struct state *s = open_state();
+    begin(s, new_id(), true);
+    struct state_file plain = file_of(UINT64_MAX, "a b\n\xff", 1);
+    struct state_file full = file_of(5, "full", 2);
+    full.dst.mode = S_IFREG | 0600;
+    full.dst.uid = 0;
+    full.dst.gid = 0;
+    full.dst.size = 1;
+    full.dst.mtime.tv_sec = -1;
+    full.dst.mtime.tv_nsec = 999999999;
+    full.hash_known = true;
+    full.racy = true;
+    memcpy(full.hash, "0123456789abcdef", 16);
+    state_record(s, &plain);
+    state_record(s, &full);
+    state_dir(s, 5, "some/dir");
+    cr_assert_eq(state_run_end(s, 0), 0);
+    state_close(s);
+
+    s = open_state();
+    struct state_reader *r = NULL;
+    struct state_file got = {0};
+    cr_assert_eq(state_reader_create(s, &r), 0);
+    cr_assert_eq(state_lookup(r, UINT64_MAX, "a b\n\xff", &got), 0);
+    cr_assert_eq(got.src.mode, plain.src.mode);
+    cr_assert_eq(got.src.uid, 1000);
+    cr_assert_eq(got.src.gid, 100);
+    cr_assert_eq(got.src.dev, 2049);
+    cr_assert_eq(got.src.ino, 1000001);
+    cr_assert_eq(got.src.size, 8193);
+    cr_assert_eq(clock_cmp(&got.src.mtime, &plain.src.mtime), 0);
+    cr_assert_eq(clock_cmp(&got.src.ctime, &plain.src.ctime), 0);
+    cr_assert_eq(got.dst.mode, plain.dst.mode);
+    cr_assert_eq(got.dst.uid, 1000);
+    cr_assert_eq(got.dst.size, 8193);
+    cr_assert_eq(got.dst.ino, 8);
+    cr_assert_eq(clock_cmp(&got.dst.mtime, &plain.dst.mtime), 0);
+    cr_assert_eq(clock_cmp(&got.dst.ctime, &plain.dst.ctime), 0);
+    cr_assert_not(got.hash_known);
+    cr_assert_not(got.racy);
+
+    cr_assert_eq(state_lookup(r, 5, "full", &got), 0);
+    cr_assert_eq(got.dst.mode, full.dst.mode);
+    cr_assert_eq(got.dst.uid, 0);
+    cr_assert_eq(got.dst.gid, 0);
+    cr_assert_eq(got.dst.size, 1);
+    cr_assert_eq(clock_cmp(&got.dst.mtime, &full.dst.mtime), 0);
+    cr_assert(got.hash_known);
+    cr_assert_arr_eq(got.hash, full.hash, 16);
+    cr_assert(got.racy);
+    cr_assert_str_eq(got.name, "full");
+
+    cr_assert_eq(state_lookup(r, 6, "full", &got), -ENOENT);
+    cr_assert_eq(state_lookup(r, 5, "ful", &got), -ENOENT);
+    cr_assert_eq(state_error(s), 0);
+    state_reader_destroy(r);
+    state_reader_destroy(NULL);
+    state_close(s);
+    state_close(NULL);
+    cr_assert_eq(ask("SELECT count(*) FROM dirs WHERE id=5 AND path=CAST('some/dir' AS BLOB)"), 1);
+}
+
+Test(state, another_file_is_not_known)
+{
+    make_database(3);
+    struct state *s = open_state();
+    const struct attr same = attr_of(1);
+    cr_assert_eq(known_of(s, 0, "file 1", &same), KNOWN_GOOD);
+    cr_assert_eq(known_of(s, 0, "file 2", &same), KNOWN_NOTHING);
+    cr_assert_eq(known_of(s, 1, "file 1", &same), KNOWN_NOTHING);
+    struct attr other[6] = {same, same, same, same, same, same};
+    other[0].size++;
+    other[1].mtime.tv_nsec++;
+    other[2].ctime.tv_nsec++;
+    other[3].ino++;
+    other[4].dev++;
+    other[5].mode = S_IFLNK | 0777;
+    for (int i = 0; i < 6; i++) {
+        cr_assert_eq(known_of(s, 0, "file 1", &other[i]), KNOWN_NOTHING, "%d", i);
+    }
+    state_close(s);
+}
+
+Test(state, racy_is_suspect_until_it_is_published_again)
+{
+    struct state *s = open_state();
+    begin(s, new_id(), true);
+    struct state_file racy = file_of(1, "racy", 1);
+    racy.racy = true;
+    state_record(s, &racy);
+    state_close(s);
+
+    s = open_state();
+    struct attr touched = racy.src;
+    touched.ctime.tv_sec++;
+    cr_assert_eq(known_of(s, 1, "racy", &racy.src), KNOWN_SUSPECT);
+    cr_assert_eq(known_of(s, 1, "racy", &touched), KNOWN_SUSPECT, "attributes that are equal prove nothing");
+    begin(s, new_id(), true);
+    racy.racy = false;
+    state_record(s, &racy);
+    state_close(s);
+
+    s = open_state();
+    cr_assert_eq(known_of(s, 1, "racy", &racy.src), KNOWN_GOOD);
+    state_close(s);
+}
+
+Test(state, the_last_word_on_an_entry_counts)
+{
+    make_database(4);
+    struct state *s = open_state();
+    begin(s, new_id(), true);
+    state_forget(s, 0, "file 0"); /* gone */
+    state_forget(s, 0, "file 1"); /* gone, and back */
+    record(s, 0, "file 1", 11);
+    record(s, 0, "file 2", 12); /* back, and gone */
+    state_forget(s, 0, "file 2");
+    record(s, 0, "file 3", 13);
+    record(s, 0, "file 3", 14);
+    state_forget(s, 0, "never there");
+    cr_assert_eq(state_run_end(s, 0), 0);
+    state_close(s);
+    s = open_state();
+    cr_assert_eq(known_number(s, 0, "file 0", 0), KNOWN_NOTHING);
+    cr_assert_eq(known_number(s, 0, "file 1", 11), KNOWN_GOOD);
+    cr_assert_eq(known_number(s, 0, "file 2", 12), KNOWN_NOTHING);
+    cr_assert_eq(known_number(s, 0, "file 3", 14), KNOWN_GOOD);
+    state_close(s);
+    cr_assert_eq(ask("SELECT count(*) FROM files"), 2);
+}
+
+Test(state, times_that_do_not_fit_are_never_good_by_chance)
+{
+    struct state *s = open_state();
+    begin(s, new_id(), true);
+    struct state_file f = file_of(1, "f", 1);
+    f.src.mtime.tv_sec = -3;
+    f.src.mtime.tv_nsec = 1;
+    state_record(s, &f);
+    state_close(s);
+    s = open_state();
+    cr_assert_eq(known_of(s, 1, "f", &f.src), KNOWN_GOOD);
+    struct state_reader *r = NULL;
+    struct state_file got;
+    cr_assert_eq(state_reader_create(s, &r), 0);
+    cr_assert_eq(state_lookup(r, 1, "f", &got), 0);
+    cr_assert_eq(got.src.mtime.tv_sec, -3);
+    cr_assert_eq(got.src.mtime.tv_nsec, 1);
+    state_reader_destroy(r);
+    state_close(s);
+}
+
+/* ---- runs ---- */
+
+Test(state, runs_are_numbered_and_remembered)
+{
+    struct state *s = open_state();
+    struct state_run run = {0};
+    struct state_run previous = {.number = 99};
+    cr_assert_eq(state_run_get(s, 0, &run), -ENOENT);
+    cr_assert_eq(state_run_begin(s, "bad id", true, &run, &previous), -EINVAL);
+    cr_assert_eq(state_run_begin(s, "00000000000000aa", true, &run, &previous), 0);
+    cr_assert_eq(run.number, 1);
+    cr_assert_str_eq(run.id, "00000000000000aa");
+    cr_assert_eq(previous.number, 0);
+    cr_assert_not(state_run_is_dead(s, "00000000000000aa"), "it is the present run");
+    cr_assert_eq(state_run_begin(s, "00000000000000ab", true, &run, &previous), -EALREADY);
+    state_run_progress(s, 10, 1000, 4, 400, 1, false);
+    state_run_progress(s, 20, 2000, 8, 800, 2, true);
+    cr_assert_eq(state_run_end(s, 23), 0);
+    cr_assert_eq(state_run_end(s, 23), -EINVAL);
+    state_close(s);
+
+    s = open_state();
+    cr_assert_eq(state_run_begin(s, "00000000000000aa", true, &run, &previous), -EEXIST);
+    cr_assert_eq(state_run_begin(s, "00000000000000bb", true, &run, &previous), 0);
+    cr_assert_eq(run.number, 2);
+    cr_assert_eq(previous.number, 1);
+    cr_assert_str_eq(previous.id, "00000000000000aa");
+    cr_assert_eq(previous.status, 23);
+    cr_assert_gt(previous.started_ns, 0);
+    cr_assert_geq(previous.ended_ns, previous.started_ns);
+    cr_assert_leq(previous.ended_ns, run.started_ns);
+    cr_assert_eq(previous.files_total, 20);
+    cr_assert_eq(previous.bytes_total, 2000);
+    cr_assert_eq(previous.files_done, 8);
+    cr_assert_eq(previous.bytes_done, 800);
+    cr_assert_eq(previous.failed, 2);
+    cr_assert(previous.complete);
+    cr_assert(state_run_is_dead(s, "00000000000000aa"));
+    cr_assert_not(state_run_is_dead(s, "00000000000000bb"));
+    cr_assert_not(state_run_is_dead(s, "00000000000000cc"));
+    cr_assert_not(state_run_is_dead(s, "nonsense"));
+    state_close(s); /* without an end: it was cut off */
+
+    s = open_state();
+    cr_assert_eq(state_run_get(s, 0, &run), 0);
+    cr_assert_eq(run.number, 2);
+    cr_assert_eq(run.status, -1);
+    cr_assert_eq(run.ended_ns, 0);
+    cr_assert_eq(state_run_get(s, 1, &run), 0);
+    cr_assert_eq(run.status, 23);
+    cr_assert_eq(state_run_get(s, 3, &run), -ENOENT);
+    cr_assert(state_run_is_dead(s, "00000000000000bb"));
+    state_close(s);
+}
+
+Test(state, progress_is_written_while_it_changes)
+{
+    struct state *s = open_state();
+    begin(s, new_id(), true);
+    struct state *watcher = open_state();
+    struct state_run run = {0};
+    for (uint64_t step = 1; step <= 2; step++) { /* without a single record */
+        state_run_progress(s, 100, 1000 * step, step, 10 * step, 0, false);
+        do {
+            sched_yield();
+            cr_assert_eq(state_run_get(watcher, 0, &run), 0);
+        } while (run.files_done != step);
+        cr_assert_eq(run.bytes_total, 1000 * step);
+        cr_assert_eq(run.status, -1);
+    }
+    state_close(watcher);
+    state_close(s);
+}
+
+Test(state, records_are_written_soon)
+{
+    struct state *s = open_state();
+    begin(s, new_id(), true);
+    record(s, 1, "lonely", 1);
+    while (ask("SELECT count(*) FROM files") != 1) { /* the batch is far from full */
+        sched_yield();
+    }
+    state_close(s);
+}
+
+Test(state, outside_of_a_run_nothing_is_recorded)
+{
+    struct state *s = open_state();
+    for (int i = 0; i < 20000; i++) { /* more than a batch: it must not wait for ever */
+        record(s, 1, "before", 1);
+    }
+    state_run_progress(s, 1, 1, 1, 1, 1, true);
+    cr_assert_eq(state_run_end(s, 0), -EINVAL);
+    begin(s, new_id(), true);
+    record(s, 1, "during", 1);
+    cr_assert_eq(state_run_end(s, 0), 0);
+    record(s, 1, "after", 1);
+    state_close(s);
+    cr_assert_eq(ask("SELECT count(*) FROM files"), 1);
+    cr_assert_eq(ask("SELECT count(*) FROM files WHERE name=CAST('during' AS BLOB)"), 1);
+    cr_assert_eq(ask("SELECT files_total FROM runs"), 0);
+}
+
+Test(state, failures_of_the_newest_runs_are_kept)
+{
+    for (int i = 0; i < FAILURES_RUNS + 5; i++) {
+        struct state *s = open_state();
+        begin(s, new_id(), true);
+        state_failure(s, "a/b \xff", "rename", -EIO, 5);
+        state_failure(s, "c", "an operation with a name that is far too long", ENOSPC, 1);
+        cr_assert_eq(state_run_end(s, 23), 0);
+        state_close(s);
+    }
+    cr_assert_eq(ask("SELECT count(*) FROM failures"), (int64_t)2 * FAILURES_RUNS);
+    cr_assert_eq(ask("SELECT min(run) FROM failures"), 6);
+    cr_assert_eq(ask("SELECT err FROM failures WHERE run=9 AND number=1 AND op='rename' AND attempts=5"), EIO);
+    cr_assert_eq(ask("SELECT length(op) FROM failures WHERE run=9 AND number=2"), OP_MAX - 1);
+    cr_assert_eq(ask("SELECT count(*) FROM runs"), FAILURES_RUNS + 5);
+}
+
+Test(state, paths_may_be_longer_than_a_batch)
+{
+    const size_t len = 3 * (size_t)BATCH_BYTES;
+    char *path = malloc(len + 1);
+    cr_assert_not_null(path);
+    memset(path, 'p', len);
+    path[len] = '\0';
+    struct state *s = open_state();
+    begin(s, new_id(), true);
+    state_dir(s, 1, path);
+    state_failure(s, path, "list", EIO, 1);
+    path[TEXT_INLINE] = '\0';
+    for (uint64_t i = 2; i < 100; i++) { /* full of bytes long before it is full of records */
+        state_dir(s, i, path);
+    }
+    record(s, 1, path + 1, 1);
+    path[TEXT_INLINE] = 'p';
+    record(s, 1, path, 1); /* no file system has such a name */
+    cr_assert_eq(state_run_end(s, 0), -ENAMETOOLONG);
+    state_close(s);
+    free(path);
+    cr_assert_eq(ask("SELECT length(path) FROM dirs WHERE id=1"), (int64_t)len);
+    cr_assert_eq(ask("SELECT length(path) FROM failures"), (int64_t)len);
+    cr_assert_eq(ask("SELECT count(*) FROM dirs WHERE length(path)=65536"), 98);
+    cr_assert_eq(ask("SELECT count(*) FROM files"), 1);
+}
+
+/* ---- epochs ---- */
+
+Test(state, what_was_not_durable_is_suspect_after_a_boot)
+{
+    struct state *s = open_boot("boot 1");
+    begin(s, new_id(), false);
+    record(s, 1, "durable", 1);
+    const int64_t first = state_epoch_next(s);
+    record(s, 1, "second", 2);
+    const int64_t second = state_epoch_next(s);
+    record(s, 1, "open", 3);
+    cr_assert_lt(first, second);
+    state_epoch_durable(s, first);
+    cr_assert_eq(state_run_end(s, 0), 0);
+    state_close(s);
+
+    s = open_boot("boot 1");
+    cr_assert_eq(known_number(s, 1, "durable", 1), KNOWN_GOOD);
+    cr_assert_eq(known_number(s, 1, "second", 2), KNOWN_GOOD);
+    cr_assert_eq(known_number(s, 1, "open", 3), KNOWN_GOOD);
+    state_close(s);
+
+    s = open_boot("boot 2");
+    cr_assert_eq(known_number(s, 1, "durable", 1), KNOWN_GOOD);
+    cr_assert_eq(known_number(s, 1, "second", 2), KNOWN_SUSPECT);
+    cr_assert_eq(known_number(s, 1, "open", 3), KNOWN_SUSPECT);
+    struct attr remounted = attr_of(3);
+    remounted.dev = 99; /* what a boot changes, too */
+    cr_assert_eq(known_of(s, 1, "open", &remounted), KNOWN_SUSPECT);
+    cr_assert_eq(known_number(s, 1, "never", 3), KNOWN_NOTHING);
+    begin(s, new_id(), false);
+    record(s, 1, "open", 3);
+    state_epoch_durable(s, state_epoch_next(s));
+    cr_assert_eq(state_run_end(s, 0), 0);
+    state_close(s);
+
+    s = open_boot("boot 3");
+    cr_assert_eq(known_number(s, 1, "open", 3), KNOWN_GOOD, "published again, and durable");
+    cr_assert_eq(known_number(s, 1, "second", 2), KNOWN_SUSPECT, "still never seen");
+    state_close(s);
+}
+
+Test(state, a_later_epoch_takes_the_earlier_ones_along)
+{
+    struct state *s = open_boot("boot 1");
+    begin(s, new_id(), false);
+    record(s, 1, "first", 1);
+    (void)state_epoch_next(s);
+    record(s, 1, "second", 2);
+    const int64_t second = state_epoch_next(s);
+    record(s, 1, "third", 3);
+    state_epoch_durable(s, second);
+    state_epoch_durable(s, second + 1); /* it is still open: no sync can have begun after it */
+    state_close(s);
+    s = open_boot("boot 2");
+    cr_assert_eq(known_number(s, 1, "first", 1), KNOWN_GOOD);
+    cr_assert_eq(known_number(s, 1, "second", 2), KNOWN_GOOD);
+    cr_assert_eq(known_number(s, 1, "third", 3), KNOWN_SUSPECT);
+    state_close(s);
+}
+
+Test(state, a_durable_destination_outlives_every_boot)
+{
+    struct state *s = open_boot("boot 1");
+    begin(s, new_id(), true);
+    record(s, 1, "a", 1);
+    state_epoch_durable(s, state_epoch_next(s));
+    record(s, 1, "b", 2);
+    state_close(s);
+    s = open_boot("boot 2");
+    cr_assert_eq(known_number(s, 1, "a", 1), KNOWN_GOOD);
+    cr_assert_eq(known_number(s, 1, "b", 2), KNOWN_GOOD);
+    state_close(s);
+}
+
+Test(state, an_unknown_boot_is_never_this_one)
+{
+    struct state *s = open_boot("");
+    begin(s, new_id(), false);
+    record(s, 1, "a", 1);
+    state_close(s);
+    s = open_boot("");
+    cr_assert_eq(known_number(s, 1, "a", 1), KNOWN_SUSPECT);
+    state_close(s);
+}
+
+Test(state, the_kernel_names_this_boot)
+{
+    struct state *s = open_boot(NULL);
+    begin(s, new_id(), false);
+    record(s, 1, "a", 1);
+    state_close(s);
+    cr_assert_eq(ask("SELECT length(boot) FROM epochs"), 36);
+    s = open_boot(NULL);
+    cr_assert_eq(known_number(s, 1, "a", 1), KNOWN_GOOD);
+    state_close(s);
+}

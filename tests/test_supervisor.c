@@ -1,0 +1,213 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "copier/channel.h"
+#include "copier/status.h"
+#include "copier/supervisor.h"
+
+/* What engine and test share. */
+struct shared {
+    volatile pid_t engine;
+    volatile int ready;
+};
+
+static struct shared *share(void)
+{
+    struct shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert(s != MAP_FAILED);
+    return s;
+}
+
+static int end_well(void *arg, int channel)
+{
+    channel_send(channel, CHANNEL_RESULT, *(int *)arg, -1);
+    return *(int *)arg;
+}
+
+/* Ends as asked when it is told to stop. */
+static int stop_well(void *arg, int channel)
+{
+    struct shared *s = arg;
+    struct channel_message m;
+    int fd = -1;
+    s->engine = getpid();
+    s->ready = 1;
+    if (channel_receive(channel, &m, &fd) != 0 || m.kind != CHANNEL_STOP) {
+        return 99;
+    }
+    channel_send(channel, CHANNEL_RESULT, STATUS_INTERRUPTED, -1);
+    return STATUS_INTERRUPTED;
+}
+
+/* Never listens. */
+static _Noreturn int hang(void *arg, int channel)
+{
+    struct shared *s = arg;
+    (void)channel;
+    s->engine = getpid();
+    s->ready = 1;
+    for (;;) {
+        pause();
+    }
+}
+
+static int die(void *arg, int channel)
+{
+    (void)arg;
+    (void)channel;
+    kill(getpid(), SIGKILL);
+    return 0;
+}
+
+/* Has the result out, but its cleaning up hangs. */
+static int result_then_hang(void *arg, int channel)
+{
+    channel_send(channel, CHANNEL_RESULT, STATUS_SOME_FAILED, -1);
+    return hang(arg, channel);
+}
+
+/* A supervisor in a process of its own. */
+static pid_t start(supervisor_engine engine, void *arg)
+{
+    pid_t pid = fork();
+    cr_assert(pid >= 0);
+    if (pid == 0) {
+        _exit(supervisor_run(engine, arg));
+    }
+    return pid;
+}
+
+static int wait_for(pid_t pid)
+{
+    int status = 0;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void until_ready(const struct shared *s)
+{
+    while (!s->ready) {
+        usleep(1000);
+    }
+}
+
+Test(supervisor, passes_the_result_on, .timeout = 30)
+{
+    int status = STATUS_SOME_CHANGED;
+    int w = wait_for(start(end_well, &status));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_SOME_CHANGED);
+}
+
+Test(supervisor, an_engine_that_dies_is_no_success, .timeout = 30)
+{
+    int w = wait_for(start(die, NULL));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_INTERRUPTED);
+}
+
+Test(supervisor, a_signal_stops_the_engine, .timeout = 30)
+{
+    struct shared *s = share();
+    pid_t pid = start(stop_well, s);
+    until_ready(s);
+    kill(pid, SIGTERM);
+    int w = wait_for(pid);
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_INTERRUPTED);
+}
+
+Test(supervisor, an_engine_that_does_not_end_is_killed_within_5_s, .timeout = 30)
+{
+    struct shared *s = share();
+    pid_t pid = start(hang, s);
+    until_ready(s);
+    int64_t begun = clock_mono_ns();
+    kill(pid, SIGINT);
+    int w = wait_for(pid);
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_INTERRUPTED);
+    cr_assert_lt(clock_mono_ns() - begun, 5 * NS_PER_SEC);
+    cr_assert(kill(s->engine, 0) != 0 && errno == ESRCH);
+}
+
+Test(supervisor, a_second_signal_kills_at_once, .timeout = 30)
+{
+    struct shared *s = share();
+    pid_t pid = start(hang, s);
+    until_ready(s);
+    int64_t begun = clock_mono_ns();
+    kill(pid, SIGINT);
+    /* Signals of one kind that are pending merge: another kind is surely a second one. */
+    kill(pid, SIGTERM);
+    int w = wait_for(pid);
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_INTERRUPTED);
+    cr_assert_lt(clock_mono_ns() - begun, 3 * NS_PER_SEC, "the first deadline is 4 s: this did not wait for it");
+}
+
+Test(supervisor, a_result_stands_whatever_hangs_afterwards, .timeout = 30)
+{
+    struct shared *s = share();
+    int w = wait_for(start(result_then_hang, s));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_SOME_FAILED);
+}
+
+Test(supervisor, the_engine_dies_with_the_supervisor, .timeout = 30)
+{
+    struct shared *s = share();
+    pid_t pid = start(hang, s);
+    until_ready(s);
+    kill(pid, SIGKILL);
+    wait_for(pid);
+    while (kill(s->engine, 0) == 0) {
+        usleep(1000); /* gone as soon as init has reaped it */
+        char path[64];
+        char text[256] = "";
+        snprintf(path, sizeof path, "/proc/%d/stat", (int)s->engine);
+        FILE *f = fopen(path, "r");
+        if (f == NULL) {
+            break;
+        }
+        bool zombie = fgets(text, sizeof text, f) != NULL && strstr(text, ") Z ") != NULL;
+        fclose(f);
+        if (zombie) {
+            break;
+        }
+    }
+}
+
+static int take_lock_and_leave_it(void *arg, int channel)
+{
+    int fd = open(arg, O_RDWR | O_CLOEXEC);
+    int r = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 ? 90 : 0;
+    if (r == 0 && channel_send(channel, CHANNEL_LOCK, 0, fd) != 0) {
+        r = 91;
+    }
+    close(fd);
+    /* The supervisor holds it now: our own second descriptor does not get it. */
+    int again = open(arg, O_RDWR | O_CLOEXEC);
+    if (r == 0 && (flock(again, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)) {
+        r = 92;
+    }
+    close(again);
+    channel_send(channel, CHANNEL_RESULT, r, -1);
+    return r;
+}
+
+Test(supervisor, holds_the_lock_for_the_engine, .timeout = 30)
+{
+    char path[] = "/tmp/haul-test-lock-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    int w = wait_for(start(take_lock_and_leave_it, path));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == 0, "status %d", WEXITSTATUS(w));
+    cr_assert_eq(flock(fd, LOCK_EX | LOCK_NB), 0, "free again once the supervisor has ended");
+    unlink(path);
+    close(fd);
+}
