@@ -66,8 +66,8 @@ static int try_small(struct copy_job *job)
 {
     struct engine_worker *own = worker_own(job->worker);
     struct item *item = job->item;
-    struct attr before;
-    struct attr after;
+    struct attr before = {0};
+    struct attr after = {0};
     struct attr out;
     size_t len = 0;
     size_t size = item->attr.size > 0 ? item->attr.size : 1;
@@ -113,7 +113,7 @@ static int try_small(struct copy_job *job)
 static int look_again(struct copy_job *job)
 {
     struct engine_worker *own = worker_own(job->worker);
-    struct attr now;
+    struct attr now = {0};
     job->on_source = true;
     job->op = (struct store_op){
         .code = STORE_STAT, .dir = job->item->work.dir, .name = job->item->name, .stat = {.out = &now}};

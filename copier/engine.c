@@ -134,19 +134,22 @@ static int state_failed(struct engine *e, int r, const char *aside)
     return STATUS_CANNOT;
 }
 
+static int choose_state_path(struct engine *e, const struct state_pair *pair)
+{
+    if (e->options->state == NULL) {
+        return state_default_path(pair, &e->state_path);
+    }
+    e->state_path = strdup(e->options->state);
+    return e->state_path == NULL ? -ENOMEM : 0;
+}
+
 static int open_state(struct engine *e)
 {
     const struct state_pair pair = {.source = e->places.source, .destination = e->places.destination};
     if (e->options->dry_run || e->places.null) {
         return 0;
     }
-    int r = 0;
-    if (e->options->state != NULL) {
-        e->state_path = strdup(e->options->state);
-        r = e->state_path == NULL ? -ENOMEM : 0;
-    } else {
-        r = state_default_path(&pair, &e->state_path);
-    }
+    int r = choose_state_path(e, &pair);
     if (r != 0) {
         report_error(e->report, "no place for the state: %s; set HOME or XDG_STATE_HOME, or use --state", err_text(r));
         return STATUS_CANNOT;
@@ -156,7 +159,8 @@ static int open_state(struct engine *e)
         return r;
     }
     char *aside = NULL;
-    r = state_open(e->state_path, &pair, e->notices, &e->state, &aside);
+    /* state_path is freed by release(), which the analyzer does not see. */
+    r = state_open(e->state_path, &pair, e->notices, &e->state, &aside); // NOLINT(clang-analyzer-unix.Malloc)
     r = r == 0 ? 0 : state_failed(e, r, aside);
     free(aside);
     return r;

@@ -11,17 +11,14 @@ static void set_hex(json_t *object, const char *key, const char *text)
 {
     size_t len = strlen(text);
     char *hex = malloc(2 * len + 1);
-    size_t key_len = strlen(key);
-    char *hex_key = malloc(key_len + sizeof "_hex");
-    if (hex != NULL && hex_key != NULL) {
+    char *hex_key = NULL;
+    if (hex != NULL && asprintf(&hex_key, "%s_hex", key) > 0) {
         for (size_t i = 0; i < len; i++) {
             snprintf(hex + 2 * i, 3, "%02x", (unsigned char)text[i]);
         }
-        memcpy(hex_key, key, key_len);
-        memcpy(hex_key + key_len, "_hex", sizeof "_hex");
         json_object_set_new(object, hex_key, json_string(hex));
+        free(hex_key);
     }
-    free(hex_key);
     free(hex);
 }
 

@@ -58,10 +58,10 @@ void options_man(FILE *out);
 /* The table. */
 struct option_row {
     int id;           /* enum option_id */
-    const char *name; /* long name */
     char letter;      /* short name, or 0 */
-    const char *arg;  /* what its argument is called, or NULL: it takes none */
     bool optional;    /* the argument may be left out */
+    const char *name; /* long name */
+    const char *arg;  /* what its argument is called, or NULL: it takes none */
     const char *help; /* one or more sentences */
 };
 enum option_id {

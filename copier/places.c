@@ -108,21 +108,20 @@ static int find_source(const struct options *o, struct report *report, struct pl
         return cannot(report, "SRC", o->source, ENOMEM);
     }
     /* A link to a directory stands for the directory; any other link is the single entry that is copied. */
-    int r = lstat(path, &st);
+    int r = lstat(path, &st) == 0 ? 0 : -errno;
     struct stat target;
     bool dir = r == 0 && (S_ISDIR(st.st_mode) || (stat(path, &target) == 0 && S_ISDIR(target.st_mode)));
     free(path);
     if (r != 0) {
-        return cannot(report, "SRC", o->source, errno);
+        return cannot(report, "SRC", o->source, r);
     }
     if (dir) {
         p->source = realpath(o->source, NULL);
-        r = p->source == NULL ? -errno : 0;
     } else {
         r = split(o->source, &p->source, &p->only_name);
     }
-    if (r != 0) {
-        return cannot(report, "SRC", o->source, r);
+    if (r != 0 || p->source == NULL) {
+        return cannot(report, "SRC", o->source, r != 0 ? r : errno);
     }
     if (!dir && o->files_from != NULL) {
         report_error(report, "--files-from needs a directory as SRC; '%s' is a file", o->source);

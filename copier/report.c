@@ -1,6 +1,7 @@
 #include "copier/report.h"
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -229,7 +230,7 @@ static void progress_text(struct report *r, const struct plan_counts *plan, unsi
     quantity_show_bytes(r->last_bytes, bytes);
     quantity_show_bytes((uint64_t)r->rate_bytes, rate);
     if (left >= 0) {
-        quantity_show_duration((int64_t)(left + 0.5) * NS_PER_SEC, time);
+        quantity_show_duration(llround(left) * NS_PER_SEC, time);
     }
     fprintf(stderr, "%s%s of %s%s, %s; %.0f files/s, %s/s; %u in flight, %lu retries, %lu failed%s%s%s",
             r->terminal ? "\r" : "", files, total, atomic_load(&plan->complete) ? "" : "+", bytes, r->rate_files, rate,

@@ -20,11 +20,11 @@ struct work {
 };
 
 struct shard {
-    uint64_t cost;                  /* estimated, ns of one worker's time: files x latency + bytes / bandwidth */
-    unsigned count;                 /* items */
-    unsigned next;                  /* the first one not handed out yet (pool only) */
-    unsigned active;                /* items handed out and not done (pool only) */
-    struct shard *link;             /* the pool's list of open shards (pool only) */
+    uint64_t cost;                   /* estimated, ns of one worker's time: files x latency + bytes / bandwidth */
+    unsigned count;                  /* items */
+    unsigned next;                   /* the first one not handed out yet (pool only) */
+    unsigned active;                 /* items handed out and not done (pool only) */
+    struct shard *link;              /* the pool's list of open shards (pool only) */
     struct work *items[SHARD_ITEMS]; /* owned, [next, count) */
 };
 

@@ -13,7 +13,7 @@
 /* Whether a directory of that name stands there: -EEXIST, 0, or -errno. Anything else would have made room. */
 static int check_free(struct port *p, const struct store_op *op)
 {
-    struct attr attr;
+    struct attr attr = {0};
     struct store_op look = {.code = STORE_STAT, .dir = op->dir, .name = op->name, .stat = {.out = &attr}};
     int err = store_run_next(p, &look);
 
