@@ -135,23 +135,33 @@ static bool is_small(const struct engine *e, const struct attr *a)
     return a->size <= limit && a->size <= BUFFER_MAX && (a->size == 0 || a->allocated >= a->size || a->size <= 4096);
 }
 
+/* Whether the whole file is to be tried once more: it changed while it was read, or its publishing broke off in a way
+ * that only starting over mends (a COMMIT ends its upload whatever the result). */
+static bool is_worth_another(const struct copy_job *job, int r)
+{
+    return r == -ERR_CHANGED || (!job->on_source && job->op.code == STORE_COMMIT &&
+                                 err_classify(r, job->engine->dst->caps.network, false) == ERR_TRANSIENT);
+}
+
 static int copy_file(struct copy_job *job)
 {
     const struct options *o = job->engine->options;
     int64_t delay = o->retry_delay_ns;
     for (unsigned attempt = 1;; attempt++) {
         int r = is_small(job->engine, &job->item->attr) ? try_small(job) : copy_large(job);
-        if (r != -ERR_CHANGED) {
+        if (!is_worth_another(job, r)) {
             return r;
         }
-        job->on_source = true;
-        job->op.step = "read";
+        if (r == -ERR_CHANGED) {
+            job->on_source = true;
+            job->op.step = "read";
+        }
         job->op.attempts = attempt;
         if (attempt > o->retries || io_sleep(worker_io(job->worker), delay) != 0) {
-            return worker_stopping(job->worker) ? -ECANCELED : -ERR_CHANGED;
+            return worker_stopping(job->worker) ? -ECANCELED : r;
         }
         delay = delay < 15 * NS_PER_SEC ? delay * 2 : 30 * NS_PER_SEC;
-        atomic_fetch_add(&job->engine->counts->again, 1);
+        atomic_fetch_add(r == -ERR_CHANGED ? &job->engine->counts->again : &job->engine->counts->retries, 1);
         r = look_again(job);
         if (r != 0) {
             return r;

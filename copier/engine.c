@@ -154,6 +154,11 @@ static int open_state(struct engine *e)
         report_error(e->report, "no place for the state: %s; set HOME or XDG_STATE_HOME, or use --state", err_text(r));
         return STATUS_CANNOT;
     }
+    struct stat st;
+    if (stat(e->state_path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        return state_failed(e, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
+                            NULL); /* before a lock file is made beside it */
+    }
     r = take_lock(e);
     if (r != 0) {
         return r;
@@ -493,11 +498,25 @@ static int finish(struct engine *e)
     return status;
 }
 
+/* Before anything is created: the list must be there. 0 or an exit status after a message. */
+static int check_list(const struct engine *e)
+{
+    const char *list = e->options->files_from;
+    if (list == NULL || strcmp(list, "-") == 0 || access(list, R_OK) == 0) {
+        return 0;
+    }
+    report_error(e->report, "--files-from '%s': %s", list, err_text(errno));
+    return STATUS_CANNOT;
+}
+
 /* The whole run. Returns the exit status; everything is still there to be released. */
 static int run(struct engine *e)
 {
     const struct budget b = share_descriptors(raise_descriptors());
     int r = places_find(e->options, e->report, &e->places);
+    if (r == 0) {
+        r = check_list(e);
+    }
     if (r == 0) {
         r = open_source(e, b.handles);
     }

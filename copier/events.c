@@ -99,18 +99,21 @@ void event_existing(void *arg, struct port *dst, struct dir *dir)
     }
 }
 
-/* The latest moment at which attributes or contents were changed, ns. */
-static int64_t last_change(const struct attr *a)
-{
-    int64_t m = clock_ns_of(&a->mtime);
-    int64_t c = clock_ns_of(&a->ctime);
-    return m > c ? m : c;
-}
-
 /* A whole second in ctime: perhaps a file system that has no finer ones, whatever its name promises. */
 static int64_t racy_ns(const struct engine *e, const struct attr *a)
 {
     return a->ctime.tv_nsec == 0 ? 2 * NS_PER_SEC : e->src->caps.clock_granularity_ns;
+}
+
+/*
+ * Read so soon after its last change that a further change may have left the same times (P7). Whoever sets mtime cannot
+ * set ctime: a ctime in the future is a clock that is ahead of ours, an mtime in the future is just that.
+ */
+static bool is_racy(const struct engine *e, const struct attr *a, int64_t read_ns)
+{
+    int64_t tick = racy_ns(e, a);
+    int64_t mtime = clock_ns_of(&a->mtime);
+    return clock_ns_of(&a->ctime) >= read_ns - tick || (mtime >= read_ns - tick && mtime <= read_ns + tick);
 }
 
 void event_published(struct engine *e, struct dir *dir, const char *name, const struct attr *src,
@@ -124,7 +127,7 @@ void event_published(struct engine *e, struct dir *dir, const char *name, const 
         memcpy(file.hash, hash, sizeof file.hash);
         file.hash_known = true;
     }
-    file.racy = S_ISREG(src->mode) && last_change(src) >= read_ns - racy_ns(e, src);
+    file.racy = S_ISREG(src->mode) && is_racy(e, src, read_ns);
     if (!atomic_load_explicit(&dir->told, memory_order_relaxed) && !atomic_exchange(&dir->told, true)) {
         char *path = dir_path(dir, NULL);
         if (path != NULL) {

@@ -93,6 +93,7 @@ static void dir_prepare(struct walker *w, struct dir *dir)
     }
     node->has_attr = true;
     node->made = true;
+    node->right = !unlocked; /* the walk has finished it; only a link made in it changes its times */
 }
 
 /* The directory of a row, with one pending part more for the caller. Under the lock. */
