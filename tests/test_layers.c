@@ -378,23 +378,111 @@ Test(throttle, leaves_what_carries_no_data_alone, .timeout = 30)
     rig_close(&r);
 }
 
+/* A COPY of a whole large file, which the store below answers as it is told. */
+static int copy_much(struct rig *r, size_t *out_moved)
+{
+    struct store_op op = {.code = STORE_COPY, .up = {.len = 1000000000000, .out_len = out_moved}};
+
+    return store_run(r->port, &op);
+}
+
 Test(throttle, charges_a_copy_for_what_it_moved, .timeout = 30)
 {
     static const int answers[] = {-EOPNOTSUPP};
     struct rig r;
     size_t moved = 0;
-    struct store_op op = {.code = STORE_COPY, .up = {.len = 1000000000, .out_len = &moved}};
     int64_t begin = clock_mono_ns();
 
     script_init(&r.script, answers, 1);
-    r.script.moved = 1000;
+    r.script.moved = 500000;
+    r.script.head.caps.network = true;
     cr_assert_eq(throttle_wrap(&r.script.head, 1000000, &r.store), 0);
     rig_open(&r);
-    cr_assert_eq(store_run(r.port, &op), -EOPNOTSUPP);
-    cr_assert_eq(store_run(r.port, &op), 0);
-    cr_assert_eq(moved, 1000);
-    (void)push_bytes(&r, 10, 1);
+    cr_assert_eq(copy_much(&r, &moved), -EOPNOTSUPP);
+    cr_assert(push_bytes(&r, 10, 1) < 5 * NS_PER_SEC, "what was refused costs nothing");
+    begin = clock_mono_ns();
+    cr_assert_eq(copy_much(&r, &moved), 0);
+    cr_assert_eq(moved, 500000);
+    cr_assert(clock_mono_ns() - begin >= 380 * NS_PER_MS,
+              "what it moved, less the first 100 ms, is waited off after it");
     cr_assert(clock_mono_ns() - begin < 5 * NS_PER_SEC);
+    rig_close(&r);
+}
+
+/* Within one machine it is a clone: nothing moved. */
+Test(throttle, does_not_charge_clones, .timeout = 30)
+{
+    struct rig r;
+    size_t moved = 0;
+    int64_t begin = clock_mono_ns();
+
+    script_init(&r.script, NULL, 0);
+    r.script.moved = 1000000000;
+    cr_assert_eq(throttle_wrap(&r.script.head, 1000000, &r.store), 0);
+    rig_open(&r);
+    cr_assert_eq(copy_much(&r, &moved), 0);
+    cr_assert_eq(moved, 1000000000);
+    (void)push_bytes(&r, 10, 2);
+    cr_assert(clock_mono_ns() - begin < 5 * NS_PER_SEC);
+    rig_close(&r);
+}
+
+/* A second port that uses the store while a COPY of the first is on its way. */
+struct between {
+    struct script script; /* first: it is the store */
+    struct store *top;    /* the throttle over it */
+    int64_t took;         /* ns that the request in between took; -1: none was made */
+};
+
+static int between_run(struct port *p, struct store_op *op)
+{
+    struct between *b = (struct between *)p->store;
+
+    if (op->code == STORE_COPY) {
+        struct rig other = {.store = b->top};
+
+        rig_open(&other);
+        b->took = push_bytes(&other, 10, 2);
+        store_port_destroy(other.port);
+        io_destroy(other.io);
+        return -EOPNOTSUPP;
+    }
+    return 0;
+}
+
+Test(throttle, nobody_waits_for_a_copy_that_is_refused, .timeout = 30)
+{
+    static const struct store_ops ops = {
+        .destroy = script_destroy,
+        .port_create = script_port_create,
+        .port_destroy = script_port_destroy,
+        .run = between_run,
+    };
+    struct between b = {.script.head = {.ops = &ops, .caps.network = true}, .took = -1};
+    struct rig r;
+    size_t moved = 0;
+
+    cr_assert_eq(throttle_wrap(&b.script.head, 1000000, &r.store), 0);
+    b.top = r.store;
+    rig_open(&r);
+    cr_assert_eq(copy_much(&r, &moved), -EOPNOTSUPP);
+    cr_assert(b.took >= 0 && b.took < 5 * NS_PER_SEC, "%ld", b.took);
+    rig_close(&r);
+}
+
+Test(throttle, a_copy_whose_wait_was_cut_short_is_done, .timeout = 30)
+{
+    struct rig r;
+    size_t moved = 0;
+
+    script_init(&r.script, NULL, 0);
+    r.script.moved = 1000000;
+    r.script.head.caps.network = true;
+    cr_assert_eq(throttle_wrap(&r.script.head, 1, &r.store), 0);
+    rig_open(&r);
+    io_cancel_sleeps(r.io);
+    cr_assert_eq(copy_much(&r, &moved), 0);
+    cr_assert_eq(moved, 1000000);
     rig_close(&r);
 }
 

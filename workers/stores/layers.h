@@ -22,7 +22,9 @@ struct retry_options {
 int retry_wrap(struct store *next, const struct retry_options *options, struct store **out_store);
 
 /* throttle: at most bytes_per_second of PUBLISH, WRITE and COPY over all ports (token bucket, 100 ms deep; in order of
- * arrival). -EINVAL for 0. A request is -ECANCELED, and not carried out, where io_cancel_sleeps cut its wait short. */
+ * arrival). -EINVAL for 0. PUBLISH and WRITE wait beforehand, and are -ECANCELED and not carried out where
+ * io_cancel_sleeps cut that short. COPY is charged, and waits, afterwards, for what it copied; where next has no
+ * caps.network it is a clone and is not charged. */
 int throttle_wrap(struct store *next, uint64_t bytes_per_second, struct store **out_store);
 
 /* fault: for tests. Counts the operations whose code is in codes (bit 1 << code; 0: all) and lets the Nth fail, with

@@ -3,6 +3,11 @@
  *
  * Each request takes its place at once, in the order of arrival, and sleeps until what was taken before it is paid;
  * that is fair, and a request larger than the bucket goes through like any other: those behind it wait for it.
+ *
+ * COPY takes its place afterwards, and waits then: it asks for the whole rest of a file, of which the store below may
+ * copy any part, and mostly none at all; nobody is to wait for bytes that never move. Within one machine (a store
+ * without caps.network) a COPY is a clone, which moves nothing, and is free; a server's clone cannot be told from its
+ * copies, and is charged like them.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -21,23 +26,30 @@ struct throttle {
     int64_t paid;         /* monotonic ns at which all that was let through so far is paid for */
 };
 
-/* Takes bytes out of the bucket. ns to wait before going on. */
-static int64_t take(struct throttle *t, uint64_t bytes)
+/* A place in the row, in ns from now. */
+struct place {
+    int64_t begin; /* when what was taken before is paid; 0: it is */
+    int64_t end;   /* when this is paid too; 0: it is, out of what the bucket held */
+};
+
+/* Takes bytes out of the bucket. */
+static struct place take(struct throttle *t, uint64_t bytes)
 {
     int64_t now = clock_mono_ns();
-    int64_t wait;
+    struct place place;
 
     pthread_mutex_lock(&t->lock);
     if (t->paid < now - DEPTH) {
         t->paid = now - DEPTH;
     }
-    wait = t->paid > now ? t->paid - now : 0;
+    place.begin = t->paid > now ? t->paid - now : 0;
     t->paid += (int64_t)((double)bytes * t->ns_per_byte);
+    place.end = t->paid > now ? t->paid - now : 0;
     pthread_mutex_unlock(&t->lock);
-    return wait;
+    return place;
 }
 
-/* Gives back what was taken and not used. */
+/* Gives back what was taken for a request that was not carried out. */
 static void give(struct throttle *t, uint64_t bytes)
 {
     pthread_mutex_lock(&t->lock);
@@ -45,17 +57,31 @@ static void give(struct throttle *t, uint64_t bytes)
     pthread_mutex_unlock(&t->lock);
 }
 
+/* What a request takes before it is carried out. */
 static uint64_t bytes_of(const struct store_op *op)
 {
     switch (op->code) {
     case STORE_PUBLISH:
         return op->put.attr->size;
     case STORE_WRITE:
-    case STORE_COPY:
         return op->up.len;
     default:
         return 0;
     }
+}
+
+static int run_copy(struct throttle *t, struct port *p, struct store_op *op)
+{
+    int err = store_run_next(p, op);
+
+    if (err == 0 && t->head.caps.network && *op->up.out_len > 0) {
+        int64_t owed = take(t, *op->up.out_len).end;
+
+        if (owed > 0) {
+            (void)io_sleep(p->io, owed); /* cut short: it is copied all the same */
+        }
+    }
+    return err;
 }
 
 static int run(struct port *p, struct store_op *op)
@@ -65,10 +91,13 @@ static int run(struct port *p, struct store_op *op)
     int64_t wait;
     int err;
 
+    if (op->code == STORE_COPY) {
+        return run_copy(t, p, op);
+    }
     if (bytes == 0) {
         return store_run_next(p, op);
     }
-    wait = take(t, bytes);
+    wait = take(t, bytes).begin;
     if (wait > 0) {
         err = io_sleep(p->io, wait);
         if (err) {
@@ -76,14 +105,7 @@ static int run(struct port *p, struct store_op *op)
             return err;
         }
     }
-    err = store_run_next(p, op);
-    if (op->code == STORE_COPY) {
-        /* It may have copied less than it was allowed, or nothing at all. */
-        uint64_t used = err ? 0 : *op->up.out_len;
-
-        give(t, used < bytes ? bytes - used : 0);
-    }
-    return err;
+    return store_run_next(p, op);
 }
 
 static void destroy(struct store *s)
