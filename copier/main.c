@@ -79,7 +79,10 @@
  * copier/report.c                    failures, progress and summary, for people and as events
  * copier/json.c                      one event a line
  */
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "copier/engine.h"
 #include "copier/options.h"
@@ -91,9 +94,38 @@ static int run_engine(void *arg, int channel)
     return engine_run(arg, channel);
 }
 
+/*
+ * A standard stream that is closed would hand its number to the next file that is opened, and what is printed would go
+ * there. Standard input and output are opened the wrong way round, so that their use fails and is told.
+ */
+static int guard_standard_streams(void)
+{
+    static const int flags[] = {O_WRONLY, O_RDONLY, O_WRONLY};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", flags[fd]) != fd) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* What was printed must have been written. */
+static int printed(void)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        perror("haul: standard output");
+        return STATUS_CANNOT;
+    }
+    return STATUS_OK;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
+    if (guard_standard_streams() != 0) {
+        return STATUS_CANNOT;
+    }
+    signal(SIGXFSZ, SIG_IGN); /* a file that is too large for us is an error of that file */
     if (options_parse(argc, argv, stderr, &options) != 0) {
         return STATUS_USAGE;
     }
@@ -101,12 +133,15 @@ int main(int argc, char **argv)
     switch (options.command) {
     case COMMAND_HELP:
         options_help(stdout);
+        status = printed();
         break;
     case COMMAND_MAN:
         options_man(stdout);
+        status = printed();
         break;
     case COMMAND_VERSION:
         puts("haul " HAUL_VERSION);
+        status = printed();
         break;
     case COMMAND_COPY:
         status = supervisor_run(run_engine, &options);

@@ -17,8 +17,9 @@
 #include "copier/status.h"
 
 /* P8 promises 5 s from the signal to the end. */
-#define STOP_NS (4 * NS_PER_SEC)
-#define KILL_NS (500 * NS_PER_MS) /* what a killed engine gets to disappear, before it is left behind */
+#define STOP_NS  (4 * NS_PER_SEC)
+#define AGAIN_NS (500 * NS_PER_MS) /* signals closer together are one wish: timeout(1) sends to us and to our group */
+#define KILL_NS  (500 * NS_PER_MS) /* what a killed engine gets to disappear, before it is left behind */
 
 struct supervisor {
     pid_t engine;        /* child; 0 once it has been waited for */
@@ -27,18 +28,23 @@ struct supervisor {
     int lock;            /* descriptor with the lock, held until we end; -1: none yet */
     int status;          /* the engine's result; -1: none yet */
     int wait_status;     /* of waitpid, once engine is 0 */
-    unsigned stops;      /* signals that ask us to stop */
+    int64_t stop_ns;     /* monotonic: when the first signal that asks us to stop was taken; 0: none yet */
     int64_t deadline_ns; /* monotonic: when the next step is due; 0: none */
     bool killed;         /* SIGKILL was sent */
 };
 
 static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
+/* What comes by signalfd. A signal that whoever started us has set to be ignored (nohup, a shell's background job)
+ * stays ignored: blocked, it would be queued for the signalfd nevertheless. */
 static void signal_set(sigset_t *set)
 {
     sigemptyset(set);
     for (size_t i = 0; i < sizeof stop_signals / sizeof stop_signals[0]; i++) {
-        sigaddset(set, stop_signals[i]);
+        struct sigaction inherited;
+        if (sigaction(stop_signals[i], NULL, &inherited) == 0 && inherited.sa_handler != SIG_IGN) {
+            sigaddset(set, stop_signals[i]);
+        }
     }
     sigaddset(set, SIGCHLD);
 }
@@ -54,12 +60,15 @@ static void kill_engine(struct supervisor *s)
 
 static void take_stop(struct supervisor *s)
 {
-    s->stops++;
-    if (s->stops > 1) {
-        kill_engine(s);
+    int64_t now = clock_mono_ns();
+    if (s->stop_ns != 0) {
+        if (now - s->stop_ns >= AGAIN_NS) {
+            kill_engine(s);
+        }
         return;
     }
-    s->deadline_ns = clock_mono_ns() + STOP_NS;
+    s->stop_ns = now;
+    s->deadline_ns = now + STOP_NS;
     if (s->channel >= 0) {
         channel_send(s->channel, CHANNEL_STOP, 0, -1); /* refused where it is ending already; the deadline stands */
     }
@@ -73,8 +82,12 @@ static void take_signals(struct supervisor *s)
             take_stop(s);
         }
     }
-    if (s->engine != 0 && waitpid(s->engine, &s->wait_status, WNOHANG) == s->engine) {
-        s->engine = 0;
+    if (s->engine == 0) {
+        return;
+    }
+    pid_t ended = waitpid(s->engine, &s->wait_status, WNOHANG);
+    if (ended == s->engine || (ended < 0 && errno == ECHILD)) {
+        s->engine = 0; /* ECHILD: somebody else has taken its status */
     }
 }
 
@@ -133,11 +146,20 @@ static bool watch(struct supervisor *s)
     return true;
 }
 
+/* The engine may have left a progress line open. */
+static void clear_line(void)
+{
+    if (isatty(STDERR_FILENO) == 1) {
+        fputs("\r\033[K", stderr);
+    }
+}
+
 static int verdict(struct supervisor *s, bool ended)
 {
     if (s->status >= 0) {
         return s->status;
     }
+    clear_line();
     if (!ended) {
         fprintf(stderr,
                 "haul: the engine (process %d) hangs in a system call and cannot be killed; it is left behind\n"
@@ -155,7 +177,8 @@ static int verdict(struct supervisor *s, bool ended)
     } else {
         fprintf(stderr, "haul: the engine ended without a result: NOT everything arrived; the next run goes on\n");
     }
-    return STATUS_INTERRUPTED;
+    /* Whoever asked us to stop gets the answer to that; else a scheduler must be able to tell a crash from a stop. */
+    return s->stop_ns != 0 ? STATUS_INTERRUPTED : STATUS_CANNOT;
 }
 
 static _Noreturn void be_engine(supervisor_engine engine, void *arg, int channel, pid_t parent)
@@ -175,6 +198,7 @@ int supervisor_run(supervisor_engine engine, void *arg)
     sigset_t set;
     signal_set(&set);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would never come, and nothing would be left to wait for */
     sigprocmask(SIG_BLOCK, &set, NULL); /* the engine inherits this: signals are ours */
     int r = channel_open(ends);
     s.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

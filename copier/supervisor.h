@@ -10,9 +10,17 @@
 typedef int (*supervisor_engine)(void *arg, int channel);
 
 /*
- * Forks, runs engine(arg, channel) in the child, and waits for it. SIGINT, SIGTERM and SIGHUP: the engine is told to
- * stop; after STOP_NS it is killed; the exit status is 20 then. A second signal kills it at once. The engine dies with
- * the supervisor. Returns the exit status. Call from the main thread of a process that has no others.
+ * Forks, runs engine(arg, channel) in the child, and waits for it. Returns the exit status: the engine's result, where
+ * it sent one.
+ *
+ * SIGINT, SIGTERM and SIGHUP: the engine is told to stop; if it has not ended 4 s later it is killed, and the exit
+ * status is 20. A further signal 500 ms or more after the first kills it at once; one that comes sooner belongs to the
+ * first (timeout(1) signals the process, then its group). Signals that were ignored when haul was started stay ignored.
+ *
+ * An engine that ends by itself without a result (a crash, the OOM killer): the exit status is 11, or 20 where a signal
+ * had asked haul to stop. The engine dies with the supervisor.
+ *
+ * Sets SIGPIPE to ignored and SIGCHLD to its default. Call from the main thread of a process that has no others.
  */
 int supervisor_run(supervisor_engine engine, void *arg);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@
 struct shared {
     volatile pid_t engine;
     volatile int ready;
+    volatile int told; /* the engine was told to stop */
+    volatile int go;   /* the engine may end */
 };
 
 static struct shared *share(void)
@@ -69,6 +72,66 @@ static int die(void *arg, int channel)
     return 0;
 }
 
+static int leave_silently(void *arg, int channel)
+{
+    (void)arg;
+    (void)channel;
+    return 0;
+}
+
+/* Waits to be told to stop. */
+static void be_told(struct shared *s, int channel)
+{
+    struct channel_message m;
+    int fd = -1;
+    s->engine = getpid();
+    s->ready = 1;
+    if (channel_receive(channel, &m, &fd) != 0 || m.kind != CHANNEL_STOP) {
+        _exit(99);
+    }
+    s->told = 1;
+}
+
+/* Crashes while it stops. */
+static int die_when_told(void *arg, int channel)
+{
+    be_told(arg, channel);
+    return die(arg, channel);
+}
+
+/* Hangs while it stops. */
+static int hang_when_told(void *arg, int channel)
+{
+    be_told(arg, channel);
+    hang(arg, channel);
+}
+
+/* Takes its time to stop. */
+static int end_later_when_told(void *arg, int channel)
+{
+    struct shared *s = arg;
+    be_told(s, channel);
+    while (!s->go) {
+        usleep(1000);
+    }
+    channel_send(channel, CHANNEL_RESULT, STATUS_SOME_FAILED, -1);
+    return STATUS_SOME_FAILED;
+}
+
+/* Works until it may end; nobody is to tell it to stop. */
+static int work_undisturbed(void *arg, int channel)
+{
+    struct shared *s = arg;
+    char byte;
+    s->ready = 1;
+    while (!s->go) {
+        usleep(1000);
+    }
+    int result = recv(channel, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN ? STATUS_OK : 98;
+    channel_send(channel, CHANNEL_RESULT, result, -1);
+    return result;
+}
+
 /* Has the result out, but its cleaning up hangs. */
 static int result_then_hang(void *arg, int channel)
 {
@@ -76,15 +139,57 @@ static int result_then_hang(void *arg, int channel)
     return hang(arg, channel);
 }
 
-/* A supervisor in a process of its own. */
-static pid_t start(supervisor_engine engine, void *arg)
+/* A supervisor in a process of its own, started with a signal ignored (0: none). */
+static pid_t start_ignoring(int ignored, supervisor_engine engine, void *arg)
 {
     pid_t pid = fork();
     cr_assert(pid >= 0);
     if (pid == 0) {
+        /* Whatever the tests were started with. */
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
+        signal(SIGHUP, SIG_DFL);
+        if (ignored != 0) {
+            signal(ignored, SIG_IGN);
+        }
         _exit(supervisor_run(engine, arg));
     }
     return pid;
+}
+
+static pid_t start(supervisor_engine engine, void *arg)
+{
+    return start_ignoring(0, engine, arg);
+}
+
+/* A line of /proc/PID/status, behind its name. */
+static void status_line(pid_t pid, const char *name, char out[64])
+{
+    char path[64];
+    char line[256];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "r");
+    cr_assert(f != NULL);
+    out[0] = '\0';
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, name, strlen(name)) == 0) {
+            snprintf(out, 64, "%.63s", line + strlen(name));
+        }
+    }
+    fclose(f);
+    cr_assert(out[0] != '\0', "no %s in %s", name, path);
+}
+
+/* Until the process has dealt with every signal it was sent: none is pending, and it sleeps again after that. */
+static void until_signals_are_taken(pid_t pid)
+{
+    char text[64];
+    for (status_line(pid, "ShdPnd:", text); strtoull(text, NULL, 16) != 0; status_line(pid, "ShdPnd:", text)) {
+        usleep(1000);
+    }
+    for (status_line(pid, "State:", text); strchr(text, 'S') == NULL; status_line(pid, "State:", text)) {
+        usleep(1000);
+    }
 }
 
 static int wait_for(pid_t pid)
@@ -111,6 +216,54 @@ Test(supervisor, passes_the_result_on, .timeout = 30)
 Test(supervisor, an_engine_that_dies_is_no_success, .timeout = 30)
 {
     int w = wait_for(start(die, NULL));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_CANNOT);
+    w = wait_for(start(leave_silently, NULL));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_CANNOT);
+}
+
+Test(supervisor, an_engine_that_dies_while_it_stops_was_interrupted, .timeout = 30)
+{
+    struct shared *s = share();
+    pid_t pid = start(die_when_told, s);
+    until_ready(s);
+    kill(pid, SIGTERM);
+    int w = wait_for(pid);
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_INTERRUPTED);
+}
+
+Test(supervisor, ends_with_the_engine_though_sigchld_was_ignored, .timeout = 30)
+{
+    int status = STATUS_SOME_CHANGED;
+    int64_t begun = clock_mono_ns();
+    int w = wait_for(start_ignoring(SIGCHLD, end_well, &status));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_SOME_CHANGED);
+    cr_assert_lt(clock_mono_ns() - begun, 3 * NS_PER_SEC, "it did not wait for a deadline");
+    w = wait_for(start_ignoring(SIGCHLD, die, NULL));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_CANNOT);
+}
+
+Test(supervisor, a_signal_that_was_ignored_stays_ignored, .timeout = 60)
+{
+    static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        struct shared *s = share();
+        pid_t pid = start_ignoring(signals[i], work_undisturbed, s);
+        until_ready(s);
+        kill(pid, signals[i]);
+        until_signals_are_taken(pid);
+        s->go = 1;
+        int w = wait_for(pid);
+        cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_OK, "signal %d: %d", signals[i], WEXITSTATUS(w));
+    }
+}
+
+Test(supervisor, one_ignored_signal_leaves_the_others, .timeout = 30)
+{
+    struct shared *s = share();
+    pid_t pid = start_ignoring(SIGHUP, stop_well, s);
+    until_ready(s);
+    kill(pid, SIGTERM);
+    int w = wait_for(pid);
     cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_INTERRUPTED);
 }
 
@@ -140,15 +293,40 @@ Test(supervisor, an_engine_that_does_not_end_is_killed_within_5_s, .timeout = 30
 Test(supervisor, a_second_signal_kills_at_once, .timeout = 30)
 {
     struct shared *s = share();
-    pid_t pid = start(hang, s);
+    pid_t pid = start(hang_when_told, s);
     until_ready(s);
     int64_t begun = clock_mono_ns();
     kill(pid, SIGINT);
-    /* Signals of one kind that are pending merge: another kind is surely a second one. */
-    kill(pid, SIGTERM);
+    while (!s->told) {
+        usleep(1000);
+    }
+    usleep(600 * 1000); /* the time after which it is taken for a second one */
+    kill(pid, SIGINT);
     int w = wait_for(pid);
     cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_INTERRUPTED);
     cr_assert_lt(clock_mono_ns() - begun, 3 * NS_PER_SEC, "the first deadline is 4 s: this did not wait for it");
+}
+
+/* As timeout(1) does it: to the process, then to its group. */
+Test(supervisor, two_signals_within_moments_are_one, .timeout = 30)
+{
+    struct shared *s = share();
+    pid_t pid = start(end_later_when_told, s);
+    int w = 0;
+    until_ready(s);
+    kill(pid, SIGSTOP);
+    cr_assert_eq(waitpid(pid, &w, WUNTRACED), pid);
+    kill(pid, SIGINT);
+    /* Signals of one kind that are pending merge: another kind is surely a second one. */
+    kill(pid, SIGTERM);
+    kill(pid, SIGCONT);
+    while (!s->told) {
+        usleep(1000);
+    }
+    until_signals_are_taken(pid);
+    s->go = 1;
+    w = wait_for(pid);
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_SOME_FAILED, "it was let to end: %x", (unsigned)w);
 }
 
 Test(supervisor, a_result_stands_whatever_hangs_afterwards, .timeout = 30)
