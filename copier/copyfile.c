@@ -224,7 +224,8 @@ static int make_link(struct copy_job *job)
                                 .link = {.from_dir = item->from_dir, .from_name = item->from_name, .out = &out}};
     int r = store_run(own->dst, &job->op);
     if (r == 0) {
-        event_published(job->engine, item->work.dir, item->name, &item->attr, &out, NULL, clock_real_ns());
+        /* Its contents were read when the leader's were, at some time in this run. */
+        event_published(job->engine, item->work.dir, item->name, &item->attr, &out, NULL, job->engine->begun_real_ns);
     }
     return r;
 }

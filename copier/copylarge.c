@@ -10,6 +10,9 @@
 #include "copier/copyfile.h"
 
 #define HASH_PART (16ULL * 1024 * 1024) /* bytes; the unit of large hashes */
+#define HOLE_MAX                                                                                                       \
+    (64ULL * 1024 * 1024) /* bytes; a longer hole leaves the hash unknown: zeros are not worth the time                \
+                           */
 
 /* XXH3-128 over the XXH3-128 of fixed parts, fed in order; holes count as the zeros that they read as. */
 struct part_hash {
@@ -140,6 +143,12 @@ static void stream_close(struct stream *s)
     XXH3_freeState(s->hash.whole);
 }
 
+static void stream_moved(struct stream *s, unsigned long bytes)
+{
+    s->job->moved += bytes;
+    atomic_fetch_add_explicit(&s->job->engine->counts->under_way, bytes, memory_order_relaxed);
+}
+
 /* The whole file, or as much from *at on as it takes in one go, without passing through here: moves *at.
  * -EOPNOTSUPP: the two stores cannot. */
 static int step_copy(struct stream *s, uint64_t *at)
@@ -157,7 +166,7 @@ static int step_copy(struct stream *s, uint64_t *at)
     if (r == 0) {
         s->hashing = false;
         *at += done;
-        s->job->moved += done;
+        stream_moved(s, done);
     }
     return r;
 }
@@ -184,7 +193,7 @@ static int step_read(struct stream *s, uint64_t *at, uint64_t end)
                                     .up = {.upload = s->upload, .buf = s->buffer, .len = got, .offset = *at}});
     if (r == 0) {
         *at += got;
-        s->job->moved += got;
+        stream_moved(s, got);
     }
     return r;
 }
@@ -225,6 +234,9 @@ static int stream_data(struct stream *s)
         return r;
     }
     while (at < s->before.size) {
+        if (is_stopping(s)) {
+            return -ECANCELED;
+        }
         uint64_t data = 0;
         uint64_t end = 0;
         r = on_src(s, (struct store_op){.code = STORE_EXTENT,
@@ -241,6 +253,7 @@ static int stream_data(struct stream *s)
         if (data > end) {
             data = end;
         }
+        s->hashing = s->hashing && data - at <= HOLE_MAX;
         if (s->hashing) {
             hash_feed(&s->hash, NULL, data - at);
         }
@@ -296,5 +309,6 @@ int copy_large(struct copy_job *job)
         r = stream_publish(&s);
     }
     stream_close(&s);
+    atomic_fetch_sub_explicit(&job->engine->counts->under_way, job->moved, memory_order_relaxed);
     return r;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,22 +135,41 @@ static int state_failed(struct engine *e, int r, const char *aside)
     return STATUS_CANNOT;
 }
 
+/* The real path of a file that may not exist yet, so that one file has one lock. malloc'd; NULL with errno. */
+static char *real_state_path(const char *path)
+{
+    char *real = realpath(path, NULL);
+    if (real != NULL || errno != ENOENT) {
+        return real;
+    }
+    char *for_dir = strdup(path);
+    char *for_base = strdup(path);
+    char *dir = for_dir != NULL ? realpath(dirname(for_dir), NULL) : NULL;
+    if (dir != NULL && for_base != NULL && asprintf(&real, "%s/%s", dir, basename(for_base)) < 0) {
+        real = NULL;
+    }
+    free(dir);
+    free(for_base);
+    free(for_dir);
+    return real;
+}
+
 static int choose_state_path(struct engine *e, const struct state_pair *pair)
 {
     if (e->options->state == NULL) {
         return state_default_path(pair, &e->state_path);
     }
-    e->state_path = strdup(e->options->state);
-    return e->state_path == NULL ? -ENOMEM : 0;
+    e->state_path = real_state_path(e->options->state);
+    return e->state_path == NULL ? -errno : 0;
 }
 
-static int open_state(struct engine *e)
+static int open_state_of(struct engine *e, const struct state_pair *pair)
 {
-    const struct state_pair pair = {.source = e->places.source, .destination = e->places.destination};
-    if (e->options->dry_run || e->places.null) {
-        return 0;
+    int r = choose_state_path(e, pair);
+    if (r != 0 && e->options->state != NULL) {
+        report_error(e->report, "--state '%s': %s", e->options->state, err_text(r));
+        return STATUS_CANNOT;
     }
-    int r = choose_state_path(e, &pair);
     if (r != 0) {
         report_error(e->report, "no place for the state: %s; set HOME or XDG_STATE_HOME, or use --state", err_text(r));
         return STATUS_CANNOT;
@@ -165,9 +185,38 @@ static int open_state(struct engine *e)
     }
     char *aside = NULL;
     /* state_path is freed by release(), which the analyzer does not see. */
-    r = state_open(e->state_path, &pair, e->notices, &e->state, &aside); // NOLINT(clang-analyzer-unix.Malloc)
+    r = state_open(e->state_path, pair, e->notices, &e->state, &aside); // NOLINT(clang-analyzer-unix.Malloc)
     r = r == 0 ? 0 : state_failed(e, r, aside);
     free(aside);
+    return r;
+}
+
+/* A single file is a pair of its own: it must not stand in the way of its whole directory, nor of another file. */
+static int open_state(struct engine *e)
+{
+    const struct places *p = &e->places;
+    if (e->options->dry_run || p->null) {
+        return 0;
+    }
+    if (p->only_name == NULL) {
+        return open_state_of(e, &(struct state_pair){.source = p->source, .destination = p->destination});
+    }
+    char *source = NULL;
+    char *destination = NULL;
+    int r = STATUS_CANNOT;
+    if (asprintf(&source, "%s/%s", p->source, p->only_name) < 0) {
+        source = NULL;
+    }
+    if (asprintf(&destination, "%s/%s", p->destination, p->only_as != NULL ? p->only_as : p->only_name) < 0) {
+        destination = NULL;
+    }
+    if (source != NULL && destination != NULL) {
+        r = open_state_of(e, &(struct state_pair){.source = source, .destination = destination});
+    } else {
+        report_error(e->report, "cannot open the state: %s", err_text(ENOMEM));
+    }
+    free(source);
+    free(destination);
     return r;
 }
 
@@ -267,6 +316,11 @@ static int open_destination(struct engine *e, unsigned handles)
     return 0;
 }
 
+static const char *ended_how(const struct state_run *p)
+{
+    return p->status == STATUS_INTERRUPTED ? "interrupted" : p->status < 0 ? "killed, started" : "failed";
+}
+
 /* "resuming run 7 (failed 2 h ago): 2.1 TiB of 5.0 TiB done", or NULL where the last run did what it should. */
 static char *resumed(const struct engine *e)
 {
@@ -281,16 +335,17 @@ static char *resumed(const struct engine *e)
     char files_total[QUANTITY_MAX];
     char *text = NULL;
     int64_t when = p->ended_ns != 0 ? p->ended_ns : p->started_ns;
-    if (asprintf(&text, "resuming run %lld (%s %s ago): %s of %s%s done, %s of %s entries", (long long)p->number,
-                 p->status == STATUS_INTERRUPTED ? "interrupted"
-                 : p->status < 0                 ? "killed, started"
-                                                 : "failed",
-                 quantity_show_duration(clock_real_ns() - when, ago), quantity_show_bytes(p->bytes_done, done),
-                 p->complete ? "" : "at least ", quantity_show_bytes(p->bytes_total, total),
-                 quantity_show_count(p->files_done, files), quantity_show_count(p->files_total, files_total)) < 0) {
-        return NULL;
+    quantity_show_duration(clock_real_ns() - when, ago);
+    int len = 0;
+    if (p->files_total == 0) { /* killed before it could say */
+        len = asprintf(&text, "resuming run %lld (%s %s ago)", (long long)p->number, ended_how(p), ago);
+    } else {
+        len = asprintf(&text, "resuming run %lld (%s %s ago): %s of %s%s done, %s of %s entries", (long long)p->number,
+                       ended_how(p), ago, quantity_show_bytes(p->bytes_done, done), p->complete ? "" : "at least ",
+                       quantity_show_bytes(p->bytes_total, total), quantity_show_count(p->files_done, files),
+                       quantity_show_count(p->files_total, files_total));
     }
-    return text;
+    return len < 0 ? NULL : text;
 }
 
 static int begin_run(struct engine *e)
@@ -332,6 +387,7 @@ static int make_planner(struct engine *e, const struct budget *b)
         .hard_links = true,
         .archive_dirs = o->archive_dirs,
         .devices = geteuid() == 0,
+        .owner_required = o->owner == OWNER_REQUIRE,
         .keep = o->owner == OWNER_IGNORE ? STORE_KEEP_MODE | STORE_KEEP_TIMES : STORE_KEEP_ALL,
         .walkers = b->threads,
         .notices = e->notices,
@@ -418,9 +474,8 @@ static int prepare(struct engine *e, const struct budget *b)
 
 static void copy(struct engine *e)
 {
-    struct ticker *ticker = NULL;
     pthread_t listener;
-    int r = ticker_create(e, &ticker);
+    int r = ticker_create(e, &e->ticker);
     if (r == 0) {
         r = planner_start(e->planner);
     }
@@ -429,7 +484,7 @@ static void copy(struct engine *e)
         atomic_store(&e->fatal, abs(r));
         queue_close(e->queue);
         pool_join(e->pool);
-        ticker_destroy(ticker);
+        ticker_stop(e->ticker);
         return;
     }
     /* Only now: a stop that came earlier waits in the channel, and finds a planner and a pool to be stopped. */
@@ -445,12 +500,19 @@ static void copy(struct engine *e)
         shutdown(e->channel, SHUT_RD); /* ends the listener: there is nothing left to stop */
         pthread_join(listener, NULL);
     }
-    ticker_destroy(ticker);
+    ticker_stop(e->ticker); /* a background sync that is under way must not delay the end */
 }
 
-static int choose_status(struct engine *e)
+/* A stop that came when nothing was left to do has stopped nothing. */
+static bool was_interrupted(const struct engine *e)
 {
-    if (atomic_load(&e->interrupted)) {
+    return atomic_load(&e->interrupted) &&
+           (atomic_load(&e->counts->unfinished) > 0 || !atomic_load(&planner_counts(e->planner)->complete));
+}
+
+static int choose_status(const struct engine *e)
+{
+    if (was_interrupted(e)) {
         return STATUS_INTERRUPTED;
     }
     if (atomic_load(&e->fatal) != 0) {
@@ -463,22 +525,35 @@ static int choose_status(struct engine *e)
         return STATUS_SOME_CHANGED;
     }
     /* Nothing may be lost quietly: what was planned and not done is a failure, whatever the reason. */
-    return atomic_load(&e->counts->unfinished) > 0 ? STATUS_SOME_FAILED : STATUS_OK;
+    return atomic_load(&e->counts->unfinished) + atomic_load(&e->counts->sync_failed) > 0 ? STATUS_SOME_FAILED
+                                                                                          : STATUS_OK;
+}
+
+/* Ends the run in the state. Where that cannot be kept, everything may have arrived, but not everything is well. */
+static int end_state(struct engine *e, int status)
+{
+    int r = state_run_end(e->state, status);
+    if (r == 0) {
+        r = state_error(e->state);
+    }
+    if (r == -EBADMSG) {
+        report_error(e->report, "the state '%s' is damaged; it is moved aside, and the next run makes a new one",
+                     e->state_path);
+    } else if (r != 0) {
+        report_error(e->report, "the state '%s' could not be written: %s", e->state_path, err_text(r));
+    }
+    return r;
 }
 
 static int finish(struct engine *e)
 {
     int status = choose_status(e);
-    if (e->state != NULL) {
-        int r = state_run_end(e->state, status);
-        if (r == 0) {
-            r = state_error(e->state);
-        }
-        if (r != 0) {
-            report_error(e->report, "the state '%s' could not be written: %s; the next run compares more",
-                         e->state_path, err_text(r));
-            status = status == STATUS_OK ? STATUS_SOME_FAILED : status;
-        }
+    const char *but = atomic_load(&e->counts->sync_failed) > 0
+                          ? "everything arrived, but a sync of the destination failed: the next run copies it again"
+                          : NULL;
+    if (e->state != NULL && end_state(e, status) != 0) {
+        status = status == STATUS_OK ? STATUS_SOME_FAILED : status;
+        but = "everything arrived, but the state could not be kept: the next run compares more";
     }
     struct io_facts facts;
     pool_io_facts(e->pool, &facts);
@@ -488,13 +563,16 @@ static int finish(struct engine *e)
     const struct report_end end = {.plan = planner_counts(e->planner),
                                    .notices = e->notices,
                                    .status = status,
-                                   .interrupted = atomic_load(&e->interrupted),
+                                   .interrupted = was_interrupted(e),
                                    .fatal = atomic_load(&e->fatal),
+                                   .but = but,
                                    .elapsed_ns = clock_mono_ns() - e->begun_ns,
                                    .io = &facts,
                                    .limit = pool_limit(e->pool),
                                    .run = e->run.number};
-    report_ended(e->report, &end);
+    if (report_ended(e->report, &end) != 0 && status == STATUS_OK) {
+        status = STATUS_SOME_FAILED;
+    }
     return status;
 }
 
@@ -512,7 +590,13 @@ static int check_list(const struct engine *e)
 /* The whole run. Returns the exit status; everything is still there to be released. */
 static int run(struct engine *e)
 {
-    const struct budget b = share_descriptors(raise_descriptors());
+    unsigned fds = raise_descriptors();
+    if (fds < FDS_OWN) {
+        report_error(e->report, "%u file descriptors are too few, %d must be allowed at least (ulimit -n)", fds,
+                     FDS_OWN);
+        return STATUS_CANNOT;
+    }
+    const struct budget b = share_descriptors(fds);
     int r = places_find(e->options, e->report, &e->places);
     if (r == 0) {
         r = check_list(e);
@@ -527,6 +611,9 @@ static int run(struct engine *e)
         r = prepare(e, &b);
     }
     if (r != 0) {
+        if (e->run.number != 0) {
+            state_run_end(e->state, r);
+        }
         return r;
     }
     copy(e);
@@ -535,6 +622,7 @@ static int run(struct engine *e)
 
 static void release(struct engine *e)
 {
+    ticker_destroy(e->ticker);
     if (e->planner == NULL || e->pool == NULL) {
         if (e->queue != NULL) {
             queue_close(e->queue);
@@ -560,7 +648,8 @@ static void release(struct engine *e)
 
 int engine_run(const struct options *options, int channel)
 {
-    struct engine e = {.options = options, .channel = channel, .begun_ns = clock_mono_ns()};
+    struct engine e = {
+        .options = options, .channel = channel, .begun_ns = clock_mono_ns(), .begun_real_ns = clock_real_ns()};
     const struct report_options how = {.json = options->json,
                                        .quiet = options->quiet,
                                        .stats = options->stats,

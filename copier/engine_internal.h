@@ -37,10 +37,12 @@ struct engine {
     struct queue *queue;           /* of shards, owned */
     struct planner *planner;       /* owned */
     struct pool *pool;             /* owned */
+    struct ticker *ticker;         /* owned; NULL: none */
     atomic_bool stopping;          /* nothing more is started */
     atomic_bool interrupted;       /* by the supervisor */
     atomic_int fatal;              /* first errno that stopped the run early; 0: none */
     mode_t umask;                  /* as the user has it; constant */
+    int64_t begun_real_ns;         /* wall clock */
     int64_t begun_ns;              /* monotonic */
 };
 
@@ -62,7 +64,7 @@ void copy_drop(void *arg, struct work *work);
 /* events.c: what planner and workers report. */
 enum known event_known(void *arg, const struct dir *dir, const char *name, const struct attr *src);
 void event_plan_failed(void *arg, const struct plan_failure *failure);
-void event_existing(void *arg, struct port *dst, struct dir *dir);
+bool event_existing(void *arg, struct port *dst, struct dir *dir);
 /* An item failed; stops the run where err would meet every further file alike. Forgets it in the state. */
 void event_failed(struct engine *e, const struct dir *dir, const char *name, const struct store_op *op, int err,
                   bool on_source);
@@ -73,6 +75,12 @@ void event_published(struct engine *e, struct dir *dir, const char *name, const 
 /* ticker.c: the thread for progress and background syncs. */
 struct ticker;
 int ticker_create(struct engine *e, struct ticker **out_ticker); /* 0, -ENOMEM, -EAGAIN */
-void ticker_destroy(struct ticker *t);                           /* stops and joins; NULL is fine */
+/* The same; between background syncs sync_ns. */
+int ticker_create_paced(struct engine *e, int64_t sync_ns, struct ticker **out_ticker);
+/* Ends progress, and background syncs after the one in progress, which is not waited for. NULL is fine. */
+void ticker_stop(struct ticker *t);
+/* Stops where that was not done, waits for a sync in progress, and frees. Before dst, state, notices and report, which
+ * the sync uses. NULL is fine. */
+void ticker_destroy(struct ticker *t);
 
 #endif

@@ -45,6 +45,9 @@ static void report_one(struct engine *e, const struct dir *dir, const char *name
     failure->path = path != NULL ? path : name != NULL ? name : dir->name;
     const struct store *store = failure->on_source ? e->src : e->dst;
     failure->kind = err_classify(failure->err, store->caps.network, failure->on_source);
+    if (failure->kind == ERR_VANISHED && e->options->files_from != NULL) {
+        failure->kind = ERR_PERMANENT; /* what was asked for by name is missed */
+    }
     if (failure->kind == ERR_CANCELLED) {
         atomic_fetch_add(&e->counts->unfinished, 1);
     } else {
@@ -85,11 +88,11 @@ static bool is_dead(void *arg, const char *run_id)
     return state_run_is_dead(e->state, run_id);
 }
 
-void event_existing(void *arg, struct port *dst, struct dir *dir)
+bool event_existing(void *arg, struct port *dst, struct dir *dir)
 {
     struct engine *e = arg;
     if (!e->purge) {
-        return;
+        return false;
     }
     unsigned removed = 0;
     int r = temps_purge(dst, dir, is_dead, e, &removed);
@@ -97,6 +100,7 @@ void event_existing(void *arg, struct port *dst, struct dir *dir)
     if (r != 0) {
         notice_raise(e->notices, "a directory could not be searched for stale temp names");
     }
+    return removed > 0;
 }
 
 /* A whole second in ctime: perhaps a file system that has no finer ones, whatever its name promises. */

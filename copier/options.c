@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "copier/quantity.h"
 
-enum { ROWS_MAX = 64, RETRIES_MAX = 1000 };
+enum { ROWS_MAX = 64, RETRIES_MAX = 1000, BWLIMIT_MIN = 512 };
 
 /* Says what is wrong with the use, and where help is. Always -EINVAL. */
 __attribute__((format(printf, 2, 3))) static int usage(FILE *errors, const char *format, ...)
@@ -64,6 +64,9 @@ static int set_bwlimit(struct options *o, const char *arg, FILE *errors)
     if (quantity_size(arg, 1024, &o->bwlimit) != 0) {
         return usage(errors, "--bwlimit: '%s' is not a rate (examples: 500K, 20M, 1.5G)", arg);
     }
+    if (o->bwlimit < BWLIMIT_MIN && strspn(arg, "0.") != strlen(arg)) {
+        return usage(errors, "--bwlimit: '%s' is less than %d bytes a second", arg, BWLIMIT_MIN);
+    }
     return 0;
 }
 
@@ -112,6 +115,9 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
     case OPT_OWNER:
         return set_owner(o, arg, errors);
     case OPT_STATE:
+        if (arg[0] == '\0') {
+            return usage(errors, "--state: the path is empty");
+        }
         o->state = arg;
         return 0;
     case OPT_HELP:
@@ -178,7 +184,10 @@ static int parse_options(struct options *o, int argc, char **argv, FILE *errors)
         }
         const struct option_row *row = value == '?' ? NULL : row_of(value);
         if (row == NULL) {
-            if (optopt != 0 && optopt < 256) {
+            if (optopt >= 256) {
+                return usage(errors, "--%s takes no argument", options_table[optopt - 256].name);
+            }
+            if (optopt != 0) {
                 return usage(errors, "unknown option '-%c'", optopt);
             }
             return usage(errors, "unknown option '%s'", argv[optind - 1]);

@@ -17,7 +17,7 @@ const struct option_row options_table[] = {
     {OPT_JOBS, 'j', false, "jobs", "N",
      "Keep N operations in flight. Without it the number tunes itself to the destination."},
     {OPT_BWLIMIT, 0, false, "bwlimit", "RATE",
-     "Write at most RATE a second: a bare number counts KiB, or with a suffix as 500K, 20M, 1.5G."},
+     "Write at most RATE a second: a bare number counts KiB, or with a suffix as 500K, 20M, 1.5G; 0 is no limit."},
     {OPT_RETRIES, 0, false, "retries", "N",
      "Repeat an operation that failed with a passing error up to N times (default 5); 0 never repeats. A source file "
      "that changes while it is read is tried again as often."},
@@ -45,7 +45,7 @@ const unsigned options_table_rows = sizeof options_table / sizeof options_table[
 const struct status_row status_table[] = {
     {STATUS_OK, "Everything arrived."},
     {STATUS_USAGE, "Wrong use; nothing was touched."},
-    {STATUS_CANNOT, "Cannot read or write at all, or the destination is full; stopped early."},
+    {STATUS_CANNOT, "Cannot read or write at all, the destination is full, or the engine crashed; stopped early."},
     {STATUS_INTERRUPTED, "Interrupted by a signal; the next run goes on."},
     {STATUS_SOME_FAILED, "Some entries did not arrive; each is reported."},
     {STATUS_SOME_CHANGED, "Some source entries vanished or kept changing; all others arrived."},

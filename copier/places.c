@@ -115,6 +115,9 @@ static int find_source(const struct options *o, struct report *report, struct pl
     if (r != 0) {
         return cannot(report, "SRC", o->source, r);
     }
+    if (!dir && o->source[strlen(o->source) - 1] == '/') {
+        return cannot(report, "SRC", o->source, ENOTDIR);
+    }
     if (dir) {
         p->source = realpath(o->source, NULL);
     } else {
@@ -126,6 +129,9 @@ static int find_source(const struct options *o, struct report *report, struct pl
     if (!dir && o->files_from != NULL) {
         report_error(report, "--files-from needs a directory as SRC; '%s' is a file", o->source);
         return STATUS_USAGE;
+    }
+    if (S_ISREG(st.st_mode) && faccessat(AT_FDCWD, o->source, R_OK, AT_EACCESS) != 0) {
+        return cannot(report, "cannot read SRC", o->source, errno);
     }
     if (dir) {
         int fd = open(p->source, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -184,8 +190,13 @@ static int find_destination(const struct options *o, struct report *report, stru
     }
     if (stat(o->destination, &st) != 0) {
         struct stat link;
-        if (errno != ENOENT || lstat(o->destination, &link) == 0) { /* a dangling link is no place to write to */
-            return cannot(report, "DST", o->destination, errno);
+        int err = errno;
+        if (err != ENOENT) {
+            return cannot(report, "DST", o->destination, err);
+        }
+        if (lstat(o->destination, &link) == 0) {
+            report_error(report, "DST '%s' is a symbolic link to nothing", o->destination);
+            return STATUS_CANNOT;
         }
         return find_missing(o, report, p);
     }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -208,7 +209,7 @@ static void update_rates(struct report *r, unsigned long done, unsigned long byt
 /* Seconds left by what is known to be left, -1 where that cannot be told. */
 static double eta(const struct report *r, const struct plan_counts *plan, unsigned long done, unsigned long bytes)
 {
-    if (!atomic_load(&plan->complete)) {
+    if (!atomic_load(&plan->walked)) {
         return -1;
     }
     double files_left = (double)get(&plan->todo) - (double)done;
@@ -218,6 +219,13 @@ static double eta(const struct report *r, const struct plan_counts *plan, unsign
     return by_bytes > 0 && bytes_left > 1e6 ? by_bytes : by_files;
 }
 
+/* Columns of the terminal that the progress line is on. */
+static int columns(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
 static void progress_text(struct report *r, const struct plan_counts *plan, unsigned in_flight, double left)
 {
     char files[QUANTITY_MAX];
@@ -225,6 +233,7 @@ static void progress_text(struct report *r, const struct plan_counts *plan, unsi
     char bytes[QUANTITY_MAX];
     char rate[QUANTITY_MAX];
     char time[QUANTITY_MAX] = "";
+    char line[512];
     quantity_show_count(r->last_done, files);
     quantity_show_count(get(&plan->todo), total);
     quantity_show_bytes(r->last_bytes, bytes);
@@ -232,11 +241,19 @@ static void progress_text(struct report *r, const struct plan_counts *plan, unsi
     if (left >= 0) {
         quantity_show_duration(llround(left) * NS_PER_SEC, time);
     }
-    fprintf(stderr, "%s%s of %s%s, %s; %.0f files/s, %s/s; %u in flight, %lu retries, %lu failed%s%s%s",
-            r->terminal ? "\r" : "", files, total, atomic_load(&plan->complete) ? "" : "+", bytes, r->rate_files, rate,
-            in_flight, get(&r->counts.retries), get(&r->counts.failed), left >= 0 ? "; " : "", time,
-            left >= 0 ? " left" : "");
-    fputs(r->terminal ? "\033[K" : "\n", stderr);
+    unsigned long retries = get(&r->counts.retries);
+    unsigned long failed = get(&r->counts.failed);
+    int len = snprintf(line, sizeof line, "%s of %s%s, %s; %s%s%.0f files/s, %s/s; %u in flight", files, total,
+                       atomic_load(&plan->walked) ? "" : "+", bytes, time, left >= 0 ? " left; " : "", r->rate_files,
+                       rate, in_flight);
+    if (retries + failed > 0 || !r->terminal) {
+        snprintf(line + len, sizeof line - (size_t)len, ", %lu retries, %lu failed", retries, failed);
+    }
+    if (r->terminal) {
+        fprintf(stderr, "\r%.*s\033[K", columns() - 1, line); /* a line that wraps could not be taken back */
+    } else {
+        fprintf(stderr, "%s\n", line);
+    }
     fflush(stderr);
     r->line_open = r->terminal;
 }
@@ -244,7 +261,8 @@ static void progress_text(struct report *r, const struct plan_counts *plan, unsi
 void report_progress(struct report *r, const struct plan_counts *plan, unsigned in_flight, unsigned limit)
 {
     unsigned long done = get(&r->counts.done);
-    unsigned long bytes = get(&r->counts.done_bytes);
+    /* What is under way counts as it is written: a large file would look like standing still. */
+    unsigned long bytes = get(&r->counts.done_bytes) + get(&r->counts.under_way);
     pthread_mutex_lock(&r->lock);
     update_rates(r, done, bytes);
     double left = eta(r, plan, done, bytes);
@@ -281,7 +299,11 @@ static void end_notices(struct report *r, const struct report_end *end)
     const char *text = NULL;
     uint64_t count = 0;
     for (size_t i = 0; notice_at(end->notices, i, &text, &count) == 0; i++) {
-        report_say(r, "note: %s (%llu %s)", text, (unsigned long long)count, count == 1 ? "time" : "times");
+        if (count == 1) {
+            report_say(r, "note: %s", text);
+        } else {
+            report_say(r, "note: %s (%llu times)", text, (unsigned long long)count);
+        }
         if (r->options.json) {
             json_t *event = json_event("notice");
             json_set_text(event, "text", text);
@@ -377,7 +399,7 @@ static void end_verdict(struct report *r, const struct report_end *end)
     } else if (changed > 0) {
         report_error(r, "NOT everything arrived: %lu vanished or kept changing%s", changed, more);
     } else if (end->status != STATUS_OK) {
-        report_error(r, "the run failed");
+        report_error(r, "%s", end->but != NULL ? end->but : "NOT everything arrived");
     } else if (r->options.dry_run) {
         report_say(r, "dry run: nothing was changed");
     } else {
@@ -385,7 +407,35 @@ static void end_verdict(struct report *r, const struct report_end *end)
     }
 }
 
-void report_ended(struct report *r, const struct report_end *end)
+/* What was done, in a line. */
+static void end_summary(struct report *r, const struct report_end *end)
+{
+    const struct report_counts *c = &r->counts;
+    char bytes[QUANTITY_MAX];
+    char time[QUANTITY_MAX];
+    char rate[QUANTITY_MAX];
+    char same[QUANTITY_MAX];
+    char attrs[64] = "";
+    unsigned long size = get(&c->bytes);
+    unsigned long entries = get(&c->files) + get(&c->others) + get(&c->links);
+    quantity_show_count(get(&end->plan->same), same);
+    quantity_show_bytes(size, bytes);
+    if (get(&c->attrs) > 0) {
+        snprintf(attrs, sizeof attrs, ", attributes of %lu", get(&c->attrs));
+    }
+    if (r->options.dry_run) {
+        report_say(r, "would copy %lu %s%s, %s; %s right already", entries, entries == 1 ? "entry" : "entries", attrs,
+                   bytes, same);
+        return;
+    }
+    double seconds = (double)end->elapsed_ns / 1e9;
+    report_say(r, "copied %lu %s%s, %s in %s (%.0f entries/s, %s/s); %s right already", entries,
+               entries == 1 ? "entry" : "entries", attrs, bytes, quantity_show_duration(end->elapsed_ns, time),
+               (double)entries / seconds, quantity_show_bytes((uint64_t)((double)get(&c->moved) / seconds), rate),
+               same);
+}
+
+int report_ended(struct report *r, const struct report_end *end)
 {
     pthread_mutex_lock(&r->lock);
     clear_line(r);
@@ -394,20 +444,15 @@ void report_ended(struct report *r, const struct report_end *end)
     if (r->options.stats) {
         end_stats(r, end);
     }
-    char bytes[QUANTITY_MAX];
-    char time[QUANTITY_MAX];
-    char rate[QUANTITY_MAX];
-    char same[QUANTITY_MAX];
-    double seconds = (double)end->elapsed_ns / 1e9;
-    unsigned long moved = get(&r->counts.bytes);
-    unsigned long entries = get(&r->counts.files) + get(&r->counts.others) + get(&r->counts.links);
-    report_say(r, "%s%lu entries, %s in %s (%.0f entries/s, %s/s); %s right already",
-               r->options.dry_run ? "would copy " : "copied ", entries, quantity_show_bytes(moved, bytes),
-               quantity_show_duration(end->elapsed_ns, time), (double)entries / seconds,
-               quantity_show_bytes((uint64_t)((double)moved / seconds), rate),
-               quantity_show_count(get(&end->plan->same), same));
+    end_summary(r, end);
     if (r->options.json) {
         end_json(r, end);
     }
     end_verdict(r, end);
+    bool lost = fflush(stdout) != 0 || ferror(stdout);
+    if (!lost || !(r->options.json || r->options.dry_run)) {
+        return 0; /* text that nobody wants to read is no loss */
+    }
+    report_error(r, "standard output could not be written: what it should have said is lost");
+    return -EIO;
 }

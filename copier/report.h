@@ -35,8 +35,10 @@ struct report_counts {
     atomic_ulong again;        /* files read again since the source changed meanwhile */
     atomic_ulong done;         /* items finished, whatever the result */
     atomic_ulong done_bytes;   /* sizes of the regular files among them */
+    atomic_ulong under_way;    /* bytes written of large files that are not done yet */
     atomic_ulong purged;       /* stale temp names removed */
     atomic_ulong unfinished;   /* items dropped since the run was stopped */
+    atomic_ulong sync_failed;  /* background syncs of the destination that failed */
 };
 
 struct report_options {
@@ -83,7 +85,8 @@ void report_failed(struct report *r, const struct report_failure *failure);
 /* --dry-run: what would be done with path ("copy", "link", "set attributes of"). */
 void report_would(struct report *r, const char *what, const char *path);
 
-/* One progress line or event. in_flight and limit: operations. final: ends the line on a terminal. */
+/* One progress line (cut to the terminal's width) or event. in_flight and limit: operations. final: ends the line on a
+ * terminal. */
 void report_progress(struct report *r, const struct plan_counts *plan, unsigned in_flight, unsigned limit);
 
 /* Whether the progress line is on a terminal (then it is worth several a second). */
@@ -96,11 +99,14 @@ struct report_end {
     int status;         /* exit status */
     bool interrupted;   /* stopped by a signal */
     int fatal;          /* errno that stopped the run early; 0: none */
+    const char *but;    /* last line where all arrived and status says that not all is well; NULL else */
     int64_t elapsed_ns; /* of the whole run */
     const struct io_facts *io;
     unsigned limit; /* operations in flight at the end */
     int64_t run;    /* number; 0: none */
 };
-void report_ended(struct report *r, const struct report_end *end);
+/* 0, or -EIO where what was asked for on standard output (events, the list of a dry run) could not be written: then it
+ * says so on standard error. */
+int report_ended(struct report *r, const struct report_end *end);
 
 #endif

@@ -339,7 +339,10 @@ int state_run_begin(struct state *s, const char *run_id, bool durable, struct st
     memcpy(run.id, run_id, sizeof(run.id));
     int64_t epoch = 0;
     (void)pthread_mutex_lock(&s->db_lock);
-    err = state_db_begin(s->db);
+    err = state_db_synced(s->db, true);
+    if (err == 0) {
+        err = state_db_begin(s->db);
+    }
     if (err == 0) {
         err = get_run(s, 0, &previous);
         err = err == -ENOENT ? 0 : err;
@@ -350,6 +353,7 @@ int state_run_begin(struct state *s, const char *run_id, bool durable, struct st
         }
         err = state_db_end(s->db, err);
     }
+    (void)state_db_synced(s->db, false); /* else the run is slower, no more */
     (void)pthread_mutex_unlock(&s->db_lock);
     if (err != 0) {
         stop_writer(s);

@@ -7,7 +7,9 @@
  *
  * Durability (P4): every file row belongs to an epoch of its run; an epoch is durable once a STORE_SYNC that began
  * after its last publish has passed (or at once where the destination is durable by itself). A row of an epoch that is
- * not durable counts only while the boot that wrote it lasts.
+ * not durable counts only while the boot that wrote it lasts. The kernel reports a failed write-back once, and a later
+ * sync passes without the lost data: so after a failed sync what was not durable never becomes so, and does not count
+ * in the same boot either.
  */
 #ifndef HAUL_COPIER_STATE_H
 #define HAUL_COPIER_STATE_H
@@ -79,7 +81,8 @@ void state_close(struct state *s);
 
 /* Begins a run: its number and id are in out_run, the run before in out_previous (number 0: none). durable: the
  * destination is durable by itself. 0; -EEXIST (an earlier run has this id), -EALREADY (not the first of this state),
- * or -errno. What the functions below are given to write outside of begin and end is ignored. Starts the writer thread.
+ * or -errno. What the functions below are given to write outside of begin and end is ignored, but for
+ * state_epoch_failed. Starts the writer thread. The run's row is synced: its id is known after a power cut. Blocks.
  */
 int state_run_begin(struct state *s, const char *run_id, bool durable, struct state_run *out_run,
                     struct state_run *out_previous);
@@ -116,9 +119,16 @@ void state_forget(struct state *s, uint64_t dir_id, const char *name);
 void state_failure(struct state *s, const char *path, const char *op, int err, unsigned attempts);
 
 /* Begins a new epoch and returns the one before (to be passed to state_epoch_durable once a sync that starts after this
- * call has passed, which makes those before it durable as well). Any thread; blocks while the queue is full. */
+ * call has passed, which makes those of this boot before it durable as well, earlier runs' too, but for failed ones).
+ * Any thread; blocks while the queue is full. */
 int64_t state_epoch_next(struct state *s);
 void state_epoch_durable(struct state *s, int64_t epoch);
+
+/* A sync failed: no epoch of this boot that is not durable yet ever will be, and all that the run records from now on
+ * belongs to such an epoch as well (files in flight have lost data to the same failure). Their rows are KNOWN_SUSPECT
+ * from the next opening on. Written soon, after an error of other writes too; also after state_run_end, until
+ * state_close. Any thread, non-blocking. */
+void state_epoch_failed(struct state *s);
 
 /* 0, or the first -errno that a queued write or a lookup met: the run must say so. Any thread. */
 int state_error(struct state *s);
@@ -130,7 +140,8 @@ void state_reader_destroy(struct state_reader *r); /* NULL is fine */
 /*
  * What is remembered of that source entry (compare.h). KNOWN_GOOD where type, size, mtime, ctime, dev and ino are the
  * recorded ones. KNOWN_SUSPECT, whatever they are, where the record is racy, where its epoch was not durable when its
- * boot ended, and where it cannot be read (state_error). What the present run recorded itself may count or not.
+ * boot ended or a sync of it failed, and where it cannot be read (state_error). What the present run recorded itself
+ * may count or not.
  */
 enum known state_known(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src);
 

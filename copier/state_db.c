@@ -100,15 +100,21 @@ static int run_sql(sqlite3 *db, const char *sql)
     return rc == SQLITE_OK ? 0 : state_db_errno(db, rc);
 }
 
+static int end_reading(sqlite3 *db)
+{
+    return sqlite3_get_autocommit(db) ? 0 : run_sql(db, "COMMIT");
+}
+
 int state_db_begin(sqlite3 *db)
 {
-    if (!sqlite3_get_autocommit(db)) {
-        const int err = run_sql(db, "COMMIT");
-        if (err != 0) {
-            return err;
-        }
-    }
-    return run_sql(db, "BEGIN IMMEDIATE");
+    const int err = end_reading(db);
+    return err != 0 ? err : run_sql(db, "BEGIN IMMEDIATE");
+}
+
+int state_db_synced(sqlite3 *db, bool synced)
+{
+    const int err = end_reading(db); /* within a transaction SQLite refuses */
+    return err != 0 ? err : run_sql(db, synced ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
 }
 
 int state_db_end(sqlite3 *db, int err)
@@ -435,10 +441,11 @@ static int open_checked(struct state *s, const struct state_params *params)
     if (err == 0) {
         err = check_empty(s->db, &empty);
     }
-    if (err == 0 && empty) {
-        /* Nothing can be lost yet, so nothing need be synced; a power cut leaves a file that counts as damaged. */
-        err = run_sql(s->db, "PRAGMA synchronous=OFF");
-    } else if (err == 0) {
+    /* From the first byte on: a new file that a power cut damages would forget the run that made it. */
+    if (err == 0) {
+        err = state_db_synced(s->db, false);
+    }
+    if (err == 0 && !empty) {
         err = check_identity(s->db, params->pair);
     }
     if (err == 0) {
@@ -449,9 +456,6 @@ static int open_checked(struct state *s, const struct state_params *params)
         if (err == 0) {
             err = check_identity(s->db, params->pair);
         }
-    }
-    if (err == 0) {
-        err = run_sql(s->db, "PRAGMA synchronous=NORMAL");
     }
     if (err == 0) {
         err = check_contents(s);

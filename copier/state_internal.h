@@ -26,6 +26,7 @@
 
 #define STATE_APPLICATION_ID 0x4861756c /* "Haul", in the header of the database file */
 #define BOOT_ID_MAX          64         /* bytes of a boot id with its NUL */
+#define BOOT_FAILED          "failed"   /* stands for the boot of an epoch whose sync failed: no boot's id */
 
 #define BATCH_RECORDS 8192              /* most records in a batch */
 #define BATCH_BYTES   (2U << 20)        /* most bytes in a batch */
@@ -48,7 +49,7 @@ enum record_kind {
     RECORD_DIR,     /* state_dir */
     RECORD_FAILURE, /* state_failure */
     RECORD_EPOCH,   /* an epoch begins */
-    RECORD_DURABLE, /* an epoch, and those of its run before it, became durable */
+    RECORD_DURABLE, /* an epoch, and those of its boot before it, became durable */
 };
 
 /* Attributes as they are kept. */
@@ -122,6 +123,7 @@ enum statement {
     STMT_FAILURE,
     STMT_EPOCH,
     STMT_DURABLE,
+    STMT_FAILED,
     STMT_FIGURES,
     STMT_END,
     STMT_COUNT
@@ -137,7 +139,7 @@ struct state {
     bool broken;             /* a batch was lost: no more records are written; under db_lock */
     uint64_t *dead;          /* ids of the runs of the database at opening, sorted, owned; constant */
     size_t dead_count;       /* entries in dead */
-    uint64_t *suspect;       /* epochs that were not durable when their boot ended, sorted, owned; constant */
+    uint64_t *suspect;       /* epochs that failed or were not durable as their boot ended, sorted, owned; constant */
     size_t suspect_count;    /* entries in suspect */
 
     pthread_mutex_t db_lock;              /* guards db and its statements */
@@ -157,6 +159,9 @@ struct state {
     bool figures_changed;      /* since they were written last */
     bool writing;              /* a run is under way: records are taken */
     bool durable;              /* the destination is durable by itself */
+    bool sync_failed;          /* no epoch becomes durable any more */
+    bool mark_owed;            /* that was tried and could not be written; writer's thread only */
+    bool failed_wanted;        /* the epochs' rows are yet to be marked as failed */
     size_t waiting;            /* producers that wait for room */
     bool stop;                 /* the writer ends once all is written */
     bool end_wanted;           /* state_run_end waits */
@@ -187,6 +192,10 @@ int state_open_params(const struct state_params *params, struct state **out_stat
 /* state_db.c. Opens or creates the file behind s->path, sets s->db, s->rollback, and checks it; results as state_open
  * has them. On failure s->db is closed. */
 int state_db_open(struct state *s, const struct state_params *params, char **out_aside);
+
+/* Whether a commit returns only when it is on the disk (else a power cut may undo the newest ones, never half of one).
+ * Ends a reader's transaction where that shares the connection. 0 or -errno. */
+int state_db_synced(sqlite3 *db, bool synced);
 
 /* One more connection to read with. 0 or -errno. */
 int state_db_reader(const struct state *s, sqlite3 **out_db);

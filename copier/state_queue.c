@@ -214,7 +214,8 @@ int64_t state_epoch_next(struct state *s)
     const bool taken = wait_room(s, &head);
     const int64_t before = s->epoch;
     const int64_t count_mask = ((int64_t)1 << EPOCH_BITS) - 1;
-    if (taken && (before & count_mask) != count_mask) { /* the last possible epoch of a run just lasts */
+    /* The last possible epoch of a run just lasts; so does the one in which a sync failed. */
+    if (taken && !s->sync_failed && (before & count_mask) != count_mask) {
         s->epoch = before + 1;
         head.epoch = s->epoch;
         if (!s->durable) {
@@ -229,8 +230,20 @@ void state_epoch_durable(struct state *s, int64_t epoch)
 {
     const struct record head = {.kind = RECORD_DURABLE, .epoch = epoch};
     (void)pthread_mutex_lock(&s->lock);
-    if (!s->durable && epoch != s->epoch) { /* the present one cannot be: records are still added to it */
+    /* The present one cannot be: records are still added to it. */
+    if (!s->durable && !s->sync_failed && epoch != s->epoch) {
         append(s, &head, "");
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void state_epoch_failed(struct state *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    if (s->run != 0 && !s->durable && !s->sync_failed) {
+        s->sync_failed = true;
+        s->failed_wanted = true;
+        (void)pthread_cond_signal(&s->work);
     }
     (void)pthread_mutex_unlock(&s->lock);
 }

@@ -15,7 +15,10 @@ static const char *const statement_sql[STMT_COUNT] = {
     [STMT_DIR] = "INSERT OR REPLACE INTO dirs(id, path) VALUES(?1, ?2)",
     [STMT_FAILURE] = "INSERT OR REPLACE INTO failures(run, number, path, op, err, attempts) VALUES(?1,?2,?3,?4,?5,?6)",
     [STMT_EPOCH] = "INSERT OR REPLACE INTO epochs(id, run, boot) VALUES(?1, ?2, ?3)",
-    [STMT_DURABLE] = "DELETE FROM epochs WHERE id<=?1 AND run=?2",
+    /* One sync covers what earlier runs of the boot left. */
+    [STMT_DURABLE] =
+        "DELETE FROM epochs WHERE id<=?1 AND boot<>'" BOOT_FAILED "' AND (run=?2 OR (boot=?3 AND boot<>''))",
+    [STMT_FAILED] = "UPDATE epochs SET boot='" BOOT_FAILED "' WHERE run=?1 OR boot=?2",
     [STMT_FIGURES] = "UPDATE runs SET files_total=?2, bytes_total=?3, files_done=?4, bytes_done=?5, failed=?6,"
                      " complete=?7 WHERE number=?1",
     [STMT_END] = "UPDATE runs SET ended=?2, status=?3 WHERE number=?1",
@@ -144,10 +147,16 @@ static int write_epoch(struct state *s, const struct record *r)
     sqlite3_stmt *stmt = s->statements[which];
     (void)sqlite3_bind_int64(stmt, 1, r->epoch);
     (void)sqlite3_bind_int64(stmt, 2, s->run);
-    if (which == STMT_EPOCH) {
-        (void)sqlite3_bind_text(stmt, 3, s->boot, -1, SQLITE_STATIC);
-    }
+    (void)sqlite3_bind_text(stmt, 3, s->boot, -1, SQLITE_STATIC);
     return run(s, which);
+}
+
+static int write_failed_epochs(struct state *s)
+{
+    sqlite3_stmt *stmt = s->statements[STMT_FAILED];
+    (void)sqlite3_bind_int64(stmt, 1, s->run);
+    (void)sqlite3_bind_text(stmt, 2, s->boot, -1, SQLITE_STATIC);
+    return run(s, STMT_FAILED);
 }
 
 static int write_figures(struct state *s, const struct figures *f)
@@ -231,11 +240,12 @@ struct task {
     struct batch *batch;    /* records, the writer's until they are written */
     struct figures figures; /* to be written, where changed */
     bool figures_changed;
-    bool end;   /* and then the end of the run */
-    int status; /* with this exit status */
+    bool failed; /* then all epochs that are left are marked as failed */
+    bool end;    /* and then the end of the run */
+    int status;  /* with this exit status */
 };
 
-/* One transaction. With records false only the run's own row is written. */
+/* One transaction. With records false only the run's own row and the mark of failed epochs are written. */
 static int transact(struct state *s, const struct task *task, bool records)
 {
     int err = state_db_begin(s->db);
@@ -247,6 +257,9 @@ static int transact(struct state *s, const struct task *task, bool records)
     }
     if (err == 0 && task->figures_changed) {
         err = write_figures(s, &task->figures);
+    }
+    if (err == 0 && task->failed) {
+        err = write_failed_epochs(s);
     }
     if (err == 0 && task->end) {
         err = write_end(s, task->status);
@@ -270,21 +283,24 @@ static void write_back(struct state *s)
 
 /*
  * After an error no more records are written: a lost batch may hold the row of an epoch, and without it the records
- * that follow would count as durable. The run's own row is still tried, so that the history knows how it ended.
+ * that follow would count as durable. The run's own row is still tried, so that the history knows how it ended, and the
+ * mark of failed epochs, without which lost files would count.
  */
 static void carry_out(struct state *s, const struct task *task)
 {
+    int err = 0;
     (void)pthread_mutex_lock(&s->db_lock);
     if (!s->broken) {
-        const int err = transact(s, task, true);
+        err = transact(s, task, true);
         if (err != 0) {
             s->broken = true;
             state_note_error(s, err);
         }
     }
-    if (s->broken && task->end) {
-        (void)transact(s, task, false);
+    if (s->broken && (task->end || task->failed)) {
+        err = transact(s, task, false);
     }
+    s->mark_owed = task->failed && err != 0; /* tried again with the next batch */
     if (s->wal_pages >= WAL_PAGES) {
         write_back(s);
     }
@@ -298,20 +314,20 @@ static void carry_out(struct state *s, const struct task *task)
 /* Whether the writer should begin now and not wait for more. The lock is held. */
 static bool urgent(const struct state *s)
 {
-    return s->stop || s->end_wanted || s->waiting > 0 || s->filling->count >= BATCH_READY;
+    return s->stop || s->end_wanted || s->failed_wanted || s->waiting > 0 || s->filling->count >= BATCH_READY;
 }
 
 /* Waits for something to do. False: there is nothing, and there will be nothing. The lock is held. */
 static bool wait_for_work(struct state *s)
 {
-    while (!s->stop && !s->end_wanted && s->filling->count == 0 && !s->figures_changed) {
+    while (!s->stop && !s->end_wanted && !s->failed_wanted && s->filling->count == 0 && !s->figures_changed) {
         (void)pthread_cond_wait(&s->work, &s->lock);
     }
     const int64_t end = clock_mono_ns() + (s->rollback ? BATCH_SLOW_NS : BATCH_NS);
     const struct timespec until = {.tv_sec = end / NS_PER_SEC, .tv_nsec = end % NS_PER_SEC};
     while (!urgent(s) && pthread_cond_timedwait(&s->work, &s->lock, &until) == 0) {
     }
-    return s->end_wanted || s->filling->count > 0 || s->figures_changed;
+    return s->end_wanted || s->failed_wanted || s->filling->count > 0 || s->figures_changed;
 }
 
 void *state_writer_main(void *arg)
@@ -323,11 +339,13 @@ void *state_writer_main(void *arg)
             .batch = s->filling,
             .figures = s->figures,
             .figures_changed = s->figures_changed,
+            .failed = s->failed_wanted || s->mark_owed,
             .end = s->end_wanted,
             .status = s->end_status,
         };
         s->filling = s->filling == &s->batches[0] ? &s->batches[1] : &s->batches[0];
         s->figures_changed = false;
+        s->failed_wanted = false;
         s->end_wanted = false;
         if (task.end) {
             s->writing = false; /* producers that still wait go home: what comes after the end is not recorded */

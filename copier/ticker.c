@@ -14,6 +14,8 @@ struct ticker {
     pthread_t thread;      /* shows progress */
     pthread_t syncer;      /* makes epochs durable; a sync may take long */
     bool has_syncer;       /* syncer runs */
+    bool stopped;          /* thread was joined; owner's thread only */
+    int64_t sync_ns;       /* between background syncs; constant */
     pthread_mutex_t lock;  /* for stop */
     pthread_cond_t wake;   /* signalled on stop */
     bool stop;             /* guarded by lock */
@@ -37,17 +39,26 @@ static bool pause_for(struct ticker *t, int64_t ns)
     return go_on;
 }
 
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 static void note_progress(struct engine *e)
 {
     const struct plan_counts *p = planner_counts(e->planner);
     const struct report_counts *c = e->counts;
-    if (e->state != NULL) {
-        unsigned long failed = atomic_load(&c->failed) + atomic_load(&c->changed);
-        state_run_progress(e->state, atomic_load(&p->same) + atomic_load(&p->todo),
-                           atomic_load(&p->same_bytes) + atomic_load(&p->todo_bytes),
-                           atomic_load(&p->same) + atomic_load(&c->done) - failed,
-                           atomic_load(&p->same_bytes) + atomic_load(&c->bytes), failed, atomic_load(&p->complete));
+    if (e->state == NULL) {
+        return;
     }
+    uint64_t done = atomic_load(&p->same) + atomic_load(&c->files) + atomic_load(&c->others) + atomic_load(&c->links) +
+                    atomic_load(&c->attrs);
+    uint64_t done_bytes = atomic_load(&p->same_bytes) + atomic_load(&c->bytes);
+    /* Files that grew since they were met, and figures that are read one after the other, may put done before total. */
+    uint64_t total = max_u64(atomic_load(&p->same) + atomic_load(&p->todo), done);
+    uint64_t total_bytes = max_u64(atomic_load(&p->same_bytes) + atomic_load(&p->todo_bytes), done_bytes);
+    state_run_progress(e->state, total, total_bytes, done, done_bytes,
+                       atomic_load(&c->failed) + atomic_load(&c->changed), atomic_load(&p->complete));
 }
 
 static void *tick(void *arg)
@@ -78,13 +89,17 @@ static void *sync_now_and_then(void *arg)
     struct port *port = NULL;
     const struct io_options options = {.no_ring = true};
     if (io_create(&options, &io) == 0 && store_port_create(e->dst, io, &port) == 0) {
-        while (pause_for(t, SYNC_NS)) {
+        while (pause_for(t, t->sync_ns)) {
             int64_t epoch = state_epoch_next(e->state);
             struct store_op op = {.code = STORE_SYNC};
             if (store_run(port, &op) == 0) {
                 state_epoch_durable(e->state, epoch);
             } else {
-                notice_raise(e->notices, "a background sync of the destination failed; a power cut may undo this run");
+                state_epoch_failed(e->state);
+                atomic_fetch_add(&e->counts->sync_failed, 1);
+                notice_raise(e->notices,
+                             "a background sync of the destination failed, and files may have lost data: the next run "
+                             "copies again what was not synced before");
             }
         }
     }
@@ -95,11 +110,17 @@ static void *sync_now_and_then(void *arg)
 
 int ticker_create(struct engine *e, struct ticker **out_ticker)
 {
+    return ticker_create_paced(e, SYNC_NS, out_ticker);
+}
+
+int ticker_create_paced(struct engine *e, int64_t sync_ns, struct ticker **out_ticker)
+{
     struct ticker *t = calloc(1, sizeof *t);
     if (t == NULL) {
         return -ENOMEM;
     }
     t->engine = e;
+    t->sync_ns = sync_ns;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -120,9 +141,9 @@ int ticker_create(struct engine *e, struct ticker **out_ticker)
     return 0;
 }
 
-void ticker_destroy(struct ticker *t)
+void ticker_stop(struct ticker *t)
 {
-    if (t == NULL) {
+    if (t == NULL || t->stopped) {
         return;
     }
     pthread_mutex_lock(&t->lock);
@@ -130,6 +151,15 @@ void ticker_destroy(struct ticker *t)
     pthread_cond_broadcast(&t->wake);
     pthread_mutex_unlock(&t->lock);
     pthread_join(t->thread, NULL);
+    t->stopped = true;
+}
+
+void ticker_destroy(struct ticker *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    ticker_stop(t);
     if (t->has_syncer) {
         pthread_join(t->syncer, NULL);
     }

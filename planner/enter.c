@@ -89,8 +89,8 @@ static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *no
     unsigned keep = entry_keep(p, plan_dir_keep(p), there, &wanted);
     node->right = !unlocked && compare_attrs(&wanted, there, keep, p->options.dst->caps.time_granularity_ns,
                                              KNOWN_NOTHING) == COMPARE_SAME;
-    if (p->options.existing != NULL) {
-        p->options.existing(p->options.arg, w->dst, dir);
+    if (p->options.existing != NULL && p->options.existing(p->options.arg, w->dst, dir)) {
+        atomic_store_explicit(&node->touched, true, memory_order_relaxed);
     }
     return 0;
 }

@@ -92,13 +92,14 @@ static bool group_can_be_had(const struct planner *p, gid_t gid)
             return true;
         }
     }
-    return p->uid == 0;
+    return false;
 }
 
 unsigned entry_keep(const struct planner *p, unsigned keep, const struct attr *there, struct attr *attr)
 {
-    keep &= p->uid == 0 ? ~0U : ~STORE_KEEP_OWNER;
-    keep &= group_can_be_had(p, attr->gid) ? ~0U : ~STORE_KEEP_GROUP;
+    bool all = p->uid == 0 || p->options.owner_required;
+    keep &= all ? ~0U : ~STORE_KEEP_OWNER;
+    keep &= all || group_can_be_had(p, attr->gid) ? ~0U : ~STORE_KEEP_GROUP;
     if (S_ISREG(attr->mode)) {
         /* Not with another owner (P3). */
         attr->mode &= (keep & STORE_KEEP_OWNER) != 0 || there->uid == attr->uid ? ~0U : ~(mode_t)S_ISUID;
@@ -138,6 +139,27 @@ static enum item_kind kind_of(mode_t mode)
     return S_ISREG(mode) ? ITEM_FILE : S_ISLNK(mode) ? ITEM_SYMLINK : ITEM_NODE;
 }
 
+/*
+ * Two files of the source may stand at the destination as one: a link that was broken up at the source, or names that
+ * changed groups. The first one to be looked at keeps that file, the others are published anew. Further names that only
+ * the destination has are left alone. 0 or -errno.
+ */
+static int part_files(struct walker *w, const struct attr *attr, const struct attr *there, enum compare *result)
+{
+    const struct plan_options *o = &w->p->options;
+    bool ours = true;
+
+    if ((*result != COMPARE_SAME && *result != COMPARE_ATTRS) || there->nlink < 2 || !o->hard_links ||
+        o->only_name != NULL) {
+        return 0;
+    }
+    int err = links_claim(w->p->links, there, attr, &ours);
+    if (err == 0 && !ours) {
+        *result = COMPARE_DIFFERS;
+    }
+    return err;
+}
+
 /* Looks at what stands at the destination: 0, 1: nothing needs to be done, or -errno, reported. May turn *kind into
  * ITEM_ATTRS. */
 static int look(struct walker *w, struct dir *dir, const char *name, const struct attr *attr, enum item_kind *kind)
@@ -158,6 +180,11 @@ static int look(struct walker *w, struct dir *dir, const char *name, const struc
         return entry_clear(w, dir, to, &there);
     }
     enum compare result = compare_entry(w, dir, name, attr, &there);
+    err = part_files(w, attr, &there, &result);
+    if (err != 0) {
+        plan_failed(w->p, dir, name, "remember", err, true, false);
+        return err;
+    }
     if (result == COMPARE_ATTRS) {
         *kind = ITEM_ATTRS;
     }

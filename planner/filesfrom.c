@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "planner/lines.h"
@@ -30,8 +31,17 @@ int filesfrom_open(const char *path)
     if (strcmp(path, "-") == 0) {
         return STDIN_FILENO;
     }
+    struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd >= 0 ? fd : -errno;
+    if (fd < 0) {
+        return -errno;
+    }
+    int err = fstat(fd, &st) != 0 ? -errno : S_ISDIR(st.st_mode) ? -EISDIR : 0;
+    if (err != 0) {
+        close(fd);
+        return err;
+    }
+    return fd;
 }
 
 static struct port *finishing_port(const struct walker *w)
@@ -155,19 +165,21 @@ static int descend(struct reading *r, const char *name, size_t name_len)
 
 /*
  * Brings line into the form "a/b/c": no empty or "." components, no slash at either end. The new length, 0 for the root
- * itself; -EINVAL for a "..", a NUL inside, or a name that is too long.
+ * itself; -EINVAL for a ".." or a NUL inside, and what of it to tell.
  */
-static int normalize(char *line, size_t len, size_t *out_len)
+static int normalize(char *line, size_t len, size_t *out_len, const char **out_why)
 {
     size_t to = 0;
     size_t from = 0;
 
     if (strlen(line) != len) {
+        *out_why = "files-from (a path with a NUL byte)";
         return -EINVAL;
     }
     while (from < len) {
         size_t part = strcspn(line + from, "/");
         if (part == 2 && memcmp(line + from, "..", 2) == 0) {
+            *out_why = "files-from (a path with ..)";
             return -EINVAL;
         }
         if (part > 0 && !(part == 1 && line[from] == '.')) {
@@ -267,9 +279,10 @@ static char *next_path(struct reading *r)
             return NULL;
         }
         size_t normal = 0;
-        err = normalize(line, len, &normal);
+        const char *why = NULL;
+        err = normalize(line, len, &normal, &why);
         if (err != 0) {
-            refuse(r, p->root, line, err);
+            plan_failed(p, p->root, line, why, err, true, false);
         } else if (normal > 0) {
             char *copy = strdup(line);
             if (copy != NULL) {

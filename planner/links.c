@@ -18,6 +18,7 @@ static const char schema[] =
     " PRIMARY KEY(grp, id)) WITHOUT ROWID;"
     "CREATE TABLE round(id INTEGER PRIMARY KEY, task INTEGER, grp INTEGER, follower INTEGER, dev INTEGER, ino INTEGER,"
     " fresh INTEGER, dir BLOB, name BLOB, ldir BLOB, lname BLOB);"
+    "CREATE TABLE claims(dev INTEGER, ino INTEGER, sdev INTEGER, sino INTEGER, PRIMARY KEY(dev, ino)) WITHOUT ROWID;"
     "CREATE TABLE late(dir BLOB PRIMARY KEY) WITHOUT ROWID;";
 
 /* One round: the numbers are those of enum link_state and enum link_task. */
@@ -49,6 +50,8 @@ enum statement {
     ST_SETTLE,
     ST_ROWS,
     ST_NEXT,
+    ST_CLAIM,
+    ST_CLAIMED,
     ST_LATE,
     ST_LATE_NEXT,
     ST_LATE_TAKE,
@@ -63,6 +66,8 @@ static const char *const statement_sql[STATEMENTS] = {
     [ST_SETTLE] = "UPDATE groups SET state = ?3 WHERE dev = ?1 AND ino = ?2",
     [ST_ROWS] = "SELECT COUNT(*) FROM round",
     [ST_NEXT] = "SELECT task, dev, ino, fresh, dir, name, ldir, lname FROM round WHERE id = ?1",
+    [ST_CLAIM] = "INSERT OR IGNORE INTO claims(dev, ino, sdev, sino) VALUES(?1, ?2, ?3, ?4)",
+    [ST_CLAIMED] = "SELECT sdev = ?3 AND sino = ?4 FROM claims WHERE dev = ?1 AND ino = ?2",
     [ST_LATE] = "INSERT OR IGNORE INTO late(dir) VALUES(?1)",
     [ST_LATE_NEXT] = "SELECT dir FROM late LIMIT 1",
     [ST_LATE_TAKE] = "DELETE FROM late WHERE dir = ?1",
@@ -251,6 +256,48 @@ int links_again(struct links *l, dev_t dev, uint64_t ino, const struct dir *dir,
     }
     pthread_mutex_unlock(&l->lock);
     free(path);
+    return err;
+}
+
+static void bind_claim(sqlite3_stmt *st, const struct attr *there, const struct attr *attr)
+{
+    bind_group(st, there->dev, there->ino);
+    sqlite3_bind_int64(st, 3, (sqlite3_int64)attr->dev);
+    sqlite3_bind_int64(st, 4, (sqlite3_int64)attr->ino);
+}
+
+/* Under the lock. */
+static int claim(struct links *l, const struct attr *there, const struct attr *attr, bool *out_ours)
+{
+    int err = ready(l);
+    if (err != 0) {
+        return err;
+    }
+    bind_claim(l->statement[ST_CLAIM], there, attr);
+    err = run(l, ST_CLAIM);
+    if (err != 0) {
+        return err;
+    }
+    if (sqlite3_changes(l->db) == 1) {
+        *out_ours = true;
+        return 0;
+    }
+    sqlite3_stmt *st = l->statement[ST_CLAIMED];
+    bind_claim(st, there, attr);
+    int rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) {
+        *out_ours = sqlite3_column_int(st, 0) != 0;
+    }
+    sqlite3_reset(st);
+    sqlite3_clear_bindings(st);
+    return rc == SQLITE_ROW ? 0 : broken(l, rc);
+}
+
+int links_claim(struct links *l, const struct attr *there, const struct attr *attr, bool *out_ours)
+{
+    pthread_mutex_lock(&l->lock);
+    int err = claim(l, there, attr, out_ours);
+    pthread_mutex_unlock(&l->lock);
     return err;
 }
 

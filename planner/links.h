@@ -1,6 +1,7 @@
 /*
  * links: the hard-link groups of the source, in a private temporary SQLite database (nothing else sees its file, and it
  * goes with the process). A group is known by device and inode; its first name is the leader, the others wait for it.
+ * Also kept: which file of the source each file of the destination with several names is taken for.
  *
  * The database is made at the first call that needs it. Any thread may call any function; each takes the table's lock
  * for the length of a few statements (links_round: of a sort). An error of the database itself is kept: everything
@@ -14,6 +15,7 @@
 #include <sys/types.h>
 
 #include "base/dir.h"
+#include "workers/store.h"
 
 struct links;
 
@@ -58,6 +60,10 @@ int links_settle(struct links *l, dev_t dev, uint64_t ino, enum link_state state
 /* Puts back a further name that could not be linked, and sets its group's state. 0 or -errno. */
 int links_again(struct links *l, dev_t dev, uint64_t ino, const struct dir *dir, const char *name,
                 enum link_state state);
+
+/* Claims the file there of the destination for the file attr of the source, unless another file of the source has
+ * claimed it: *out_ours is false then. 0 or -errno. */
+int links_claim(struct links *l, const struct attr *there, const struct attr *attr, bool *out_ours);
 
 /* Whether further names wait, or the table is broken (links_round tells). */
 bool links_waiting(const struct links *l);

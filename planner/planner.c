@@ -146,6 +146,11 @@ void planner_stop(struct planner *p)
     atomic_store(&p->stop, true);
     stack_stop(&p->stack);
     pthread_mutex_lock(&p->lock);
+    for (unsigned i = 0; i < p->walker_count; i++) {
+        if (p->walkers[i].io != NULL) {
+            io_cancel_sleeps(p->walkers[i].io);
+        }
+    }
     pthread_cond_broadcast(&p->change);
     pthread_mutex_unlock(&p->lock);
 }
@@ -165,11 +170,18 @@ bool planner_wait_idle(struct planner *p)
 static int walker_begin(struct walker *w)
 {
     struct io_options direct = {.no_ring = true};
-    int err = io_create(&direct, &w->io);
+    struct io *io = NULL;
+    int err = io_create(&direct, &io);
     if (err != 0) {
         return err;
     }
-    io_set_mode(w->io, IO_DIRECT);
+    io_set_mode(io, IO_DIRECT);
+    pthread_mutex_lock(&w->p->lock);
+    w->io = io;
+    if (planner_stopping(w->p)) {
+        io_cancel_sleeps(io); /* planner_stop came too early to do it */
+    }
+    pthread_mutex_unlock(&w->p->lock);
     err = store_port_create(w->p->options.src, w->io, &w->src);
     return err != 0 ? err : store_port_create(w->p->options.dst, w->io, &w->dst);
 }
@@ -181,8 +193,12 @@ static void walker_end(struct walker *w)
     free(w->frames);
     store_port_destroy(w->dst);
     store_port_destroy(w->src);
-    io_destroy(w->io);
     w->dst = NULL;
+    pthread_mutex_lock(&w->p->lock);
+    struct io *io = w->io;
+    w->io = NULL;
+    pthread_mutex_unlock(&w->p->lock);
+    io_destroy(io);
 }
 
 /* Makes the first task. The stack counts the caller as active. */
@@ -305,7 +321,9 @@ static void start_followers(struct planner *p)
         }
         started++;
     }
+    pthread_mutex_lock(&p->lock);
     p->walker_count = started;
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* What a stopped walk left pending. */
@@ -333,6 +351,7 @@ static void *lead_main(void *arg)
         stack_begin(&p->stack);
         planner_phase(w, PHASE_WALK);
         drain(p);
+        atomic_store(&p->counts.walked, true);
         linkphase_lead(w);
         planner_phase(w, PHASE_END);
         for (unsigned i = 1; i < p->walker_count; i++) {

@@ -33,6 +33,7 @@ struct plan_counts {
     atomic_ulong todo;       /* items put into the queue */
     atomic_ulong todo_bytes; /* sizes of the regular files among them */
     atomic_ulong dirs_made;  /* directories created */
+    atomic_bool walked;      /* the walk is over: only further hard links may be added to the figures */
     atomic_bool complete;    /* the walk is over: the figures are final */
 };
 
@@ -61,6 +62,7 @@ struct plan_options {
     bool hard_links;      /* keep them */
     bool archive_dirs;    /* keep directory times */
     bool devices;         /* device nodes are made (root); else skipped with a notice */
+    bool owner_required;  /* owners and groups that cannot be had are differences and failures, not left out */
     unsigned keep;        /* STORE_KEEP_* */
     unsigned walkers;     /* threads; 0: chosen from the source's caps */
     struct notices *notices; /* may be NULL */
@@ -71,8 +73,9 @@ struct plan_options {
     void (*failed)(void *arg, const struct plan_failure *failure);
     /* An entry is right already. May be NULL. */
     void (*same)(void *arg, const struct dir *dir, const char *name, const struct attr *src);
-    /* dir stood at the destination before this run: the janitor's chance to look for stale temp names. May be NULL. */
-    void (*existing)(void *arg, struct port *dst, struct dir *dir);
+    /* dir stood at the destination before this run: the janitor's chance to look for stale temp names. True: it took
+     * something out of dir, whose times have changed with that. May be NULL. */
+    bool (*existing)(void *arg, struct port *dst, struct dir *dir);
 };
 
 /* 0, -ENOMEM, or -errno of the list of files. options are copied; what they point to outlives the planner. Attaches the
@@ -86,7 +89,7 @@ int planner_start(struct planner *p);
 /* Waits for the end of walk and link phase; the queue is closed then. The pool must be running. Once; blocks. */
 void planner_join(struct planner *p);
 
-/* Stop as soon as possible: nothing more is put into the queue. Any thread, non-blocking. */
+/* Stop as soon as possible: nothing more is put into the queue, waits between tries end. Any thread, non-blocking. */
 void planner_stop(struct planner *p);
 
 /* After planner_join and after the last item is done. NULL is fine. */

@@ -53,6 +53,7 @@ struct plan_dir {
 struct frame {
     struct dir *dir;         /* alive through its plan's pending */
     struct store_list *list; /* owned */
+    bool some;               /* an entry was listed */
 };
 
 /* One thread that walks. Belongs to that thread. */
@@ -60,7 +61,7 @@ struct walker {
     struct planner *p;     /* not owned */
     unsigned index;        /* 0: the thread that leads the phases */
     pthread_t thread;      /* valid once started */
-    struct io *io;         /* owned */
+    struct io *io;         /* owned; written under the planner's lock, from which planner_stop reaches it */
     struct port *src;      /* owned */
     struct port *dst;      /* owned */
     struct shard *shard;   /* being filled, or NULL; owned */
@@ -98,7 +99,7 @@ struct planner {
     atomic_ulong outstanding;      /* items made and not ended */
 
     struct walker *walkers; /* owned */
-    unsigned walker_count;  /* of them */
+    unsigned walker_count;  /* of them; written by the first one under the lock */
 
     pthread_mutex_t lock;  /* for what follows */
     pthread_cond_t change; /* signalled when any of it changes, outstanding becomes 0, or stop is set */

@@ -236,6 +236,21 @@ static void walk_entry(struct walker *w, struct dir *dir, const struct store_ent
     entry_plan(w, dir, entry->name, entry->name_len, &attr);
 }
 
+/* A listing ends too early. What was listed before goes on; the rest is missing. */
+static void list_failed(struct walker *w, const struct frame *frame, const struct store_op *op, int err)
+{
+    struct planner *p = w->p;
+    struct plan_failure failure = {.dir = frame->dir,
+                                   .op = frame->some ? "list (broke off)" : store_code_name(op->code),
+                                   .err = -err,
+                                   .attempts = op->attempts > 0 ? op->attempts : 1,
+                                   .on_source = true,
+                                   .below = !frame->some};
+    if (err != -ECANCELED) {
+        p->options.failed(p->options.arg, &failure);
+    }
+}
+
 /* One step: the next entry of the innermost listing, or its end. */
 static void walk_step(struct walker *w)
 {
@@ -245,11 +260,12 @@ static void walk_step(struct walker *w)
 
     int err = store_run(w->src, &op);
     if (err != 0) {
-        plan_op_failed(w, w->src, &op, frame->dir, NULL, err, true);
+        list_failed(w, frame, &op, err);
         leave(w);
     } else if (entry.name == NULL) {
         leave(w);
     } else {
+        frame->some = true;
         walk_entry(w, frame->dir, &entry);
     }
 }

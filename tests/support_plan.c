@@ -40,14 +40,14 @@ static void on_failed(void *arg, const struct plan_failure *f)
     free(path);
 }
 
-static void on_existing(void *arg, struct port *dst, struct dir *dir)
+static bool on_existing(void *arg, struct port *dst, struct dir *dir)
 {
     struct plan_try *t = arg;
     (void)dst;
-    (void)dir;
     pthread_mutex_lock(&t->lock);
     t->existing++;
     pthread_mutex_unlock(&t->lock);
+    return t->purge != NULL && t->purge(t, dir);
 }
 
 static void on_same(void *arg, const struct dir *dir, const char *name, const struct attr *src)

@@ -23,6 +23,7 @@ struct plan_try {
     size_t queue;                /* capacity of the queue in shards; 0: 64 */
     unsigned handles;            /* directory descriptors that each store may keep; 0: 64 */
     int (*meddle)(struct plan_try *t, const struct item *item); /* before an item: an error (-errno) is its result */
+    bool (*purge)(struct plan_try *t, struct dir *dir);         /* in options.existing; its answer. NULL: false */
     void *own;                                                  /* the test's */
 
     /* results */

@@ -112,6 +112,28 @@ Test(links, one_after_the_other_leads, .timeout = 10)
     links_destroy(l);
 }
 
+Test(links, claims, .timeout = 10)
+{
+    struct links *l = NULL;
+    const struct attr there = {.dev = 5, .ino = UINT64_MAX};
+    const struct attr other = {.dev = 6, .ino = UINT64_MAX};
+    const struct attr one = {.dev = 1, .ino = UINT64_MAX};
+    const struct attr two = {.dev = 1, .ino = 2};
+    bool ours = false;
+
+    cr_assert_eq(links_create(&l), 0);
+    cr_assert_eq(links_claim(l, &there, &one, &ours), 0);
+    cr_expect(ours);
+    cr_assert_eq(links_claim(l, &there, &two, &ours), 0);
+    cr_expect_not(ours);
+    cr_assert_eq(links_claim(l, &other, &two, &ours), 0);
+    cr_expect(ours, "the same inode of another device");
+    cr_assert_eq(links_claim(l, &there, &one, &ours), 0);
+    cr_expect(ours, "a further name of the file that has it");
+    cr_expect_not(links_waiting(l));
+    links_destroy(l);
+}
+
 Test(links, late_directories, .timeout = 10)
 {
     struct links *l = NULL;
@@ -254,6 +276,110 @@ Test(links, group_that_is_none_any_more, .timeout = 60)
     run_well(&f);
     plan_try_same(&f.t, true);
     cr_expect_eq(at_dst(&f, "two").st_mode & 0777, 0644);
+    end(&f);
+}
+
+/* Takes name out of its group at the source: a file of its own that looks the same. */
+static void break_up(const struct fixture *f, const char *name)
+{
+    char path[4096];
+    char alone[4096];
+    const char *const argv[] = {"cp", "-p", path, alone, NULL};
+    int status = 0;
+    snprintf(path, sizeof(path), "%s/%s", f->src, name);
+    snprintf(alone, sizeof(alone), "%s/%s.alone", f->src, name);
+    free(tree_run(argv, &status));
+    cr_assert_eq(status, 0);
+    cr_assert_eq(rename(alone, path), 0);
+}
+
+/* rsync does not see names that are linked at the destination only. */
+static bool one_file(const struct fixture *f, const char *a, const char *b)
+{
+    return at_dst(f, a).st_ino == at_dst(f, b).st_ino;
+}
+
+/* Contents and times are the same still, but the names are separate files. */
+Test(links, broken_up_pair, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    tree_file(f.src, "x", "a/one");
+    tree_dir(f.src, "b");
+    tree_link(f.src, "a/one", "b/two");
+    run_well(&f);
+    cr_assert(one_file(&f, "a/one", "b/two"));
+    break_up(&f, "b/two");
+    run_well(&f);
+    cr_expect_not(one_file(&f, "a/one", "b/two"));
+    cr_expect_eq(f.t.kinds[ITEM_FILE], 1, "one of them keeps what stands there");
+    cr_expect_eq(f.t.counts.same, 1);
+    plan_try_same(&f.t, true);
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 0);
+    end(&f);
+}
+
+Test(links, one_name_leaves_its_group, .timeout = 60)
+{
+    static const char *const rest[] = {"a/two", "b/three", "b/c/four", "five"};
+    struct fixture f;
+    begin(&f);
+    make_group(&f);
+    run_well(&f);
+    break_up(&f, "a/one");
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    cr_expect_eq(at_dst(&f, "a/one").st_nlink, 1);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_expect_eq(at_dst(&f, rest[i]).st_nlink, 4, "%s", rest[i]);
+        cr_expect(one_file(&f, rest[0], rest[i]), "%s", rest[i]);
+    }
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 0);
+    end(&f);
+}
+
+/* Two pairs that are linked crosswise at the destination: as many names everywhere, but not the same ones. */
+Test(links, names_change_groups, .timeout = 60)
+{
+    struct fixture f;
+    struct timespec times[2] = {{1000, 0}, {1000, 0}};
+    char path[4096];
+    begin(&f);
+    tree_file(f.src, "x", "a");
+    tree_link(f.src, "a", "b");
+    tree_file(f.src, "x", "c");
+    tree_link(f.src, "c", "d");
+    tree_file(f.dst, "x", "a");
+    tree_link(f.dst, "a", "c");
+    tree_file(f.dst, "x", "b");
+    tree_link(f.dst, "b", "d");
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(path, sizeof(path), "%s/%c", i < 4 ? f.src : f.dst, 'a' + (char)(i % 4));
+        cr_assert_eq(utimensat(-100, path, times, 0), 0);
+    }
+    run_well(&f);
+    cr_expect(one_file(&f, "a", "b"));
+    cr_expect(one_file(&f, "c", "d"));
+    cr_expect_not(one_file(&f, "a", "c"));
+    plan_try_same(&f.t, true);
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 0);
+    end(&f);
+}
+
+/* A snapshot of the destination by hard links: what is right is not written again. */
+Test(links, further_names_at_the_destination_alone, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    tree_file(f.src, "x", "one");
+    run_well(&f);
+    tree_link(f.dst, "one", "kept");
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 0);
+    cr_expect(one_file(&f, "one", "kept"));
     end(&f);
 }
 

@@ -135,6 +135,33 @@ Test(planner, directory_times_are_left_alone_unless_asked, .timeout = 60)
     end(&f);
 }
 
+/* Takes the file "stale" out of the directory "hollow". */
+static bool purge_stale(struct plan_try *t, struct dir *dir)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/hollow/stale", t->dst);
+    return strcmp(dir->name, "hollow") == 0 && unlink(path) == 0;
+}
+
+/* A directory that was right, but for a stale temp name in it: its times are set again when that is gone. */
+Test(planner, purge_does_not_spoil_times, .timeout = 60)
+{
+    struct fixture f;
+    struct timespec times[2] = {{1000000, 5}, {1000000, 7}};
+    char path[4096];
+    begin(&f);
+    sample_tree(f.src);
+    run_well(&f);
+    tree_file(f.dst, "x", "hollow/stale");
+    snprintf(path, sizeof(path), "%s/hollow", f.dst);
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    f.t.purge = purge_stale;
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 0);
+    plan_try_same(&f.t, true);
+    end(&f);
+}
+
 Test(planner, types_change, .timeout = 60)
 {
     struct fixture f;
@@ -369,8 +396,8 @@ Test(planner, files_from, .timeout = 60)
     with_list(&f, list, false, sizeof(list) - 1);
     cr_expect_not_null(strstr(f.t.failed, "stat missing ENOENT src\n"));
     cr_expect_not_null(strstr(f.t.failed, "files-from a/nowhere/deeper/x ENOENT src\n"));
-    cr_expect_not_null(strstr(f.t.failed, "files-from ../etc/passwd EINVAL src\n"));
-    cr_expect_not_null(strstr(f.t.failed, "files-from a/../one EINVAL src\n"));
+    cr_expect_not_null(strstr(f.t.failed, "files-from (a path with ..) ../etc/passwd EINVAL src\n"));
+    cr_expect_not_null(strstr(f.t.failed, "files-from (a path with ..) a/../one EINVAL src\n"));
     cr_expect_not_null(strstr(f.t.failed, "files-from link/two ENOTDIR src\n"));
     cr_expect_not_null(strstr(f.t.failed, "files-from one/two ENOTDIR src\n"));
     cr_expect_eq(f.t.failures, 6, "failures:\n%s", f.t.failed);
@@ -405,6 +432,17 @@ Test(planner, files_from_nul, .timeout = 60)
     end(&f);
 }
 
+Test(planner, files_from_with_a_nul_inside, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    sample_tree(f.src);
+    with_list(&f, "o\0ne\na/b/two\n", false, 13);
+    cr_expect_str_eq(f.t.failed, "files-from (a path with a NUL byte) o EINVAL src\n");
+    cr_expect_eq(f.t.counts.files, 1);
+    end(&f);
+}
+
 Test(planner, files_from_filter_and_missing_list, .timeout = 60)
 {
     struct fixture f;
@@ -422,6 +460,8 @@ Test(planner, files_from_filter_and_missing_list, .timeout = 60)
     filter_destroy(filter);
     f.t.options.files_from = "/nonexistent/list";
     cr_expect_eq(planner_create(&f.t.options, &p), -ENOENT);
+    f.t.options.files_from = f.src;
+    cr_expect_eq(planner_create(&f.t.options, &p), -EISDIR);
     end(&f);
 }
 
@@ -499,6 +539,33 @@ Test(planner, unreadable_directory, .timeout = 60)
     cr_expect_eq(f.t.counts.files, 2);
     cr_expect_eq(mode_at(f.dst, "closed"), 0, "it is made as the source has it");
     cr_expect(at_dst(&f, "open/seen"));
+    end(&f);
+}
+
+/* Who insists on owners gets them compared though they cannot be had; who does not, does not. */
+Test(planner, required_owners, .timeout = 60)
+{
+    struct fixture f;
+    int status = 0;
+    if (geteuid() != 0) {
+        cr_skip_test("needs root");
+    }
+    begin(&f);
+    const char *const argv[] = {"chown", "-R", "65534:65534", f.dst, NULL};
+    tree_file(f.src, "x", "dir/file");
+    run_well(&f);
+    cr_assert_eq(chmod(f.src, 0755), 0);
+    free(tree_run(argv, &status));
+    cr_assert_eq(status, 0);
+    cr_assert(setgroups(0, NULL) == 0 && setegid(65534) == 0 && seteuid(65534) == 0);
+    f.t.options.devices = false;
+    run_well(&f);
+    cr_expect_eq(f.t.counts.todo, 0);
+    f.t.options.owner_required = true;
+    plan_try_run(&f.t);
+    cr_expect_eq(f.t.counts.todo, 1);
+    cr_expect_eq(f.t.kinds[ITEM_ATTRS], 1);
+    cr_assert_eq(seteuid(0), 0);
     end(&f);
 }
 

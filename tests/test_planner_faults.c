@@ -3,11 +3,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "support_plan.h"
 #include "support_tree.h"
 #include "workers/stores/layers.h"
@@ -123,6 +126,55 @@ Test(planner_faults, lost_replies, .timeout = 300)
     fault.codes = 1U << STORE_MKDIR | 1U << STORE_SETATTR | 1U << STORE_REMOVE | 1U << STORE_LINK |
                   1U << STORE_SYMLINK | 1U << STORE_PUBLISH | 1U << STORE_STAT;
     fail_each(DIR_DST, &fault, 25);
+}
+
+struct stopper {
+    struct plan_try *t;
+    atomic_ulong seen; /* directories that could not be made */
+};
+
+/* Stops the planner once a walker has met the fault: it waits for its next try, or is about to. */
+static void *stop_when_seen(void *arg)
+{
+    struct stopper *s = arg;
+    while (atomic_load(&s->seen) < 2) {
+        poll(NULL, 0, 1);
+    }
+    planner_stop(s->t->planner);
+    return NULL;
+}
+
+/* A stop does not wait for the next try. */
+Test(planner_faults, stopped_between_tries, .timeout = 60)
+{
+    char *src = tree_temp("fault-src");
+    char *dst = tree_temp("fault-dst");
+    struct plan_try t;
+    struct stopper s = {.t = &t};
+    struct fault_options fault = {
+        .nth = 1, .count = 1000000, .err = ESTALE, .kind = FAULT_BEFORE, .codes = 1U << STORE_MKDIR, .seen = &s.seen};
+    const int64_t hour = 3600 * NS_PER_SEC;
+    const struct retry_options retry = {.retries = 5, .delay_ns = hour, .delay_max_ns = hour};
+    pthread_t thread;
+
+    for (unsigned i = 0; i < 8; i++) {
+        tree_file(src, "x", "a%u/file", i);
+    }
+    plan_try_init(&t, src, dst);
+    t.options.walkers = 3;
+    t.options.dst = faulty(dst, DIR_DST, t.notices, &fault);
+    cr_assert_eq(retry_wrap(t.options.dst, &retry, &t.options.dst), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, stop_when_seen, &s), 0);
+    plan_try_run(&t);
+    pthread_join(thread, NULL);
+    cr_expect_not(t.counts.complete);
+    cr_expect_eq(t.counts.todo, 0);
+    store_destroy(t.options.dst);
+    plan_try_release(&t);
+    tree_remove(src);
+    tree_remove(dst);
+    free(src);
+    free(dst);
 }
 
 /* Cancelled operations are neither failures nor success. */

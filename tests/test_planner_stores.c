@@ -18,6 +18,8 @@ struct odd_store {
     bool no_types;                    /* entries are DT_UNKNOWN, without attributes */
     const char *broken;               /* the attributes of this entry fail */
     const char *gone;                 /* this entry is listed, but not there any more */
+    const char *breaks;               /* the listing of this directory fails */
+    unsigned listed;                  /* after so many entries; under the lock */
     unsigned long codes[STORE_CODES]; /* requests seen; under the lock */
     pthread_mutex_t lock;
 };
@@ -49,6 +51,15 @@ static int odd_run(struct port *p, struct store_op *op)
     pthread_mutex_unlock(&odd->lock);
     if (op->code == STORE_STAT && op->name != NULL && odd->gone != NULL && strcmp(op->name, odd->gone) == 0) {
         return -ENOENT;
+    }
+    if (op->code == STORE_LIST_NEXT && odd->breaks != NULL && strcmp(op->dir->name, odd->breaks) == 0) {
+        pthread_mutex_lock(&odd->lock);
+        bool over = odd->listed == 0;
+        odd->listed -= over ? 0 : 1;
+        pthread_mutex_unlock(&odd->lock);
+        if (over) {
+            return -EIO;
+        }
     }
     int err = store_run_next(p, op);
     if (err == 0 && op->code == STORE_LIST_NEXT && op->list.out->name != NULL) {
@@ -162,6 +173,26 @@ Test(planner_stores, entries_that_fail, .timeout = 60)
     plan_try_run(&f.t);
     cr_expect_str_eq(f.t.failed, "stat vanished ENOENT src\n");
     cr_expect_eq(f.t.counts.same + f.t.counts.todo, 32);
+    end(&f);
+}
+
+/* What was listed before a listing breaks off is copied, and only what was not is said to be missing. */
+Test(planner_stores, listing_breaks_off, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    f.from->breaks = "5";
+    f.from->listed = 2;
+    plan_try_run(&f.t);
+    cr_expect_str_eq(f.t.failed, "list (broke off) a/5 EIO src\n");
+    cr_expect_eq(f.t.counts.todo, 29);
+    cr_expect_eq(f.from->listed, 0);
+    plan_try_run(&f.t);
+    cr_expect_str_eq(f.t.failed, "list a/5 EIO src below\n");
+    f.from->breaks = NULL;
+    plan_try_run(&f.t);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    plan_try_same(&f.t, true);
     end(&f);
 }
 

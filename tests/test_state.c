@@ -482,3 +482,89 @@ Test(state, the_kernel_names_this_boot)
     cr_assert_eq(known_number(s, 1, "a", 1), KNOWN_GOOD);
     state_close(s);
 }
+
+Test(state, a_sync_covers_the_earlier_runs_of_its_boot)
+{
+    struct state *s = open_boot("boot 0");
+    begin(s, new_id(), false);
+    record(s, 1, "before the boot", 1);
+    state_close(s);
+    s = open_boot("boot 1");
+    begin(s, new_id(), false);
+    record(s, 1, "short run", 2);
+    state_close(s);
+    s = open_boot("boot 1");
+    begin(s, new_id(), false);
+    record(s, 1, "a", 3);
+    state_epoch_durable(s, state_epoch_next(s));
+    record(s, 1, "after", 4);
+    state_close(s);
+
+    s = open_boot("boot 2");
+    cr_assert_eq(known_number(s, 1, "before the boot", 1), KNOWN_SUSPECT);
+    cr_assert_eq(known_number(s, 1, "short run", 2), KNOWN_GOOD);
+    cr_assert_eq(known_number(s, 1, "a", 3), KNOWN_GOOD);
+    cr_assert_eq(known_number(s, 1, "after", 4), KNOWN_SUSPECT);
+    state_close(s);
+}
+
+Test(state, what_a_failed_sync_may_have_lost_is_published_again)
+{
+    struct state *s = open_boot("boot 1");
+    begin(s, new_id(), false);
+    record(s, 1, "earlier run", 1);
+    state_close(s);
+    s = open_boot("boot 1");
+    begin(s, new_id(), false);
+    record(s, 1, "durable before", 2); /* with the earlier run's */
+    const int64_t passed = state_epoch_next(s);
+    state_epoch_durable(s, passed);
+    record(s, 1, "lost", 3);
+    const int64_t failed = state_epoch_next(s);
+    record(s, 1, "meanwhile", 4);
+    state_epoch_failed(s);
+    record(s, 1, "in flight", 5);
+    const int64_t later = state_epoch_next(s);
+    state_epoch_durable(s, failed);
+    state_epoch_durable(s, later);
+    record(s, 1, "later", 6);
+    state_epoch_durable(s, state_epoch_next(s));
+    cr_assert_eq(state_run_end(s, 0), 0);
+    state_close(s);
+
+    static const char *const names[] = {"lost", "meanwhile", "in flight", "later"};
+    s = open_boot("boot 1");
+    cr_assert_eq(known_number(s, 1, "earlier run", 1), KNOWN_GOOD);
+    cr_assert_eq(known_number(s, 1, "durable before", 2), KNOWN_GOOD);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_eq(known_number(s, 1, names[i], 3 + i), KNOWN_SUSPECT, "%s", names[i]);
+    }
+    begin(s, new_id(), false);
+    record(s, 1, "lost", 3); /* published again */
+    state_epoch_durable(s, state_epoch_next(s));
+    state_close(s);
+
+    s = open_boot("boot 1");
+    cr_assert_eq(known_number(s, 1, "lost", 3), KNOWN_GOOD);
+    cr_assert_eq(known_number(s, 1, "later", 6), KNOWN_SUSPECT, "a sync that passed later brings nothing back");
+    state_close(s);
+    cr_assert_eq(ask("SELECT count(*) FROM epochs WHERE run=1"), 0);
+}
+
+Test(state, a_failed_sync_spoils_the_earlier_runs_of_its_boot)
+{
+    struct state *s = open_boot("boot 1");
+    begin(s, new_id(), false);
+    record(s, 1, "a", 1);
+    state_close(s);
+    s = open_boot("boot 1");
+    state_epoch_failed(s); /* of no run */
+    begin(s, new_id(), false);
+    cr_assert_eq(known_number(s, 1, "a", 1), KNOWN_GOOD);
+    state_epoch_failed(s);
+    state_epoch_failed(s);
+    state_close(s);
+    s = open_boot("boot 1");
+    cr_assert_eq(known_number(s, 1, "a", 1), KNOWN_SUSPECT);
+    state_close(s);
+}

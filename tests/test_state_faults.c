@@ -309,6 +309,36 @@ Test(state_faults, a_file_that_may_not_grow)
     cr_assert_eq(ask("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check='ok'"), 1);
 }
 
+Test(state_faults, a_failed_sync_is_kept_where_records_are_lost)
+{
+    const struct rlimit large = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+    struct state *s = open_state();
+    begin(s, new_id(), false);
+    record(s, 1, "a", 1);
+    cr_assert_eq(state_run_end(s, 0), 0);
+    state_close(s);
+    cr_assert_eq(ask("PRAGMA wal_checkpoint(TRUNCATE)"), 0);
+
+    s = open_state();
+    begin(s, new_id(), false);
+    const struct rlimit none = {.rlim_cur = 1, .rlim_max = RLIM_INFINITY};
+    (void)signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+    record(s, 1, "b", 2);
+    state_epoch_failed(s);
+    while (state_error(s) == 0) {
+        (void)sched_yield();
+    }
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &large), 0);
+    cr_assert_neq(state_run_end(s, 23), 0);
+    state_close(s);
+
+    s = open_state();
+    cr_assert_eq(known_number(s, 1, "a", 1), KNOWN_SUSPECT);
+    cr_assert_eq(known_number(s, 1, "b", 2), KNOWN_NOTHING);
+    state_close(s);
+}
+
 Test(state_faults, a_full_disk)
 {
     if (geteuid() != 0) {
