@@ -40,7 +40,7 @@ void copy_end(void *arg, struct worker *w)
     }
 }
 
-static unsigned keep_for(const struct engine *e)
+unsigned copy_keep(const struct engine *e)
 {
     return e->options->owner == OWNER_IGNORE ? STORE_KEEP_MODE | STORE_KEEP_TIMES : STORE_KEEP_ALL;
 }
@@ -54,8 +54,7 @@ static void hash_whole(const void *data, size_t len, uint8_t out[16])
     memcpy(out, canonical.digest, sizeof canonical.digest);
 }
 
-/* An error in reading the source that shows that another entry stands there now. */
-static int source_error(int r)
+int copy_source_error(int r)
 {
     return r == -ELOOP || r == -ENOTDIR || r == -EISDIR || r == -ENXIO ? -ERR_CHANGED : r;
 }
@@ -82,7 +81,7 @@ static int try_small(struct copy_job *job)
         .name = item->name,
         .read_small = {.buf = buffer, .size = size, .out_len = &len, .before = &before, .after = &after}};
     job->on_source = true;
-    int r = source_error(store_run(own->src, &job->op));
+    int r = copy_source_error(store_run(own->src, &job->op));
     if (r == -EFBIG) {
         r = -ERR_CHANGED;
     }
@@ -97,7 +96,7 @@ static int try_small(struct copy_job *job)
             (struct store_op){.code = STORE_PUBLISH,
                               .dir = item->work.dir,
                               .name = item_dst_name(item),
-                              .put = {.attr = &after, .keep = keep_for(job->engine), .data = buffer, .out = &out}};
+                              .put = {.attr = &after, .keep = copy_keep(job->engine), .data = buffer, .out = &out}};
         r = store_run(own->dst, &job->op);
         if (r == 0) {
             job->moved = len;
@@ -189,7 +188,7 @@ static int copy_symlink(struct copy_job *job)
         (struct store_op){.code = STORE_SYMLINK,
                           .dir = item->work.dir,
                           .name = item_dst_name(item),
-                          .put = {.attr = &item->attr, .keep = keep_for(job->engine), .target = target, .out = &out}};
+                          .put = {.attr = &item->attr, .keep = copy_keep(job->engine), .target = target, .out = &out}};
     r = store_run(own->dst, &job->op);
     if (r == 0) {
         event_published(job->engine, item->work.dir, item->name, &item->attr, &out, NULL, clock_real_ns());
@@ -205,7 +204,7 @@ static int copy_node(struct copy_job *job)
     job->op = (struct store_op){.code = STORE_NODE,
                                 .dir = item->work.dir,
                                 .name = item_dst_name(item),
-                                .put = {.attr = &item->attr, .keep = keep_for(job->engine), .out = &out}};
+                                .put = {.attr = &item->attr, .keep = copy_keep(job->engine), .out = &out}};
     int r = store_run(own->dst, &job->op);
     if (r == 0) {
         event_published(job->engine, item->work.dir, item->name, &item->attr, &out, NULL, clock_real_ns());
@@ -237,7 +236,7 @@ static int set_attrs(struct copy_job *job)
     job->op = (struct store_op){.code = STORE_SETATTR,
                                 .dir = item->work.dir,
                                 .name = item_dst_name(item),
-                                .setattr = {.attr = &item->attr, .keep = keep_for(job->engine)}};
+                                .setattr = {.attr = &item->attr, .keep = copy_keep(job->engine)}};
     return store_run(own->dst, &job->op);
 }
 

@@ -16,6 +16,12 @@ struct copy_job {
     unsigned long moved;   /* bytes really written */
 };
 
+/* Which attributes the run keeps: STORE_KEEP_*. */
+unsigned copy_keep(const struct engine *e);
+
+/* r of opening or reading a source file; an error that shows that another entry stands there now is -ERR_CHANGED. */
+int copy_source_error(int r);
+
 /* Makes (code, on_source) the operation that failed; returns err. */
 int copy_job_failed(struct copy_job *job, bool on_source, enum store_code code, int err);
 

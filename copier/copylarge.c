@@ -112,16 +112,13 @@ static int stream_open(struct stream *s)
                                         .name = item->name,
                                         .open = {.out = &s->file, .attr = &s->before}});
     if (r != 0) {
-        return r == -ELOOP || r == -ENOTDIR || r == -EISDIR || r == -ENXIO ? -ERR_CHANGED : r;
+        return copy_source_error(r);
     }
-    return on_dst(s, (struct store_op){.code = STORE_BEGIN,
-                                       .dir = item->work.dir,
-                                       .name = item_dst_name(item),
-                                       .put = {.attr = &s->before,
-                                               .keep = s->job->engine->options->owner == OWNER_IGNORE
-                                                           ? STORE_KEEP_MODE | STORE_KEEP_TIMES
-                                                           : STORE_KEEP_ALL,
-                                               .upload = &s->upload}});
+    return on_dst(
+        s, (struct store_op){.code = STORE_BEGIN,
+                             .dir = item->work.dir,
+                             .name = item_dst_name(item),
+                             .put = {.attr = &s->before, .keep = copy_keep(s->job->engine), .upload = &s->upload}});
 }
 
 static void stream_close(struct stream *s)

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/errs.h"
 #include "copier/channel.h"
+#include "copier/copyfile.h"
 #include "copier/engine_internal.h"
 #include "copier/quantity.h"
 #include "copier/status.h"
@@ -388,7 +389,7 @@ static int make_planner(struct engine *e, const struct budget *b)
         .archive_dirs = o->archive_dirs,
         .devices = geteuid() == 0,
         .owner_required = o->owner == OWNER_REQUIRE,
-        .keep = o->owner == OWNER_IGNORE ? STORE_KEEP_MODE | STORE_KEEP_TIMES : STORE_KEEP_ALL,
+        .keep = copy_keep(e),
         .walkers = b->threads,
         .notices = e->notices,
         .arg = e,
