@@ -45,7 +45,7 @@ for i in $(seq "$kills"); do
     # shellcheck disable=SC2086
     HAUL_TEST_FAULT="$nth:EIO:kill:publish,begin,write,copy,commit,setattr" \
         "$HAUL_FAULTY" copy $HAUL_EXTRA --archive-dirs "$SRC" "$DST" >"$WORK/out" 2>"$WORK/err" || status=$?
-    [ "$status" = 20 ] || [ "$status" = 0 ] || fail "killed at operation $nth: exit status $status"
+    [ "$status" = 11 ] || [ "$status" = 0 ] || fail "killed at operation $nth: exit status $status"
     finish
     stop_watch
     generation=$((generation + 1))
