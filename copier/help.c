@@ -64,7 +64,10 @@ static void man_text(FILE *out, const char *text)
         fputs("\\&", out);
     }
     for (; *text != '\0'; text++) {
-        if (*text == '\\') {
+        if (strncmp(text, ". ", 2) == 0) { /* mdoc wants each sentence on a line of its own */
+            fputs(".\n", out);
+            text++;
+        } else if (*text == '\\') {
             fputs("\\e", out);
         } else if (*text == '-') {
             fputs("\\-", out);
@@ -77,16 +80,18 @@ static void man_text(FILE *out, const char *text)
 
 void options_man(FILE *out)
 {
-    fputs(".Dd $Mdocdate$\n.Dt HAUL 1\n.Os\n.Sh NAME\n.Nm haul\n.Nd parallel bulk copier for NFS and Amazon EFS\n"
-          ".Sh SYNOPSIS\n.Nm\n.Cm copy\n.Op Ar options\n.Ar SRC DST\n.Sh DESCRIPTION\n.Nm\n"
-          "copies a tree of files in parallel. Every file is staged whole, checked, and renamed to its final name, so\n"
-          "that a final name holds the old whole content or the new whole content at any time. The contents of\n"
-          ".Ar SRC\nbecome the contents of\n.Ar DST ;\na trailing slash changes nothing.\n.Ar SRC\n"
-          "may be a single file. What was done is remembered: a copy that is started again after a failure goes on\n"
-          "where it stopped.\n.Pp\nOwner and group (numeric, when root), mode, times, symbolic links, hard links,\n"
-          "holes, FIFOs, sockets and device nodes (when root) are kept; directory times on request.\n"
-          ".Pp\nThe options are:\n.Bl -tag -width Ds\n",
-          out);
+    fputs(
+        ".Dd $Mdocdate$\n.Dt HAUL 1\n.Os\n.Sh NAME\n.Nm haul\n.Nd parallel bulk copier for NFS and Amazon EFS\n"
+        ".Sh SYNOPSIS\n.Nm\n.Cm copy\n.Op Ar options\n.Ar SRC DST\n.Sh DESCRIPTION\n.Nm\n"
+        "copies a tree of files in parallel.\nEvery file is staged whole, checked, and renamed to its final name, so\n"
+        "that a final name holds the old whole content or the new whole content at any time.\nThe contents of\n"
+        ".Ar SRC\nbecome the contents of\n.Ar DST ;\na trailing slash changes nothing.\n.Ar SRC\n"
+        "may be a single file.\nWhat was done is remembered: a copy that is started again after a failure goes on\n"
+        "where it stopped.\n.Pp\nOwner and group (numeric, when root), mode, times, symbolic links, hard links,\n"
+        "holes, FIFOs, sockets and device nodes (when root) are kept; directory times on request.\n"
+        ".Pp\nA destination of\n.Ql null:\ntakes everything and keeps nothing: it measures the source.\n"
+        ".Pp\nThe options are:\n.Bl -tag -width Ds\n",
+        out);
     for (unsigned i = 0; i < options_table_rows; i++) {
         const struct option_row *row = &options_table[i];
         fputs(".It ", out);
@@ -102,7 +107,8 @@ void options_man(FILE *out)
     }
     fputs(".El\n.Sh FILES\n.Bl -tag -width Ds\n.It Pa $XDG_STATE_HOME/haul/\n"
           "What was done, an SQLite database for each pair of source and destination\n(by default\n"
-          ".Pa ~/.local/state/haul ) .\n.It Pa .haul.<run id>.<random>\nTemp names beside the final names.\n.El\n"
+          ".Pa ~/.local/state/haul ) ,\nwith a lock file beside it; a damaged one is kept as\n.Pa *.corrupt-<time> .\n"
+          ".It Pa .haul.<run id>.<random>\nTemp names beside the final names.\n.El\n"
           ".Sh EXIT STATUS\n.Bl -tag -width Ds\n",
           out);
     for (unsigned i = 0; i < status_table_rows; i++) {
