@@ -144,8 +144,8 @@ static bool is_worth_another(const struct copy_job *job, int r)
 
 static int copy_file(struct copy_job *job)
 {
-    const struct options *o = job->engine->options;
-    int64_t delay = o->retry_delay_ns;
+    const struct retry_options *again = &job->engine->retry;
+    uint64_t seed = (uint64_t)clock_mono_ns() | 1;
     for (unsigned attempt = 1;; attempt++) {
         int r = is_small(job->engine, &job->item->attr) ? try_small(job) : copy_large(job);
         if (!is_worth_another(job, r)) {
@@ -156,10 +156,10 @@ static int copy_file(struct copy_job *job)
             job->op.step = "read";
         }
         job->op.attempts = attempt;
-        if (attempt > o->retries || io_sleep(worker_io(job->worker), delay) != 0) {
+        if (attempt > again->retries ||
+            io_sleep(worker_io(job->worker), retry_delay_ns(again, attempt - 1, &seed)) != 0) {
             return worker_stopping(job->worker) ? -ECANCELED : r;
         }
-        delay = delay < 15 * NS_PER_SEC ? delay * 2 : 30 * NS_PER_SEC;
         atomic_fetch_add(r == -ERR_CHANGED ? &job->engine->counts->again : &job->engine->counts->retries, 1);
         r = look_again(job);
         if (r != 0) {

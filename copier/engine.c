@@ -225,11 +225,8 @@ static int open_source(struct engine *e, unsigned handles)
 {
     const struct store_options options = {
         .side = DIR_SRC, .path = e->places.source, .run_id = e->run_id, .max_handles = handles, .notices = e->notices};
-    const struct retry_options retry = {.retries = e->options->retries,
-                                        .delay_ns = e->options->retry_delay_ns,
-                                        .delay_max_ns = RETRY_DELAY_MAX_S * NS_PER_SEC,
-                                        .on_source = true,
-                                        .counter = &e->counts->retries};
+    struct retry_options retry = e->retry;
+    retry.on_source = true;
     int r = posix_open(&options, &e->src);
     if (r == 0) {
         struct store *next = e->src;
@@ -273,10 +270,6 @@ static int wrap_faults(struct store **store)
 static int wrap_destination(struct engine *e, struct store **store)
 {
     const struct options *o = e->options;
-    const struct retry_options retry = {.retries = o->retries,
-                                        .delay_ns = o->retry_delay_ns,
-                                        .delay_max_ns = RETRY_DELAY_MAX_S * NS_PER_SEC,
-                                        .counter = &e->counts->retries};
     int r = wrap_faults(store);
     struct store *next = *store;
     if (r == 0 && o->dry_run) {
@@ -291,7 +284,7 @@ static int wrap_destination(struct engine *e, struct store **store)
     }
     if (r == 0) {
         *store = NULL;
-        r = retry_wrap(next, &retry, store);
+        r = retry_wrap(next, &e->retry, store);
     }
     return r;
 }
@@ -662,6 +655,10 @@ int engine_run(const struct options *options, int channel)
         return STATUS_CANNOT;
     }
     e.counts = report_counts(e.report);
+    e.retry = (struct retry_options){.retries = options->retries,
+                                     .delay_ns = options->retry_delay_ns,
+                                     .delay_max_ns = RETRY_DELAY_MAX_S * NS_PER_SEC,
+                                     .counter = &e.counts->retries};
     int r = notices_create(&e.notices);
     if (r == 0) {
         r = run_id_make(e.run_id);

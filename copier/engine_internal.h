@@ -14,6 +14,7 @@
 #include "copier/state.h"
 #include "planner/planner.h"
 #include "workers/pool.h"
+#include "workers/stores/layers.h"
 
 struct engine {
     const struct options *options; /* constant */
@@ -37,6 +38,7 @@ struct engine {
     struct queue *queue;           /* of shards, owned */
     struct planner *planner;       /* owned */
     struct pool *pool;             /* owned */
+    struct retry_options retry;    /* of the destination's operations, and of whole files; constant */
     struct ticker *ticker;         /* owned; NULL: none */
     atomic_bool stopping;          /* nothing more is started */
     atomic_bool interrupted;       /* by the supervisor */

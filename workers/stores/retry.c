@@ -21,16 +21,15 @@ struct retry_port {
 };
 
 /* xorshift: enough to keep workers from repeating all at the same moment. */
-static uint64_t next_random(struct retry_port *p)
+static uint64_t next_random(uint64_t *seed)
 {
-    p->seed ^= p->seed << 13;
-    p->seed ^= p->seed >> 7;
-    p->seed ^= p->seed << 17;
-    return p->seed;
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
 }
 
-/* ns before repeat number n (0-based): delay x 2^n, at most delay_max, x 0.5..1.5. */
-static int64_t delay_of(struct retry_port *p, const struct retry_options *o, unsigned n)
+int64_t retry_delay_ns(const struct retry_options *o, unsigned n, uint64_t *seed)
 {
     int64_t delay = o->delay_ns;
 
@@ -40,7 +39,7 @@ static int64_t delay_of(struct retry_port *p, const struct retry_options *o, uns
     if (delay > o->delay_max_ns) {
         delay = o->delay_max_ns;
     }
-    return delay / 2 + (int64_t)((double)delay * ((double)(next_random(p) >> 11) * 0x1.0p-53));
+    return delay / 2 + (int64_t)((double)delay * ((double)(next_random(seed) >> 11) * 0x1.0p-53));
 }
 
 static bool may_repeat(const struct port *p, const struct store_op *op, int err)
@@ -67,7 +66,7 @@ static int run(struct port *port, struct store_op *op)
         if (!err || n >= r->options.retries || !may_repeat(port, op, err)) {
             return err;
         }
-        if (io_sleep(port->io, delay_of((struct retry_port *)port, &r->options, n))) {
+        if (io_sleep(port->io, retry_delay_ns(&r->options, n, &((struct retry_port *)port)->seed))) {
             return err; /* the run is being stopped */
         }
         if (r->options.counter) {
