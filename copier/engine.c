@@ -242,16 +242,15 @@ static int open_source(struct engine *e, unsigned handles)
 
 #ifdef HAUL_TEST_FAULTS
 /* Builds for tests let a chosen operation at the destination fail. */
-static int wrap_faults(struct store **store)
+static int wrap_faults(struct store *next, struct store **store)
 {
     struct fault_options fault;
     const char *text = getenv("HAUL_TEST_FAULT");
     if (text == NULL) {
+        *store = next;
         return 0;
     }
     int r = fault_parse(text, &fault);
-    struct store *next = *store;
-    *store = NULL;
     if (r != 0) {
         store_destroy(next);
         return r;
@@ -259,34 +258,25 @@ static int wrap_faults(struct store **store)
     return fault_wrap(next, &fault, store);
 }
 #else
-static int wrap_faults(struct store **store)
+static int wrap_faults(struct store *next, struct store **store)
 {
-    (void)store;
+    *store = next;
     return 0;
 }
 #endif
 
-/* The layers before the destination, from the innermost on. On failure *store is NULL. */
-static int wrap_destination(struct engine *e, struct store **store)
+/* The layers before the destination, from the innermost on. Owns next: on failure it is destroyed. */
+static int wrap_destination(struct engine *e, struct store *next, struct store **store)
 {
     const struct options *o = e->options;
-    int r = wrap_faults(store);
-    struct store *next = *store;
+    int r = wrap_faults(next, &next);
     if (r == 0 && o->dry_run) {
-        *store = NULL;
-        r = dry_wrap(next, store);
-        next = *store;
+        r = dry_wrap(next, &next);
     }
     if (r == 0 && o->bwlimit > 0) {
-        *store = NULL;
-        r = throttle_wrap(next, o->bwlimit, store);
-        next = *store;
+        r = throttle_wrap(next, o->bwlimit, &next);
     }
-    if (r == 0) {
-        *store = NULL;
-        r = retry_wrap(next, &e->retry, store);
-    }
-    return r;
+    return r == 0 ? retry_wrap(next, &e->retry, store) : r;
 }
 
 static int open_destination(struct engine *e, unsigned handles)
@@ -299,9 +289,10 @@ static int open_destination(struct engine *e, unsigned handles)
                                           .max_handles = handles,
                                           .notices = e->notices};
     bool nothing_there = e->places.null || (e->options->dry_run && e->places.missing);
-    int r = nothing_there ? null_open(&options, &e->dst) : posix_open(&options, &e->dst);
+    struct store *bare = NULL;
+    int r = nothing_there ? null_open(&options, &bare) : posix_open(&options, &bare);
     if (r == 0) {
-        r = wrap_destination(e, &e->dst);
+        r = wrap_destination(e, bare, &e->dst);
     }
     if (r != 0) {
         report_error(e->report, "cannot open DST '%s': %s", e->places.destination, err_text(r));
