@@ -2,7 +2,7 @@
 #
 # HAUL          the program under test
 # HAUL_FAULTY   the same program with fault injection (HAUL_TEST_FAULT) built in
-# HAUL_TOOLS    folder of maketree, cmptree, watch, swapdir, maxrss
+# HAUL_TOOLS    folder of maketree, cmptree, watch, swapdir, maxrss, faultfs
 # HAUL_EXTRA    options that are given to every "haul copy" besides (--no-io-uring)
 # E2E_TIMEOUT   seconds until the script is ended (300)
 #
@@ -41,7 +41,8 @@ e2e_cleanup() {
         wait "$pid" 2>/dev/null || true
     done
     for mount in "${E2E_MOUNTS[@]}"; do
-        ! mountpoint -q "$mount" || umount "$mount" 2>/dev/null || umount -l "$mount" || true
+        # One whose server is gone cannot be looked at, only be unmounted.
+        ! grep -qF " $mount " /proc/mounts || umount "$mount" 2>/dev/null || umount -l "$mount" || true
     done
     if [ "${E2E_KEEP:-}" = 1 ]; then
         echo "kept: $WORK" >&2
@@ -173,6 +174,27 @@ start_haul() {
     "$HAUL" copy $HAUL_EXTRA "$@" >"$WORK/out" 2>"$WORK/err" &
     PID=$!
     E2E_PIDS+=("$PID")
+}
+
+# start_faultfs BACKING MOUNTPOINT [OPTIONS...]: a file system that misbehaves when it is told to (tools/faultfs.c); what
+# it did is in $WORK/faultfs.log. faultfs_tell COMMAND...: and it is done when this returns.
+start_faultfs() {
+    local backing=$1 mount=$2
+    shift 2
+    [ -c /dev/fuse ] || { echo "skipped: no /dev/fuse" && exit 77; }
+    mkdir -p "$backing" "$mount"
+    rm -f "$WORK/faultfs.control"
+    : >"$WORK/faultfs.log"
+    E2E_MOUNTS+=("$mount")
+    background faultfs "$@" "$backing" "$mount" "$WORK/faultfs.control" "$WORK/faultfs.log"
+    FAULTFS=$PID
+    wait_until 10 grep -qF " $mount " /proc/mounts
+}
+faultfs_tell() {
+    local told
+    told=$(grep -c '^command' "$WORK/faultfs.log" || true)
+    echo "$*" >"$WORK/faultfs.control"
+    wait_until 10 eval '[ "$(grep -c "^command" "$WORK/faultfs.log" || true)" -gt '"$told"' ]'
 }
 
 # settle: what was changed just before a copy is read again by the next run, rightly (P7). Tests that count what a second
