@@ -18,6 +18,7 @@ struct queue {
     size_t head;              /* index of the oldest item */
     size_t length;            /* items in the queue */
     size_t popping;           /* threads that wait in a pop */
+    size_t elsewhere;         /* threads that wait elsewhere, as they say */
     size_t pushing;           /* threads that wait in a push */
     bool closed;              /* no more pushes */
     void (*wake)(void *arg);  /* queue_on_push; set before the first push, constant afterwards */
@@ -187,9 +188,16 @@ size_t queue_length(struct queue *q)
 size_t queue_waiting(struct queue *q)
 {
     (void)pthread_mutex_lock(&q->lock);
-    const size_t n = q->popping;
+    const size_t n = q->popping + q->elsewhere;
     (void)pthread_mutex_unlock(&q->lock);
     return n;
+}
+
+void queue_wait_elsewhere(struct queue *q, bool begin)
+{
+    (void)pthread_mutex_lock(&q->lock);
+    q->elsewhere += begin ? 1 : (size_t)-1;
+    (void)pthread_mutex_unlock(&q->lock);
 }
 
 void queue_on_push(struct queue *q, void (*fn)(void *arg), void *arg)

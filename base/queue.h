@@ -38,9 +38,14 @@ void *queue_pop_timed(struct queue *q, int64_t timeout_ns, bool *out_closed);
 /* No more items: pushes fail with -EPIPE, pops drain what is there. May be called twice. Any thread. */
 void queue_close(struct queue *q);
 
-/* Number of items now, and number of threads that wait in a pop (an approximate figure for hungry consumers). */
+/* Number of items now, and number of threads that wait in a pop or elsewhere (an approximate figure for hungry
+ * consumers). */
 size_t queue_length(struct queue *q);
 size_t queue_waiting(struct queue *q);
+
+/* A consumer that has nothing to do and waits for queue_on_push elsewhere begins or ends to do so: queue_waiting counts
+ * it. */
+void queue_wait_elsewhere(struct queue *q, bool begin);
 
 /*
  * fn(arg) is called, without the lock, after each push and after the close: lets a consumer that sleeps elsewhere (in

@@ -20,6 +20,7 @@
  * workers/tune.c                     how many operations to keep in flight
  * workers/pool.c                     worker threads that carry out the shards of a queue
  * workers/pool_worker.c              one worker: its shards and fibers
+ * workers/pool_offer.c               work besides the queue, and when a pool has ended
  * workers/pool_tune.c                measures, and asks tune
  * workers/store.c                    the contract of a place that files are read from or published to
  *

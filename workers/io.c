@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -14,22 +15,26 @@
 #define DEFAULT_HELPERS 64
 
 struct io {
-    struct io_options options; /* as given, defaults filled in; constant */
-    enum io_mode mode;         /* for new calls */
-    bool ring_tried;           /* facts stand */
-    struct io_facts facts;     /* of the ring */
-    struct ring ring;          /* in use where facts.ring */
-    struct helpers *helpers;   /* owned; NULL until the first call that needs them */
-    unsigned width;            /* io_set_width; 0: never called */
-    unsigned in_flight;        /* requests at the ring or the helpers */
-    unsigned sleeping;         /* fibers in io_sleep */
-    atomic_bool cancelled;     /* io_cancel_sleeps was called; for ever */
-    struct io_req *sleepers;   /* the first to wake; doubly linked, in order of deadlines */
-    struct io_req *last;       /* the last to wake; undefined when there is none */
-    struct io_list waiters;    /* fibers in io_wait */
-    struct io_list ready;      /* fibers to resume in the next turn */
-    int wake_fd;               /* eventfd, owned; readable after io_wake */
-    atomic_bool woken;         /* io_wake was called, wake_fd is or soon will be readable */
+    struct io_options options;  /* as given, defaults filled in; constant */
+    enum io_mode mode;          /* for new calls */
+    bool ring_tried;            /* facts stand */
+    struct io_facts facts;      /* of the ring */
+    struct ring ring;           /* in use where facts.ring */
+    struct helpers *helpers;    /* owned; NULL until the first call that needs them */
+    unsigned width;             /* io_set_width; 0: never called */
+    unsigned in_flight;         /* requests at the ring or the helpers */
+    unsigned sleeping;          /* fibers in io_sleep */
+    atomic_bool cancelled;      /* io_cancel_sleeps was called; for ever */
+    struct io_req *sleepers;    /* the first to wake; doubly linked, in order of deadlines */
+    struct io_req *last;        /* the last to wake; undefined when there is none */
+    struct io_list waiters;     /* fibers in io_wait */
+    struct io_list ready;       /* fibers to resume in the next turn */
+    int wake_fd;                /* eventfd, owned; readable after io_wake */
+    atomic_bool woken;          /* io_wake was called, wake_fd is or soon will be readable */
+    pthread_mutex_t post_lock;  /* guards posts; held over the wake too, so that a post's sender is out of here when it
+                                   is delivered */
+    struct io_post *posts;      /* the first one sent and not delivered */
+    struct io_post **posts_end; /* where the next one goes */
 };
 
 static void io_wake_arg(void *arg)
@@ -50,9 +55,15 @@ int io_create(const struct io_options *options, struct io **out_io)
     if (io->options.helpers == 0) {
         io->options.helpers = DEFAULT_HELPERS;
     }
+    io->posts_end = &io->posts;
+    if (pthread_mutex_init(&io->post_lock, NULL) != 0) {
+        free(io);
+        return -ENOMEM;
+    }
     io->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (io->wake_fd < 0) {
         int err = errno;
+        pthread_mutex_destroy(&io->post_lock);
         free(io);
         return err == ENOMEM ? -ENOMEM : -EMFILE;
     }
@@ -69,6 +80,7 @@ void io_destroy(struct io *io)
         ring_release(&io->ring);
     }
     helpers_destroy(io->helpers);
+    pthread_mutex_destroy(&io->post_lock);
     close(io->wake_fd);
     free(io);
 }
@@ -304,6 +316,38 @@ void io_wake(struct io *io)
     errno = err;
 }
 
+void io_post(struct io *io, struct io_post *post)
+{
+    post->next = NULL;
+    pthread_mutex_lock(&io->post_lock);
+    *io->posts_end = post;
+    io->posts_end = &post->next;
+    io_wake(io);
+    pthread_mutex_unlock(&io->post_lock);
+}
+
+static void posts_deliver(struct io *io)
+{
+    pthread_mutex_lock(&io->post_lock);
+    struct io_post *post = io->posts;
+    io->posts = NULL;
+    io->posts_end = &io->posts;
+    pthread_mutex_unlock(&io->post_lock);
+    while (post) {
+        struct io_post *next = post->next;
+        post->delivered = true;
+        io_notify(io, post->key);
+        post = next;
+    }
+}
+
+void io_await(struct io *io, const struct io_post *post)
+{
+    while (!post->delivered) {
+        io_wait(io, post->key);
+    }
+}
+
 /* Takes note of io_wake; only what was posted before it is looked at afterwards. Returns whether there was one: the
  * turn must not wait then. */
 static bool take_wake(struct io *io)
@@ -323,6 +367,7 @@ static bool take_wake(struct io *io)
             io_list_push(&io->ready, req);
         }
     }
+    posts_deliver(io);
     return true;
 }
 

@@ -8,7 +8,7 @@
  * has lost what the flush had to say. Paths, buffers and results must live until the function returns; they do, since
  * the caller waits.
  *
- * All functions belong to the thread that created the io, save io_wake and io_cancel_sleeps.
+ * All functions belong to the thread that created the io, save io_wake, io_post and io_cancel_sleeps.
  */
 #ifndef HAUL_WORKERS_IO_H
 #define HAUL_WORKERS_IO_H
@@ -79,6 +79,23 @@ void io_cancel_sleeps(struct io *io);
 void io_wait(struct io *io, const void *key);
 /* Lets every fiber that waits for key go on, at the next io_turn. Same thread. */
 void io_notify(struct io *io, const void *key);
+
+/* One message from another thread; in its sender's storage, which must stay until it is delivered. */
+struct io_post {
+    const void *key;      /* as for io_wait and io_notify; set before io_post */
+    struct io_post *next; /* the io's until it is delivered */
+    bool delivered;       /* written and read in the io's thread only; false before io_post */
+};
+
+/*
+ * Lets every fiber of that io that waits for post->key go on, so that a fiber can wait for another thread. Any thread;
+ * does not block. The io must live until the post is delivered, which is soon after: from then on the sender touches
+ * neither, so that whoever has seen post->delivered may free both. What the sender wrote before is seen then.
+ */
+void io_post(struct io *io, struct io_post *post);
+
+/* The calling fiber waits until post, sent or yet to be sent to its io, is delivered. Not outside of a fiber. */
+void io_await(struct io *io, const struct io_post *post);
 
 /* Results as of the system calls of the same name. */
 int io_openat(struct io *io, int dirfd, const char *path, int flags, mode_t mode);

@@ -66,6 +66,7 @@ static struct pool *pool_new(const struct pool_options *options)
     pthread_mutex_init(&p->lock, NULL);
     pthread_mutex_init(&p->tune_lock, NULL);
     pthread_cond_init(&p->changed, NULL);
+    p->offers_end = &p->offers;
     p->options = *options;
     pool_settle(p);
     p->workers = aligned_alloc(POOL_LINE, p->count * sizeof(*p->workers));
@@ -161,33 +162,44 @@ void pool_stop(struct pool *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-void pool_wake_others(struct pool *p, const struct worker *w)
+void pool_wake_locked(struct pool *p, const struct worker *w)
 {
-    pthread_mutex_lock(&p->lock);
     for (unsigned i = 0; i < p->count; i++) {
         if (p->workers[i].live && &p->workers[i] != w) {
             io_wake(p->workers[i].io);
         }
     }
+}
+
+void pool_wake_others(struct pool *p, const struct worker *w)
+{
+    pthread_mutex_lock(&p->lock);
+    pool_wake_locked(p, w);
     pthread_mutex_unlock(&p->lock);
 }
 
-void pool_pushed(void *arg)
+bool pool_wake_hungry(struct pool *p)
 {
-    struct pool *p = arg;
+    bool woken = false;
     if (atomic_load(&p->hungry) == 0) {
-        return;
+        return false;
     }
     pthread_mutex_lock(&p->lock);
-    for (unsigned i = 0; i < p->count; i++) {
+    for (unsigned i = 0; i < p->count && !woken; i++) {
         struct worker *w = &p->workers[i];
         if (w->live && atomic_exchange(&w->hungry, false)) {
             atomic_fetch_sub(&p->hungry, 1);
             io_wake(w->io);
-            break;
+            woken = true;
         }
     }
     pthread_mutex_unlock(&p->lock);
+    return woken;
+}
+
+void pool_pushed(void *arg)
+{
+    (void)pool_wake_hungry(arg);
 }
 
 unsigned pool_in_flight(const struct pool *p)
@@ -239,4 +251,9 @@ void *worker_own(const struct worker *w)
 bool worker_stopping(const struct worker *w)
 {
     return atomic_load_explicit(&w->pool->stopping, memory_order_relaxed);
+}
+
+struct pool *worker_pool(const struct worker *w)
+{
+    return w->pool;
 }

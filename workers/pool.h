@@ -40,12 +40,37 @@ struct pool_options {
 /* Starts the threads. 0; -ENOMEM, -EAGAIN (no thread), or what begin returned: then nothing runs. */
 int pool_create(const struct pool_options *options, struct pool **out_pool);
 
-/* Waits until the queue is closed and empty and every item is done. Any one thread, once; blocks. */
+/* Waits until the queue is closed and empty, every item and offer is done, and nobody holds the pool. Any one thread,
+ * once; blocks. */
 void pool_join(struct pool *p);
 
-/* No item is started any more, sleeps are cut short; items in flight finish. The queue is drained into drop by the
- * workers. Any thread; does not block. May be called twice. */
+/* No item is started any more, sleeps are cut short; items in flight finish, offers are run all the same. The queue is
+ * drained into drop by the workers. Any thread; does not block. May be called twice. */
 void pool_stop(struct pool *p);
+
+/*
+ * Work besides the queue: run(offer, worker) is called in a fiber of whichever worker has room next, before the
+ * queue's, oldest first; one offer at a time may go above a worker's part of the limit, so that the janitor gets on
+ * while all are busy. It counts as in flight. In its owner's storage, which stays until run has returned or
+ * pool_withdraw was true; the pool does not touch it any more once run was called.
+ */
+struct pool_offer {
+    struct pool_offer *next;                                 /* the pool's until run is called */
+    void (*run)(struct pool_offer *offer, struct worker *w); /* set before pool_offer */
+};
+
+/* Any thread, does not block. Only from inside an item or another offer, or while the pool is held; runs exactly once
+ * or is withdrawn, also after pool_stop; the pool does not end before. Who waits for an offer inside of an item must be
+ * ready to withdraw it: with one worker and one in flight nobody else may ever have room. */
+void pool_offer(struct pool *p, struct pool_offer *offer);
+
+/* True: it has not been started and never will be. Any thread, does not block; as long as the owner has the storage. */
+bool pool_withdraw(struct pool *p, struct pool_offer *offer);
+
+/* While held, the pool does not end though the queue is closed and empty. Counted. Any thread; the first hold before
+ * pool_join could have ended: before the queue is closed, from inside an item, or while held. */
+void pool_hold(struct pool *p);
+void pool_release(struct pool *p);
 
 /* After pool_join, and after whoever pushes to the queue has come back from its last push or close. NULL is fine. */
 void pool_destroy(struct pool *p);
@@ -61,6 +86,7 @@ unsigned worker_index(const struct worker *w); /* 0.. */
 void worker_set(struct worker *w, void *own);  /* the user's own pointer for this worker */
 void *worker_own(const struct worker *w);
 bool worker_stopping(const struct worker *w);
+struct pool *worker_pool(const struct worker *w);
 
 /*
  * A buffer of at least size bytes (at most BUFFER_MAX), from this worker's free lists. The calling fiber waits while

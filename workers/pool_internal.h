@@ -45,6 +45,8 @@ struct worker {
     unsigned epoch;                        /* of share: pool.epoch then */
     unsigned burst;                        /* items started since the last turn */
     bool closed;                           /* the queue was closed and empty */
+    unsigned offers;                       /* offers in flight; its thread only */
+    bool resting;                          /* has nothing to do until somebody offers something; pool.lock */
     struct buffers buffers;                /* see above */
     clockid_t cpu_clock;                   /* of its thread; constant once live */
     pid_t tid;                             /* of its thread; constant once live */
@@ -64,31 +66,37 @@ enum pool_go {
 };
 
 struct pool {
-    struct pool_options options; /* constant */
-    unsigned count;              /* workers; constant */
-    unsigned processors;         /* that this process may use; constant */
-    struct worker *workers;      /* owned */
-    unsigned started;            /* threads that run; creating thread only */
-    bool joined;                 /* by pool_join's thread */
-    pthread_mutex_t lock;        /* guards begun, error, go, worker.live */
-    pthread_cond_t changed;      /* begun or go has changed */
-    unsigned begun;              /* workers that have begun or failed to */
-    int error;                   /* the first one's that failed to begin, -errno */
-    enum pool_go go;             /* see above */
-    atomic_bool stopping;        /* pool_stop was called */
-    atomic_uint limit;           /* in flight at most, all workers */
-    atomic_uint alive;           /* workers that have not ended */
-    atomic_uint epoch;           /* counts changes of limit and alive */
-    atomic_uint hungry;          /* workers whose hungry is true */
-    atomic_size_t buffer_bytes;  /* of all buffers there are, in use or free */
-    atomic_uint buffers_wanted;  /* fibers that wait for memory */
-    atomic_llong next_tune;      /* monotonic time of the tuner's next step */
-    pthread_mutex_t tune_lock;   /* guards all that follows */
-    struct tune tune;            /* the tuner */
-    int64_t tune_ns;             /* monotonic time of its last step */
-    uint64_t tune_work;          /* sum of worker.work then */
-    int64_t tune_starved;        /* sum of time starved then */
-    int64_t tune_process;        /* processor time of the process then, ns */
+    struct pool_options options;    /* constant */
+    unsigned count;                 /* workers; constant */
+    unsigned processors;            /* that this process may use; constant */
+    struct worker *workers;         /* owned */
+    unsigned started;               /* threads that run; creating thread only */
+    bool joined;                    /* by pool_join's thread */
+    pthread_mutex_t lock;           /* guards begun, error, go, offers, held, resting, ended, worker.live */
+    pthread_cond_t changed;         /* begun or go has changed */
+    unsigned begun;                 /* workers that have begun or failed to */
+    int error;                      /* the first one's that failed to begin, -errno */
+    enum pool_go go;                /* see above */
+    struct pool_offer *offers;      /* the oldest one not begun */
+    struct pool_offer **offers_end; /* where the next one goes */
+    unsigned held;                  /* pool_hold without pool_release */
+    unsigned resting;               /* workers whose resting is true */
+    bool ended;                     /* all were resting and nothing was left; for ever */
+    atomic_uint offered;            /* offers not begun; written under lock */
+    atomic_bool stopping;           /* pool_stop was called */
+    atomic_uint limit;              /* in flight at most, all workers */
+    atomic_uint alive;              /* workers that neither rest nor have ended */
+    atomic_uint epoch;              /* counts changes of limit and alive */
+    atomic_uint hungry;             /* workers whose hungry is true */
+    atomic_size_t buffer_bytes;     /* of all buffers there are, in use or free */
+    atomic_uint buffers_wanted;     /* fibers that wait for memory */
+    atomic_llong next_tune;         /* monotonic time of the tuner's next step */
+    pthread_mutex_t tune_lock;      /* guards all that follows */
+    struct tune tune;               /* the tuner */
+    int64_t tune_ns;                /* monotonic time of its last step */
+    uint64_t tune_work;             /* sum of worker.work then */
+    int64_t tune_starved;           /* sum of time starved then */
+    int64_t tune_process;           /* processor time of the process then, ns */
 };
 
 /* A worker's thread. arg: struct worker *. */
@@ -100,11 +108,26 @@ unsigned pool_share(const struct worker *w);
 /* One step of the tuner, if its time has come and nobody else does it. */
 void pool_tune(struct pool *p, int64_t now_ns);
 
-/* Wakes every worker but w (which may be NULL). */
+/* Wakes every worker but w (which may be NULL); the second with the lock held. */
 void pool_wake_others(struct pool *p, const struct worker *w);
+void pool_wake_locked(struct pool *p, const struct worker *w);
+
+/* Wakes one worker that waits in its ring and would take items. False: there is none. */
+bool pool_wake_hungry(struct pool *p);
 
 /* Wakes one worker that waits for items in its ring. Called by whoever pushes. arg: struct pool *. */
 void pool_pushed(void *arg);
+
+/* ---- pool_offer.c ---- */
+
+/* The oldest offer, NULL: there is none. */
+struct pool_offer *pool_offer_take(struct pool *p);
+/* Puts back what was taken and could not be started. */
+void pool_offer_return(struct pool *p, struct pool_offer *offer);
+/* w, which has nothing to do and will get nothing from the queue any more, begins to rest. False: there is an offer. */
+bool pool_rest_begin(struct worker *w);
+/* Whether w, which rests, goes on resting; else it rests no more. *out_ended: the pool has ended. */
+bool pool_rest_on(struct worker *w, bool *out_ended);
 
 /* Gives free buffers back until at most keep bytes of them are left. */
 void buffers_trim(struct worker *w, size_t keep);

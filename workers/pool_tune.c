@@ -128,8 +128,9 @@ unsigned pool_share(const struct worker *w)
     unsigned before = 0;
     pthread_mutex_lock(&p->lock);
     for (unsigned i = 0; i < p->count; i++) {
-        alive += p->workers[i].live;
-        before += p->workers[i].live && i < w->index;
+        bool works = p->workers[i].live && !p->workers[i].resting;
+        alive += works;
+        before += works && i < w->index;
     }
     pthread_mutex_unlock(&p->lock);
     if (alive == 0) {

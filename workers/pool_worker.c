@@ -23,6 +23,12 @@ struct launch {
     struct work *item;     /* goes to run */
 };
 
+/* The same for an offer. */
+struct offer_launch {
+    struct worker *worker;    /* not owned */
+    struct pool_offer *offer; /* its owner's */
+};
+
 /* Counters with one writer need no locked instruction. */
 static void active_add(struct worker *w, unsigned n)
 {
@@ -35,6 +41,16 @@ static unsigned active(const struct worker *w)
     return atomic_load_explicit(&w->active, memory_order_relaxed);
 }
 
+/* One that was in flight is not any more. */
+static void item_over(struct worker *w)
+{
+    active_add(w, -1U);
+    /* Those that are left may all wait for memory: then one of them must not wait any longer. */
+    if (w->buffers.waiting > 0 && w->buffers.waiting == active(w)) {
+        buffers_notify(w);
+    }
+}
+
 static void item_main(void *arg)
 {
     struct launch l = *(struct launch *)arg;
@@ -44,14 +60,10 @@ static void item_main(void *arg)
     o->run(o->arg, w, l.item);
     uint64_t work = atomic_load_explicit(&w->work, memory_order_relaxed);
     atomic_store_explicit(&w->work, work + cost, memory_order_relaxed);
-    active_add(w, -1U);
     if (--l.shard->active == 0 && l.shard->next == l.shard->count) {
         free(l.shard);
     }
-    /* Those that are left may all wait for memory: then one of them must not wait any longer. */
-    if (w->buffers.waiting > 0 && w->buffers.waiting == active(w)) {
-        buffers_notify(w);
-    }
+    item_over(w);
 }
 
 static void shard_open(struct worker *w, struct shard *s)
@@ -125,9 +137,43 @@ static bool worker_has_room(const struct worker *w)
     return active(w) < w->share + (sleeping < most ? sleeping : most);
 }
 
+static void offer_main(void *arg)
+{
+    struct offer_launch l = *(struct offer_launch *)arg;
+    l.offer->run(l.offer, l.worker);
+    l.worker->offers--;
+    item_over(l.worker);
+}
+
+/* Offers come before the queue's items, and one at a time may go above the limit. */
+static enum next worker_start_offer(struct worker *w, bool room)
+{
+    struct pool_offer *offer = room || w->offers == 0 ? pool_offer_take(w->pool) : NULL;
+    if (!offer) {
+        return NEXT_EMPTY;
+    }
+    struct offer_launch l = {.worker = w, .offer = offer};
+    w->offers++;
+    active_add(w, 1);
+    if (fiber_start(w->fibers, offer_main, &l) == 0) {
+        return NEXT_STARTED;
+    }
+    active_add(w, -1U);
+    w->offers--;
+    pool_offer_return(w->pool, offer);
+    return NEXT_FULL;
+}
+
 static enum next worker_start(struct worker *w)
 {
-    if (!worker_has_room(w)) {
+    bool room = worker_has_room(w);
+    if (atomic_load_explicit(&w->pool->offered, memory_order_relaxed) > 0) {
+        enum next next = worker_start_offer(w, room);
+        if (next != NEXT_EMPTY) {
+            return next;
+        }
+    }
+    if (!room) {
         return NEXT_FULL;
     }
     struct shard *s = worker_stopping(w) ? NULL : worker_pick(w);
@@ -236,46 +282,62 @@ static void worker_turn(struct worker *w, int64_t timeout_ns)
     io_turn(w->io, timeout_ns);
 }
 
-/* Nothing to start, but items in flight: waits in the ring, and lets itself be woken by the next push. */
+static void hungry_end(struct worker *w)
+{
+    if (atomic_exchange(&w->hungry, false)) {
+        atomic_fetch_sub(&w->pool->hungry, 1);
+    }
+}
+
+/* Waits in the ring for what is in flight, and lets itself be woken by the next push or offer. */
 static void worker_turn_hungry(struct worker *w)
 {
     struct pool *p = w->pool;
-    if (w->closed) {
-        worker_turn(w, turn_timeout(w));
-        return;
-    }
-    starving_begin(w);
     atomic_store(&w->hungry, true);
     atomic_fetch_add(&p->hungry, 1);
-    /* A push that came before it could see that must not be missed. */
-    worker_turn(w, shard_take(w) ? 0 : turn_timeout(w));
-    if (atomic_exchange(&w->hungry, false)) {
-        atomic_fetch_sub(&p->hungry, 1);
-    }
-    starving_end(w);
+    /* A push or offer that came before it could see that must not be missed. */
+    bool some = shard_take(w) || atomic_load(&p->offered) > 0;
+    worker_turn(w, some ? 0 : turn_timeout(w));
+    hungry_end(w);
 }
 
-/* Nothing to start and nothing in flight: waits in the queue. */
-static void worker_pop(struct worker *w)
+/* Nothing to start now. */
+static void worker_starve(struct worker *w)
 {
     struct pool *p = w->pool;
+    bool idle = active(w) == 0;
     if (w->closed) {
+        worker_turn_hungry(w);
         return;
     }
-    buffers_trim(w, BUFFER_BUDGET / (4 * (size_t)p->count));
-    starving_begin(w);
-    struct shard *s = queue_pop(p->options.queue);
-    starving_end(w);
-    if (s) {
-        shard_open(w, s);
-    } else {
-        w->closed = true;
+    if (idle) {
+        buffers_trim(w, BUFFER_BUDGET / (4 * (size_t)p->count));
+        queue_wait_elsewhere(p->options.queue, true);
     }
+    starving_begin(w);
+    worker_turn_hungry(w);
+    starving_end(w);
+    if (idle) {
+        queue_wait_elsewhere(p->options.queue, false);
+    }
+}
+
+/* Nothing in flight, and nothing will come from the queue any more. False: the pool has ended. */
+static bool worker_rest(struct worker *w)
+{
+    bool ended = false;
+    buffers_trim(w, 0);
+    if (pool_rest_begin(w)) {
+        while (pool_rest_on(w, &ended)) {
+            worker_turn_hungry(w);
+        }
+    }
+    return !ended;
 }
 
 static void worker_loop(struct worker *w)
 {
-    while (!w->closed || w->open || active(w) > 0) {
+    for (;;) {
         worker_attend(w);
         switch (worker_start(w)) {
         case NEXT_STARTED:
@@ -287,10 +349,10 @@ static void worker_loop(struct worker *w)
             worker_turn(w, turn_timeout(w));
             break;
         case NEXT_EMPTY:
-            if (active(w) > 0) {
-                worker_turn_hungry(w);
-            } else {
-                worker_pop(w);
+            if (active(w) > 0 || !w->closed || w->open) {
+                worker_starve(w);
+            } else if (!worker_rest(w)) {
+                return;
             }
             break;
         }
@@ -334,20 +396,14 @@ static bool worker_report(struct worker *w, int result)
     return run;
 }
 
-/* From now on nobody else touches its io, and its part of the limit is the others'. */
+/* From now on nobody else touches its io. */
 static void worker_retire(struct worker *w)
 {
     struct pool *p = w->pool;
     pthread_mutex_lock(&p->lock);
     w->live = false;
     pthread_mutex_unlock(&p->lock);
-    if (atomic_exchange(&w->hungry, false)) {
-        atomic_fetch_sub(&p->hungry, 1);
-    }
     buffers_trim(w, 0);
-    atomic_fetch_sub(&p->alive, 1);
-    atomic_fetch_add(&p->epoch, 1);
-    pool_wake_others(p, w);
 }
 
 void *pool_worker_main(void *arg)
