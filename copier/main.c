@@ -36,6 +36,8 @@
  * workers/stores/retry.c             repeats what failed with a passing error
  * workers/stores/throttle.c          --bwlimit
  * workers/stores/dry.c               takes every change and makes none
+ * workers/stores/watch.c             measures operations, knows what is under way
+ * workers/stores/watch_tally.c       its figures
  * workers/stores/fault.c             fails the Nth operation, for tests
  * workers/stores/null.c              a destination with nothing behind it
  *

@@ -327,7 +327,12 @@ static struct store_file *open_file(struct conf *c, const char *name, struct att
 
     cr_assert_eq(store_run(c->port, &op), 0);
     cr_assert_not_null(file);
-    cr_assert_eq(*(struct store **)(void *)file, c->store, "a store_file begins with its store");
+    const struct store *opener = c->store;
+
+    while (opener->next) {
+        opener = opener->next; /* layers open nothing */
+    }
+    cr_assert_eq(*(struct store **)(void *)file, opener, "a store_file begins with its store");
     return file;
 }
 

@@ -7,6 +7,7 @@
 
 #include "support_conformance.h"
 #include "workers/stores/posix.h"
+#include "workers/stores/watch.h"
 
 /* The ways of a network mount (no O_EXCL, directories opened through io) on a file system that is none. */
 static int open_as_mount(const struct store_options *options, struct store **out_store)
@@ -19,10 +20,20 @@ static int open_as_mount(const struct store_options *options, struct store **out
     return err;
 }
 
+/* A layer that must not change anything. */
+static int open_watched(const struct store_options *options, struct store **out_store)
+{
+    struct store *bare = NULL;
+    int err = posix_open(options, &bare);
+
+    return err ? err : watch_wrap(bare, out_store);
+}
+
 static const struct conf_place places[] = {
     {.name = "tmpfs", .base = "/dev/shm", .lacks = 0, .open = posix_open},
     {.name = "disk", .base = "/var/tmp", .lacks = 0, .open = posix_open},
     {.name = "as a mount", .base = "/dev/shm", .lacks = 0, .open = open_as_mount},
+    {.name = "watched", .base = "/dev/shm", .lacks = 0, .open = open_watched},
 };
 #define PLACES (sizeof(places) / sizeof(places[0]))
 
