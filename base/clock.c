@@ -1,5 +1,5 @@
 /*
- * clock: the two clocks (clock.h).
+ * clock: the clocks (clock.h).
  */
 #include "base/clock.h"
 
@@ -9,13 +9,18 @@
 static int64_t now(clockid_t id)
 {
     struct timespec ts = {0};
-    (void)clock_gettime(id, &ts); /* cannot fail: both clocks always exist and ts is ours */
+    (void)clock_gettime(id, &ts); /* cannot fail: these clocks always exist and ts is ours */
     return clock_ns_of(&ts);
 }
 
 int64_t clock_mono_ns(void)
 {
     return now(CLOCK_MONOTONIC);
+}
+
+int64_t clock_boot_ns(void)
+{
+    return now(CLOCK_BOOTTIME);
 }
 
 int64_t clock_real_ns(void)

@@ -1,5 +1,5 @@
 /*
- * clock: the two clocks that haul reads.
+ * clock: the clocks that haul reads.
  *
  * Any thread may call these; they never block and never fail.
  */
@@ -14,6 +14,10 @@
 
 /* Monotonic time in ns (CLOCK_MONOTONIC): for durations, time-outs and back-off. */
 int64_t clock_mono_ns(void);
+
+/* The same, but running on while the machine is suspended (CLOCK_BOOTTIME): for what must not outlive a time in the
+ * eyes of other machines. */
+int64_t clock_boot_ns(void);
 
 /* Wall-clock time in ns since the epoch (CLOCK_REALTIME): for what is recorded and for comparing with file times. */
 int64_t clock_real_ns(void);

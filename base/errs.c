@@ -47,10 +47,12 @@ static const struct row rows[] = {
     {ENOSPC, ERR_FATAL, ERR_FATAL},
     {EDQUOT, ERR_FATAL, ERR_FATAL},
     {EROFS, ERR_FATAL, ERR_FATAL},
+    {EOWNERDEAD, ERR_FATAL, ERR_FATAL},
     /* the run is being stopped */
     {ECANCELED, ERR_CANCELLED, ERR_CANCELLED},
     /* this file will not succeed by repeating */
     {ERR_CHANGED, ERR_PERMANENT, ERR_PERMANENT},
+    {ERR_OWNED, ERR_PERMANENT, ERR_PERMANENT},
     {ENOENT, ERR_PERMANENT, ERR_PERMANENT},
     {EACCES, ERR_PERMANENT, ERR_PERMANENT},
     {EPERM, ERR_PERMANENT, ERR_PERMANENT},
@@ -109,6 +111,9 @@ const char *err_name(int err)
     if (err == ERR_CHANGED) {
         return "ECHANGED";
     }
+    if (err == ERR_OWNED) {
+        return "EOWNED";
+    }
     const char *name = err != 0 ? strerrorname_np(err) : NULL;
     return name != NULL ? name : "E?";
 }
@@ -118,6 +123,12 @@ const char *err_text(int err)
     err = positive(err);
     if (err == ERR_CHANGED) {
         return "the source changed while it was read";
+    }
+    if (err == ERR_OWNED) {
+        return "another run works here";
+    }
+    if (err == EOWNERDEAD) {
+        return "another run has taken this destination over";
     }
     if (err == ECANCELED) {
         return "stopped before it was done";

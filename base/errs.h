@@ -15,13 +15,17 @@ enum err_class {
     ERR_TRANSIENT, /* may pass by itself: repeat with back-off */
     ERR_PERMANENT, /* this file will not succeed by repeating */
     ERR_VANISHED,  /* the source entry is not there any more */
-    ERR_FATAL,     /* would meet every further file alike: stop early, once (ENOSPC, EDQUOT, EROFS) */
+    ERR_FATAL,     /* would meet every further file alike: stop early, once (ENOSPC, EDQUOT, EROFS; EOWNERDEAD: the
+                      destination was taken over by another run) */
     ERR_CANCELLED, /* the run is being stopped: neither repeat nor report as a failure of the file */
 };
 
 /* Our own code for "the source changed while it was read": an errno that no file system returns (EUCLEAN is XFS's and
  * ext4's for a damaged structure). Permanent for the operation: who reads the file decides whether to read it again. */
 #define ERR_CHANGED EREMCHG
+
+/* Our own code for "another run works here": a directory with the lease of a run that lives. */
+#define ERR_OWNED ESRMNT
 
 /*
  * Class of err; what is not in the table is ERR_PERMANENT. ERR_FATAL is for the destination only: on the source its

@@ -22,6 +22,7 @@
  * workers/pool_worker.c              one worker: its shards and fibers
  * workers/pool_offer.c               work besides the queue, and when a pool has ended
  * workers/pool_tune.c                measures, and asks tune
+ * workers/fence.c                    nothing is renamed or removed after the lease has run out
  * workers/store.c                    the contract of a place that files are read from or published to
  *
  * workers/stores/posix.c             a directory or mount
@@ -29,6 +30,7 @@
  * workers/stores/posix_list.c        listings
  * workers/stores/posix_read.c        attributes and contents
  * workers/stores/posix_publish.c     a whole small file, by way of a temp name
+ * workers/stores/posix_exclusive.c   the same, only where nothing stands
  * workers/stores/posix_upload.c      a large file, part by part
  * workers/stores/posix_entries.c     directories, links, nodes, attributes, removal
  * workers/stores/posix_owner.c       who may own what

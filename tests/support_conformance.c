@@ -14,12 +14,13 @@
 #include "support_conformance.h"
 #include "workers/stores/posix.h"
 
-#define TABLES 5
+#define TABLES 6
 
 static struct conf_table table_at(size_t i)
 {
     static struct conf_table (*const tables[TABLES])(void) = {
-        conf_cases_files, conf_cases_uploads, conf_cases_entries, conf_cases_reading, conf_cases_safety,
+        conf_cases_files,   conf_cases_uploads, conf_cases_entries,
+        conf_cases_reading, conf_cases_safety,  conf_cases_lease,
     };
 
     return tables[i]();
@@ -77,8 +78,10 @@ static void stores_open(struct conf *c, const struct conf_case *the_case)
         .fsync = the_case->fsync,
         .max_handles = the_case->max_handles ? the_case->max_handles : 64,
         .notices = c->notices,
+        .fence = the_case->fenced ? &c->fence : NULL,
     };
 
+    fence_init(&c->fence);
     cr_assert_eq(c->place->open(&options, &c->store), 0);
     store_attach(c->store, DIR_DST, &c->tree);
     options.side = DIR_SRC;

@@ -39,6 +39,7 @@ struct conf {
     struct store *source;        /* owned; a posix store on the same folder, for reading */
     struct port *source_port;    /* owned */
     struct notices *notices;     /* owned */
+    struct fence fence;          /* store_options, in cases that are fenced */
     struct dir_tree tree;        /* of root */
     struct dir *root;            /* one reference */
     char path[256];              /* of the folder, from outside */
@@ -61,6 +62,7 @@ struct conf_case {
     unsigned max_handles;          /* store_options; 0: 64 */
     bool as_user;                  /* the store acts as a user without rights (needs CONF_ROOT to become one) */
     bool fsync;                    /* store_options */
+    bool fenced;                   /* behind c->fence, which is shut at first */
 };
 
 /* All cases. */
@@ -80,6 +82,7 @@ struct conf_table conf_cases_uploads(void);
 struct conf_table conf_cases_entries(void);
 struct conf_table conf_cases_reading(void);
 struct conf_table conf_cases_safety(void);
+struct conf_table conf_cases_lease(void);
 
 /* ---- for the cases ---- */
 

@@ -27,6 +27,7 @@
 #include "base/dir.h"
 #include "base/name.h"
 #include "base/notice.h"
+#include "workers/fence.h"
 #include "workers/io.h"
 
 /* Attributes of an entry. */
@@ -165,6 +166,8 @@ struct store_op {
             const struct attr *attr;      /* wanted: type, mode, uid, gid, times, size (PUBLISH), rdev (NODE) */
             unsigned keep;                /* STORE_KEEP_*: which of them; without MODE: 0777 less 022 of it */
             const void *data;             /* PUBLISH: attr->size bytes */
+            bool exclusive;               /* PUBLISH: -EEXIST where anything stands under the name; of several at a
+                                             time one succeeds. -EEXIST after a repeat may be one's own: look */
             const char *target;           /* SYMLINK */
             struct attr *out;             /* what stands under the final name now; may be NULL. Not for BEGIN */
             struct store_upload **upload; /* BEGIN writes it */
@@ -233,6 +236,8 @@ struct store_options {
     bool fsync;              /* destination: durable before the rename */
     unsigned max_handles;    /* directory descriptors kept open at most */
     struct notices *notices; /* where notices go; may be NULL; outlives the store */
+    struct fence *fence;     /* destination: asked before each rename to a final name and each removal, but of the run's
+                                own temp names (fence.h); may be NULL; outlives the store */
 };
 
 struct store;

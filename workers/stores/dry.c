@@ -23,6 +23,15 @@ static int check_free(struct port *p, const struct store_op *op)
     return err ? err : S_ISDIR(attr.mode) ? -EEXIST : 0;
 }
 
+static int publish_new(struct port *p, struct store_op *op)
+{
+    struct attr attr = {0};
+    struct store_op look = {.code = STORE_STAT, .dir = op->dir, .name = op->name, .stat = {.out = &attr}};
+    int err = store_run_next(p, &look);
+
+    return err == -ENOENT ? layer_sink(op) : err ? err : -EEXIST;
+}
+
 static int run(struct port *p, struct store_op *op)
 {
     switch (op->code) {
@@ -41,6 +50,8 @@ static int run(struct port *p, struct store_op *op)
         return store_run_next(p, op);
     case STORE_MKDIR:
         return check_free(p, op);
+    case STORE_PUBLISH:
+        return op->put.exclusive ? publish_new(p, op) : layer_sink(op);
     default:
         return layer_sink(op);
     }

@@ -202,6 +202,7 @@ int posix_open(const struct store_options *options, struct store **out_store)
     s->fsync = options->fsync;
     s->run_id = options->run_id;
     s->notices = options->notices;
+    s->fence = options->fence;
     s->max_handles = options->max_handles < 4 ? 4 : options->max_handles;
     atomic_store(&s->squashed_uid, -1);
     pthread_mutex_init(&s->lock, NULL);

@@ -381,10 +381,22 @@ static bool still_meant(const struct attr *expect, const struct attr *seen, bool
     return dir || (expect->size == seen->size && !time_differs(&expect->mtime, &seen->mtime));
 }
 
+/* A temp name of this run is nobody else's: it may go at any time. */
+static bool is_own_temp(struct port *p, const char *name)
+{
+    char run_id[RUN_ID_LEN + 1];
+
+    return temp_name_parse(name, run_id) && strcmp(run_id, posix_of(p)->run_id) == 0;
+}
+
 static int remove_in(struct port *p, struct store_op *op, int dir_fd)
 {
     struct attr seen;
-    int err;
+    int err = is_own_temp(p, op->name) ? 0 : fence_pass(posix_of(p)->fence, p->io);
+
+    if (err) {
+        return fail_at(op, "lease", err);
+    }
 
     if (op->remove.expect) {
         err = posix_attr_at(p, dir_fd, op->name, &seen);

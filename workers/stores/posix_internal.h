@@ -7,6 +7,7 @@
  *   posix_list.c     listings
  *   posix_owner.c    which owner and mode an entry gets, and what is said where it cannot
  *   posix_publish.c  temp names and whole small files
+ *   posix_exclusive.c  whole small files, only where nothing stands
  *   posix_upload.c   large files
  *   posix_entries.c  symbolic links, nodes, links, attributes, directories, removal
  */
@@ -39,6 +40,7 @@ struct posix_store {
     bool lenient;            /* posix_fs.lenient */
     const char *run_id;      /* for temp names; not owned */
     struct notices *notices; /* may be NULL; not owned */
+    struct fence *fence;     /* may be NULL; not owned */
     int root_fd;             /* the root directory; owned */
     dev_t root_dev;          /* its file system */
     bool privileged;         /* we may give files away (root) */
@@ -171,8 +173,17 @@ int posix_temp_finish(struct port *p, struct store_op *op, struct posix_temp *t,
 void posix_temp_drop(struct port *p, struct posix_temp *t, int dir_fd);
 /* Renames temp, whose attributes are seen, to name; looks for itself where the answer was an error. 0 or -errno. */
 int posix_rename_temp(struct port *p, int dir_fd, const char *temp, const char *name, const struct attr *seen);
+/* Whether name is the inode seen, which was temp, and temp is gone: a rename whose answer was lost. */
+bool posix_was_renamed(struct port *p, int dir_fd, const char *temp, const char *name, const struct attr *seen);
+/* What posix_temp_finish does before the rename. 0 or -errno. */
+int posix_temp_close(struct port *p, struct store_op *op, struct posix_temp *t);
 
 int posix_publish(struct port *p, struct store_op *op);
+
+/* ---- posix_exclusive.c ---- */
+
+/* As posix_temp_finish; -EEXIST where anything stands under name. */
+int posix_temp_finish_new(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const char *name);
 
 /* ---- posix_upload.c ---- */
 

@@ -223,8 +223,7 @@ int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t,
     return 0;
 }
 
-/* Whether name is the inode that was temp, and temp is gone. */
-static bool was_renamed(struct port *p, int dir_fd, const char *temp, const char *name, const struct attr *seen)
+bool posix_was_renamed(struct port *p, int dir_fd, const char *temp, const char *name, const struct attr *seen)
 {
     struct attr final;
     int err = posix_attr_at(p, dir_fd, name, &final);
@@ -238,13 +237,17 @@ static bool was_renamed(struct port *p, int dir_fd, const char *temp, const char
 
 int posix_rename_temp(struct port *p, int dir_fd, const char *temp, const char *name, const struct attr *seen)
 {
-    int err = io_renameat2(p->io, dir_fd, temp, dir_fd, name, 0);
+    int err = fence_pass(posix_of(p)->fence, p->io);
 
+    if (err) {
+        return err;
+    }
+    err = io_renameat2(p->io, dir_fd, temp, dir_fd, name, 0);
     /* A lost answer, or a request that the client has repeated by itself: is it there? */
-    return err && was_renamed(p, dir_fd, temp, name, seen) ? 0 : err;
+    return err && posix_was_renamed(p, dir_fd, temp, name, seen) ? 0 : err;
 }
 
-int posix_temp_finish(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const char *name)
+int posix_temp_close(struct port *p, struct store_op *op, struct posix_temp *t)
 {
     int err = posix_of(p)->fsync ? io_fsync(p->io, t->fd) : 0;
 
@@ -253,8 +256,15 @@ int posix_temp_finish(struct port *p, struct store_op *op, struct posix_temp *t,
     }
     err = io_close(p->io, t->fd);
     t->fd = -1;
+    return err ? fail_at(op, "close", err) : 0;
+}
+
+int posix_temp_finish(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const char *name)
+{
+    int err = posix_temp_close(p, op, t);
+
     if (err) {
-        return fail_at(op, "close", err);
+        return err;
     }
     err = posix_rename_temp(p, dir_fd, t->name, name, &t->seen);
     return err ? fail_at(op, "rename", err) : 0;
@@ -289,7 +299,8 @@ static int publish_in(struct port *p, struct store_op *op, int dir_fd)
         err = posix_temp_settle(p, op, &t, &w);
     }
     if (!err) {
-        err = posix_temp_finish(p, op, &t, dir_fd, op->name);
+        err = op->put.exclusive ? posix_temp_finish_new(p, op, &t, dir_fd, op->name)
+                                : posix_temp_finish(p, op, &t, dir_fd, op->name);
     }
     if (err) {
         posix_temp_drop(p, &t, dir_fd);
