@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# On a real kernel NFS mount: a tree with one of everything arrives with each version of the protocol, as the server's own
+# file system shows; without io_uring too; what a file costs in calls; the mount as the source.
+. "$(dirname "$0")/../lab/enter.sh" --rtt 0 --timeout 400 --size 1g --mem 3072
+
+maketree everything "$SRC"
+rm "$SRC"/*/"beyond 4 GiB" # rsync reads all of its zeros, for minutes
+settle
+
+for vers in 4.1 3 4.0 4.2; do
+    nfs_mount "$vers"
+    begin=$SECONDS
+    expect 0 copy --json "$SRC" "$NFS/everything.$vers"
+    figure_is failed 0
+    judge_lab "$SRC" "everything.$vers"
+    no_temps "$EXPORT/everything.$vers"
+    expect 0 copy --json "$SRC" "$NFS/everything.$vers"
+    figure_is todo 0
+    echo "NFS $vers: right, $((SECONDS - begin)) s"
+    # What is large has been seen to work; and NFSv3 has no times before 1970.
+    find "$SRC" -type f \( -size +2M -o ! -newermt 1970-01-01 \) -delete
+done
+
+# What a small file costs: OPEN, WRITE, SETATTR (times), CLOSE, RENAME, and a share of what its directory costs.
+nfs_mount 4.1
+maketree spread "$WORK/calls" 40 1000 8192
+settle
+net_rtt 2ms
+rpc_begin
+expect 0 copy --json "$WORK/calls" "$NFS/calls"
+rpc_per 1000 5.5 "publishing 1,000 files in 40 directories"
+judge_lab "$WORK/calls" calls
+net_rtt 0
+rm -rf "$WORK/calls"/d*[1-9]
+expect 0 copy --no-io-uring --json "$WORK/calls" "$NFS/calls.noring"
+judge_lab "$WORK/calls" calls.noring
+
+# The mount as the source.
+rm -rf "$EXPORT/everything.4.1"
+expect 0 copy --json "$NFS/everything.4.2" "$WORK/back"
+figure_is failed 0
+diff=$(rsync -aHnO --checksum --delete --itemize-changes --exclude=/.haul "$SRC/" "$WORK/back/")
+[ -z "$diff" ] || fail "rsync finds: $diff"
