@@ -14,6 +14,7 @@
 #include "support_conformance.h"
 
 #define LONG_TARGET 4000
+#define SAME_NAMES  20 /* names that all fibers link */
 
 static int put_symlink(struct conf *c, const char *name, const struct attr *attr, const char *target)
 {
@@ -166,6 +167,32 @@ static void links(struct conf *c)
     cr_assert_lt(put_link(c, c->root, "leader", c->root, "d", NULL), 0);
     cr_assert_eq(conf_see(c, "leader").st_nlink, 4);
     dir_put(d);
+}
+
+/* Many at a time to the same end: whoever comes second renames onto another name of the same inode, which does nothing
+ * and leaves the temp name; none may be left over (the frame looks). */
+static void links_at_once(struct conf *c)
+{
+    struct attr out = {0};
+    char name[16];
+
+    if (!conf_there(c, "the leader")) {
+        conf_put_file(c, "the leader", "leader", 6, 0644);
+        for (unsigned i = 0; i < SAME_NAMES; i += 2) { /* the others are made anew */
+            snprintf(name, sizeof(name), "%u", i);
+            conf_put_file(c, name, "old", 3, 0644);
+        }
+    }
+    for (unsigned i = 0; i < SAME_NAMES; i++) {
+        snprintf(name, sizeof(name), "%u", i);
+        cr_assert_eq(put_link(c, c->root, "the leader", c->root, name, &out), 0);
+        cr_assert_eq(out.ino, conf_see(c, "the leader").st_ino);
+    }
+}
+
+static void links_at_once_seen(struct conf *c)
+{
+    cr_assert_eq(conf_see(c, "the leader").st_nlink, 1 + SAME_NAMES);
 }
 
 /* The link itself, not what it points to. */
@@ -352,6 +379,7 @@ static const struct conf_case cases[] = {
     {.name = "devices", .run = devices, .needs = CONF_NODES | CONF_ROOT},
     {.name = "device as a user", .run = device_as_user, .needs = CONF_NODES, .as_user = true},
     {.name = "hard links", .run = links},
+    {.name = "hard links, many to the same end", .run = links_at_once, .fibers = 16, .after = links_at_once_seen},
     {.name = "hard link to a symbolic link", .run = link_to_symlink},
     {.name = "attributes of a file", .run = setattr_file},
     {.name = "owner of a file", .run = setattr_owner, .needs = CONF_ROOT},

@@ -215,22 +215,36 @@ static bool same_inode(const struct attr *a, const struct attr *b)
     return a->ino == b->ino && a->dev == b->dev;
 }
 
-/* With both directories pinned. */
-static int link_in(struct port *p, struct store_op *op, int from_fd, int dir_fd)
+/* Whether the name is the wanted file by now; its attributes are in *out_seen then. */
+static bool is_linked(struct port *p, int dir_fd, const char *name, const struct attr *from, struct attr *out_seen)
+{
+    return posix_attr_at(p, dir_fd, name, out_seen) == 0 && same_inode(from, out_seen);
+}
+
+/* A name that nobody has: the link itself is atomic, and needs no temp name. */
+static int link_new(struct port *p, struct store_op *op, int from_fd, int dir_fd, const struct attr *from,
+                    struct attr *out_seen)
+{
+    int err = io_linkat(p->io, from_fd, op->link.from_name, dir_fd, op->name, 0);
+
+    /* After a failure too: a lost answer, or somebody who was faster to the same end. */
+    if (is_linked(p, dir_fd, op->name, from, out_seen)) {
+        return 0;
+    }
+    return err ? err : -ESTALE;
+}
+
+/*
+ * By way of a temp name, in the place of what stands there. A rename onto another name of the same inode does nothing,
+ * says nothing, and leaves the temp name: somebody may have made that link since we looked. So it is removed in any
+ * case.
+ */
+static int link_over(struct port *p, struct store_op *op, int from_fd, int dir_fd, struct attr *out_seen)
 {
     char temp[TEMP_NAME_MAX];
-    struct attr from;
-    struct attr seen;
-    int err = posix_attr_at(p, from_fd, op->link.from_name, &from);
+    int err = -EEXIST;
+    int rename_err;
 
-    if (err) {
-        return fail_at(op, "stat", err);
-    }
-    /* A rename onto another name of the same inode would do nothing and leave the temp name. */
-    if (posix_attr_at(p, dir_fd, op->name, &seen) == 0 && same_inode(&from, &seen)) {
-        goto done;
-    }
-    err = -EEXIST;
     for (unsigned i = 0; i < NAME_TRIES && err == -EEXIST; i++) {
         err = temp_name_make(posix_of(p)->run_id, temp);
         if (!err) {
@@ -238,17 +252,41 @@ static int link_in(struct port *p, struct store_op *op, int from_fd, int dir_fd)
         }
     }
     if (err) {
-        return fail_at(op, "link", err);
+        if (posix_of(p)->head.caps.network) {
+            (void)io_unlinkat(p->io, dir_fd, temp, 0); /* made perhaps, and only the answer was lost */
+        }
+        return err;
     }
-    err = posix_attr_at(p, dir_fd, temp, &seen);
-    if (!err) {
-        err = posix_rename_temp(p, dir_fd, temp, op->name, &seen);
-        op->step = err ? "rename" : NULL;
+    err = posix_attr_at(p, dir_fd, temp, out_seen);
+    rename_err = err ? err : posix_rename_temp(p, dir_fd, temp, op->name, out_seen);
+    if (!err && rename_err) {
+        op->step = "rename";
     }
+    (void)io_unlinkat(p->io, dir_fd, temp, 0);
+    return rename_err;
+}
+
+/* With both directories pinned. */
+static int link_in(struct port *p, struct store_op *op, int from_fd, int dir_fd)
+{
+    struct attr from;
+    struct attr seen;
+    int err = posix_attr_at(p, from_fd, op->link.from_name, &from);
+    int there;
+
     if (err) {
-        (void)io_unlinkat(p->io, dir_fd, temp, 0);
+        return fail_at(op, "stat", err);
     }
-done:
+    there = posix_attr_at(p, dir_fd, op->name, &seen);
+    if (there == -ENOENT) {
+        there = link_new(p, op, from_fd, dir_fd, &from, &seen);
+        if (there && there != -EEXIST) {
+            return there;
+        }
+    } else if (there == 0 && !same_inode(&from, &seen)) {
+        there = -EEXIST;
+    }
+    err = there == -EEXIST ? link_over(p, op, from_fd, dir_fd, &seen) : there;
     if (!err && op->link.out) {
         *op->link.out = seen;
     }
