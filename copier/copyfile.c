@@ -221,7 +221,7 @@ static int make_link(struct copy_job *job)
                                 .dir = item->work.dir,
                                 .name = item_dst_name(item),
                                 .link = {.from_dir = item->from_dir, .from_name = item->from_name, .out = &out}};
-    int r = store_run(own->dst, &job->op);
+    int r = planner_link_is_full(job->engine->planner, item) ? -EMLINK : store_run(own->dst, &job->op);
     if (r == 0) {
         /* Its contents were read when the leader's were, at some time in this run. */
         event_published(job->engine, item->work.dir, item->name, &item->attr, &out, NULL, job->engine->begun_real_ns);
@@ -316,7 +316,7 @@ void copy_run(void *arg, struct worker *w, struct work *work)
     if (r == 0) {
         count_done(e, &job);
     } else if (job.item->kind == ITEM_LINK && item_link_copies(r)) {
-        add(&e->counts->links_copied, 1);
+        /* No failure: the planner has it copied, and counts it. */
     } else if (r != -ECANCELED || !atomic_load(&e->stopping)) {
         event_failed(e, work->dir, job.item->name, &job.op, r, job.on_source);
     } else {

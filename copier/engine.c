@@ -370,6 +370,7 @@ static int make_planner(struct engine *e, const struct budget *b)
         .root_fresh = e->places.missing,
         .one_file_system = o->one_file_system,
         .hard_links = true,
+        .dry_run = e->options->dry_run,
         .archive_dirs = o->archive_dirs,
         .devices = geteuid() == 0,
         .owner_required = o->owner == OWNER_REQUIRE,
@@ -379,6 +380,7 @@ static int make_planner(struct engine *e, const struct budget *b)
         .arg = e,
         .known = event_known,
         .failed = event_plan_failed,
+        .made = event_made,
         .existing = event_existing,
     };
     return planner_create(&options, &e->planner);

@@ -82,6 +82,17 @@ void event_failed(struct engine *e, const struct dir *dir, const char *name, con
     stop_if_fatal(e, failure.err, on_source);
 }
 
+void event_made(void *arg, const struct dir *dir)
+{
+    struct engine *e = arg;
+    if (!e->options->dry_run) {
+        return;
+    }
+    char *path = dir_path(dir, NULL);
+    report_would(e->report, "make directory", path != NULL ? path : dir->name);
+    free(path);
+}
+
 static bool is_dead(void *arg, const char *run_id)
 {
     struct engine *e = arg;

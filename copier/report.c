@@ -325,6 +325,9 @@ static void end_stats(struct report *r, const struct report_end *end)
     report_say(r, "done: %lu directories, %lu files (%s), %lu others, %lu hard links, %lu attributes only",
                get(&p->dirs_made), get(&c->files), quantity_show_bytes(get(&c->bytes), bytes), get(&c->others),
                get(&c->links), get(&c->attrs));
+    if (get(&p->copies) > 0) {
+        report_say(r, "further hard links that the destination refused, copied instead: %lu", get(&p->copies));
+    }
     report_say(r, "%s written; %lu retries, %lu read again since they changed, %lu stale temp names purged",
                quantity_show_bytes(get(&c->moved), bytes), get(&c->retries), get(&c->again), get(&c->purged));
     if (end->io->ring) {
@@ -359,6 +362,7 @@ static void end_json(struct report *r, const struct report_end *end)
         {"bytes_written", get(&c->moved)},
         {"others", get(&c->others)},
         {"links", get(&c->links)},
+        {"links_copied", get(&p->copies)},
         {"attrs", get(&c->attrs)},
         {"failed", get(&c->failed)},
         {"changed", get(&c->changed)},
@@ -416,6 +420,7 @@ static void end_summary(struct report *r, const struct report_end *end)
     char rate[QUANTITY_MAX];
     char same[QUANTITY_MAX];
     char attrs[64] = "";
+    char copies[64] = "";
     unsigned long size = get(&c->bytes);
     unsigned long entries = get(&c->files) + get(&c->others) + get(&c->links);
     quantity_show_count(get(&end->plan->same), same);
@@ -423,14 +428,17 @@ static void end_summary(struct report *r, const struct report_end *end)
     if (get(&c->attrs) > 0) {
         snprintf(attrs, sizeof attrs, ", attributes of %lu", get(&c->attrs));
     }
+    if (get(&end->plan->copies) > 0) {
+        snprintf(copies, sizeof copies, ", %lu instead of hard links", get(&end->plan->copies));
+    }
     if (r->options.dry_run) {
         report_say(r, "would copy %lu %s%s, %s; %s right already", entries, entries == 1 ? "entry" : "entries", attrs,
                    bytes, same);
         return;
     }
     double seconds = (double)end->elapsed_ns / 1e9;
-    report_say(r, "copied %lu %s%s, %s in %s (%.0f entries/s, %s/s); %s right already", entries,
-               entries == 1 ? "entry" : "entries", attrs, bytes, quantity_show_duration(end->elapsed_ns, time),
+    report_say(r, "copied %lu %s%s%s, %s in %s (%.0f entries/s, %s/s); %s right already", entries,
+               entries == 1 ? "entry" : "entries", copies, attrs, bytes, quantity_show_duration(end->elapsed_ns, time),
                (double)entries / seconds, quantity_show_bytes((uint64_t)((double)get(&c->moved) / seconds), rate),
                same);
 }

@@ -95,6 +95,13 @@ static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *no
     return 0;
 }
 
+static void told_made(struct planner *p, const struct dir *dir)
+{
+    if (p->options.made != NULL) {
+        p->options.made(p->options.arg, dir);
+    }
+}
+
 static int make(struct walker *w, struct dir *dir, struct plan_dir *node, struct store_op *op)
 {
     *op = (struct store_op){.code = STORE_MKDIR, .dir = dir->parent, .name = dir->name, .mkdir = {.mode = S_IRWXU}};
@@ -104,6 +111,7 @@ static int make(struct walker *w, struct dir *dir, struct plan_dir *node, struct
         node->fresh = true;
         atomic_store_explicit(&plan_of(dir->parent)->touched, true, memory_order_relaxed);
         count_add(&w->p->counts.dirs_made, 1);
+        told_made(w->p, dir);
     }
     return err;
 }
@@ -133,6 +141,9 @@ static int make_root(struct walker *w, struct dir *dir, struct plan_dir *node)
 
     p->root_dev = node->attr.dev;
     if (p->options.root_fresh) {
+        if (p->options.only_name == NULL) {
+            told_made(p, dir);
+        }
         node->fresh = true;
         node->made = p->options.only_name == NULL;
         return 0;

@@ -147,7 +147,7 @@ static int look(struct walker *w, struct dir *dir, const struct link_row *row, s
     if (S_ISDIR(there.mode)) {
         return entry_clear(w, dir, row->name, &there);
     }
-    return linked_already(w, &there, from_dir, row->leader_name) ? 1 : 0;
+    return !row->anew && linked_already(w, &there, from_dir, row->leader_name) ? 1 : 0;
 }
 
 static void count_linked(struct planner *p, const struct dir *dir, const char *name, const struct attr *attr)

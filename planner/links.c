@@ -12,12 +12,12 @@ static const char schema[] =
     "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-4096;"
     "BEGIN;"
     "CREATE TABLE groups(id INTEGER PRIMARY KEY, dev INTEGER, ino INTEGER, state INTEGER, waiting INTEGER,"
-    " dir BLOB, name BLOB, UNIQUE(dev, ino));"
+    " dir BLOB, name BLOB, anew INTEGER NOT NULL DEFAULT 0, UNIQUE(dev, ino));"
     "CREATE INDEX ready ON groups(state) WHERE waiting > 0;"
     "CREATE TABLE followers(grp INTEGER, id INTEGER, fresh INTEGER, dir BLOB, name BLOB,"
     " PRIMARY KEY(grp, id)) WITHOUT ROWID;"
     "CREATE TABLE round(id INTEGER PRIMARY KEY, task INTEGER, grp INTEGER, follower INTEGER, dev INTEGER, ino INTEGER,"
-    " fresh INTEGER, dir BLOB, name BLOB, ldir BLOB, lname BLOB);"
+    " fresh INTEGER, dir BLOB, name BLOB, ldir BLOB, lname BLOB, anew INTEGER);"
     "CREATE TABLE claims(dev INTEGER, ino INTEGER, sdev INTEGER, sino INTEGER, PRIMARY KEY(dev, ino)) WITHOUT ROWID;"
     "CREATE TABLE late(dir BLOB PRIMARY KEY) WITHOUT ROWID;";
 
@@ -25,14 +25,14 @@ static const char schema[] =
 static const char round_sql[] =
     "DELETE FROM round;"
     "UPDATE groups SET state = 2 WHERE waiting > 0 AND state = 0;"
-    "INSERT INTO round(task, grp, follower, dev, ino, fresh, dir, name, ldir, lname)"
+    "INSERT INTO round(task, grp, follower, dev, ino, fresh, dir, name, ldir, lname, anew)"
     " SELECT * FROM ("
-    "  SELECT 0, g.id, f.id, g.dev, g.ino, f.fresh, f.dir AS d, f.name AS n, g.dir, g.name"
+    "  SELECT 0, g.id, f.id, g.dev, g.ino, f.fresh, f.dir AS d, f.name AS n, g.dir, g.name, g.anew"
     "   FROM groups g CROSS JOIN followers f WHERE g.waiting > 0 AND g.state = 1 AND f.grp = g.id"
-    "  UNION ALL SELECT 1, g.id, f.id, g.dev, g.ino, f.fresh, f.dir, f.name, NULL, NULL"
+    "  UNION ALL SELECT 1, g.id, f.id, g.dev, g.ino, f.fresh, f.dir, f.name, NULL, NULL, 0"
     "   FROM groups g CROSS JOIN followers f WHERE g.waiting > 0 AND g.state = 2 AND f.grp = g.id"
     "    AND f.id = (SELECT MIN(x.id) FROM followers x WHERE x.grp = g.id)"
-    "  UNION ALL SELECT 2, g.id, f.id, g.dev, g.ino, f.fresh, f.dir, f.name, NULL, NULL"
+    "  UNION ALL SELECT 2, g.id, f.id, g.dev, g.ino, f.fresh, f.dir, f.name, NULL, NULL, 0"
     "   FROM groups g CROSS JOIN followers f WHERE g.waiting > 0 AND g.state = 3 AND f.grp = g.id"
     " ) ORDER BY d, n;"
     "DELETE FROM followers WHERE grp IN (SELECT id FROM groups WHERE waiting > 0 AND state = 1);"
@@ -48,6 +48,8 @@ enum statement {
     ST_FOLLOW,
     ST_WAIT,
     ST_SETTLE,
+    ST_STATE,
+    ST_ANEW,
     ST_ROWS,
     ST_NEXT,
     ST_CLAIM,
@@ -64,8 +66,10 @@ static const char *const statement_sql[STATEMENTS] = {
                    " SELECT id, ?5, ?6, ?3, ?4 FROM groups WHERE dev = ?1 AND ino = ?2"),
     [ST_WAIT] = "UPDATE groups SET waiting = waiting + 1 WHERE dev = ?1 AND ino = ?2",
     [ST_SETTLE] = "UPDATE groups SET state = ?3 WHERE dev = ?1 AND ino = ?2",
+    [ST_STATE] = "SELECT state FROM groups WHERE dev = ?1 AND ino = ?2",
+    [ST_ANEW] = "UPDATE groups SET anew = 1 WHERE dev = ?1 AND ino = ?2",
     [ST_ROWS] = "SELECT COUNT(*) FROM round",
-    [ST_NEXT] = "SELECT task, dev, ino, fresh, dir, name, ldir, lname FROM round WHERE id = ?1",
+    [ST_NEXT] = "SELECT task, dev, ino, fresh, dir, name, ldir, lname, anew FROM round WHERE id = ?1",
     [ST_CLAIM] = "INSERT OR IGNORE INTO claims(dev, ino, sdev, sino) VALUES(?1, ?2, ?3, ?4)",
     [ST_CLAIMED] = "SELECT sdev = ?3 AND sino = ?4 FROM claims WHERE dev = ?1 AND ino = ?2",
     [ST_LATE] = "INSERT OR IGNORE INTO late(dir) VALUES(?1)",
@@ -223,6 +227,42 @@ int links_meet(struct links *l, dev_t dev, uint64_t ino, const struct dir *dir, 
     return err;
 }
 
+static int state_of(struct links *l, dev_t dev, uint64_t ino, enum link_state *out_state)
+{
+    sqlite3_stmt *st = l->statement[ST_STATE];
+    bind_group(st, dev, ino);
+    int rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) {
+        *out_state = (enum link_state)sqlite3_column_int(st, 0);
+    }
+    sqlite3_reset(st);
+    sqlite3_clear_bindings(st);
+    return rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? -ENOENT : broken(l, rc);
+}
+
+int links_state(struct links *l, dev_t dev, uint64_t ino, enum link_state *out_state)
+{
+    pthread_mutex_lock(&l->lock);
+    int err = ready(l);
+    if (err == 0) {
+        err = state_of(l, dev, ino, out_state);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return err;
+}
+
+int links_anew(struct links *l, dev_t dev, uint64_t ino)
+{
+    pthread_mutex_lock(&l->lock);
+    int err = ready(l);
+    if (err == 0) {
+        bind_group(l->statement[ST_ANEW], dev, ino);
+        err = run(l, ST_ANEW);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return err;
+}
+
 static int settle(struct links *l, dev_t dev, uint64_t ino, enum link_state state)
 {
     int err = ready(l);
@@ -243,19 +283,29 @@ int links_settle(struct links *l, dev_t dev, uint64_t ino, enum link_state state
 }
 
 int links_again(struct links *l, dev_t dev, uint64_t ino, const struct dir *dir, const char *name,
-                enum link_state state)
+                enum link_state state, bool *out_changed)
 {
+    enum link_state before = LINK_PENDING;
     char *path = dir_path(dir, NULL);
     if (path == NULL) {
         return -ENOMEM;
     }
     pthread_mutex_lock(&l->lock);
-    int err = settle(l, dev, ino, state);
+    int err = ready(l);
+    if (err == 0) {
+        err = state_of(l, dev, ino, &before);
+    }
+    if (err == 0) {
+        err = settle(l, dev, ino, state);
+    }
     if (err == 0) {
         err = add_follower(l, dev, ino, path, name, false);
     }
     pthread_mutex_unlock(&l->lock);
     free(path);
+    if (err == 0) {
+        *out_changed = before != state;
+    }
     return err;
 }
 
@@ -357,6 +407,7 @@ static int read_row(sqlite3_stmt *st, struct link_row *row)
     if (row->task == LINK_TO_LEADER) {
         row->leader_dir = column_text(st, 6);
         row->leader_name = column_text(st, 7);
+        row->anew = sqlite3_column_int(st, 8) != 0;
         complete = complete && row->leader_dir != NULL && row->leader_name != NULL;
     }
     if (!complete) {

@@ -44,6 +44,7 @@ struct link_row {
     bool fresh;        /* its directory was new: nothing stood under its name */
     char *leader_dir;  /* LINK_TO_LEADER: where the leader is */
     char *leader_name; /* and its name */
+    bool anew;         /* LINK_TO_LEADER: links_anew was said of the group */
 };
 
 int links_create(struct links **out_links); /* 0, -ENOMEM */
@@ -57,9 +58,17 @@ int links_meet(struct links *l, dev_t dev, uint64_t ino, const struct dir *dir, 
 /* Tells how the leader of a group fared. 0 or -errno. */
 int links_settle(struct links *l, dev_t dev, uint64_t ino, enum link_state state);
 
-/* Puts back a further name that could not be linked, and sets its group's state. 0 or -errno. */
+/* Puts back a further name that could not be linked, and sets its group's state; *out_changed: it had another one until
+ * now. 0 or -errno. */
 int links_again(struct links *l, dev_t dev, uint64_t ino, const struct dir *dir, const char *name,
-                enum link_state state);
+                enum link_state state, bool *out_changed);
+
+/* The state of a group. 0, -ENOENT, -errno. */
+int links_state(struct links *l, dev_t dev, uint64_t ino, enum link_state *out_state);
+
+/* Remembers that the leader's file is not the one that its name has at the destination now (a dry run would publish it
+ * anew): link_row.anew of its further names. 0 or -errno. */
+int links_anew(struct links *l, dev_t dev, uint64_t ino);
 
 /* Claims the file there of the destination for the file attr of the source, unless another file of the source has
  * claimed it: *out_ours is false then. 0 or -errno. */

@@ -386,25 +386,43 @@ void planner_join(struct planner *p)
 /* A name that could not be linked is put back, to be copied. */
 static void link_again(struct planner *p, const struct item *item, int result)
 {
-    enum link_state state = LINK_SEPARATE;
+    bool full = result == -EMLINK;
+    /* The next name becomes the leader of what is left of the group. */
+    enum link_state state = full ? LINK_FAILED : LINK_SEPARATE;
+    bool changed = false;
 
-    if (result == -EMLINK) {
-        state = LINK_FAILED; /* the next name becomes the leader of what is left of the group */
-        notice_raise(p->options.notices,
-                     "a file has more names than the destination allows: it was copied more than once");
-    } else {
-        notice_raise(p->options.notices, "the destination made no hard links: names of one file became separate files");
-    }
-    int err = links_again(p->links, item->attr.dev, item->attr.ino, item->work.dir, item->name, state);
+    int err = links_again(p->links, item->attr.dev, item->attr.ino, item->work.dir, item->name, state, &changed);
     if (err != 0) {
         plan_failed(p, item->work.dir, item->name, "remember", err, true, false);
+        return;
     }
+    if (full) {
+        atomic_store_explicit(&p->links_full, true, memory_order_relaxed);
+    }
+    /* All names that find the same leader full come to one copy more. */
+    if (!full || changed) {
+        count_add(&p->counts.copies, 1);
+        notice_raise(p->options.notices,
+                     full ? "a file has more names than the destination allows: it was copied more than once"
+                          : "the destination made no hard links: names of one file became separate files");
+    }
+}
+
+bool planner_link_is_full(struct planner *p, const struct item *item)
+{
+    enum link_state state = LINK_PENDING;
+
+    return atomic_load_explicit(&p->links_full, memory_order_relaxed) &&
+           links_state(p->links, item->attr.dev, item->attr.ino, &state) == 0 && state == LINK_FAILED;
 }
 
 void planner_item_done(struct planner *p, struct port *dst, struct item *item, int result)
 {
     if (dst != NULL && item->leader) {
         int err = links_settle(p->links, item->attr.dev, item->attr.ino, result == 0 ? LINK_ARRIVED : LINK_FAILED);
+        if (err == 0 && p->options.dry_run && item->kind != ITEM_ATTRS) {
+            err = links_anew(p->links, item->attr.dev, item->attr.ino);
+        }
         if (err != 0) {
             plan_failed(p, item->work.dir, item->name, "remember", err, true, false);
         }

@@ -33,6 +33,8 @@ struct plan_counts {
     atomic_ulong todo;       /* items put into the queue */
     atomic_ulong todo_bytes; /* sizes of the regular files among them */
     atomic_ulong dirs_made;  /* directories created */
+    atomic_ulong copies;     /* further hard links that the destination refused: copied anew, as a file of their own
+                                      or as the first of more links */
     atomic_bool walked;      /* the walk is over: only further hard links may be added to the figures */
     atomic_bool complete;    /* the walk is over: the figures are final */
 };
@@ -60,6 +62,7 @@ struct plan_options {
     bool root_fresh;      /* the program has just created the destination's root: nothing can be in it but HAUL_DIR */
     bool one_file_system; /* do not go into other mounts */
     bool hard_links;      /* keep them */
+    bool dry_run;         /* dst takes every change and makes none */
     bool archive_dirs;    /* keep directory times */
     bool devices;         /* device nodes are made (root); else skipped with a notice */
     bool owner_required;  /* owners and groups that cannot be had are differences and failures, not left out */
@@ -73,6 +76,8 @@ struct plan_options {
     void (*failed)(void *arg, const struct plan_failure *failure);
     /* An entry is right already. May be NULL. */
     void (*same)(void *arg, const struct dir *dir, const char *name, const struct attr *src);
+    /* dir was made at the destination. May be NULL. */
+    void (*made)(void *arg, const struct dir *dir);
     /* dir stood at the destination before this run: the janitor's chance to look for stale temp names. True: it took
      * something out of dir, whose times have changed with that. May be NULL. */
     bool (*existing)(void *arg, struct port *dst, struct dir *dir);
@@ -103,5 +108,11 @@ const struct plan_counts *planner_counts(const struct planner *p);
  * nothing is finished). Any thread; from a fiber: may wait.
  */
 void planner_item_done(struct planner *p, struct port *dst, struct item *item, int result);
+
+/*
+ * Whether an ITEM_LINK would be refused for sure: another link to the same file was refused with -EMLINK. Whoever
+ * carries it out then takes -EMLINK for its result and asks nobody. Any thread; takes a short lock.
+ */
+bool planner_link_is_full(struct planner *p, const struct item *item);
 
 #endif

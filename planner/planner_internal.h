@@ -97,6 +97,7 @@ struct planner {
     struct link_phase *link_phase; /* during PHASE_LINKS; its own lock */
     atomic_bool stop;              /* planner_stop was called */
     atomic_ulong outstanding;      /* items made and not ended */
+    atomic_bool links_full;        /* a link was refused since its file had too many */
 
     struct walker *walkers; /* owned */
     unsigned walker_count;  /* of them; written by the first one under the lock */

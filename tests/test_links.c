@@ -100,12 +100,23 @@ Test(links, one_after_the_other_leads, .timeout = 10)
     cr_expect(row.task == LINK_TO_LEADER && strcmp(row.name, "d") == 0 && strcmp(row.leader_name, "c") == 0);
     links_row_release(&row);
 
-    cr_assert_eq(links_again(l, 1, 1, root, "d", LINK_SEPARATE), 0);
+    bool changed = false;
+    enum link_state state = LINK_PENDING;
+    cr_assert_eq(links_again(l, 1, 1, root, "d", LINK_SEPARATE, &changed), 0);
+    cr_expect(changed, "the leader had arrived");
+    cr_assert_eq(links_again(l, 1, 1, root, "e", LINK_SEPARATE, &changed), 0);
+    cr_expect_not(changed);
+    cr_assert_eq(links_state(l, 1, 1, &state), 0);
+    cr_expect_eq(state, LINK_SEPARATE);
+    cr_assert_eq(links_state(l, 1, 2, &state), -ENOENT);
     cr_expect(links_waiting(l));
     cr_assert_eq(links_round(l, &rows), 0);
-    cr_assert_eq(rows, 1);
+    cr_assert_eq(rows, 2);
     cr_assert_eq(links_next(l, &row), 0);
     cr_expect(row.task == LINK_COPY && strcmp(row.name, "d") == 0);
+    links_row_release(&row);
+    cr_assert_eq(links_next(l, &row), 0);
+    cr_expect(row.task == LINK_COPY && strcmp(row.name, "e") == 0);
     links_row_release(&row);
     cr_expect_not(links_waiting(l));
     dir_put(root);
@@ -457,6 +468,7 @@ Test(links, destination_without_links, .timeout = 60)
     cr_expect_eq(at_dst(&f, "five").st_nlink, 1);
     cr_expect(S_ISLNK(at_dst(&f, "b/s2").st_mode));
     cr_expect_eq(f.t.kinds[ITEM_FILE], 1 + 1 + 4);
+    cr_expect_eq(f.t.counts.copies, 5);
     cr_expect_eq(notice_at(f.t.notices, 0, &text, &count), 0);
     cr_expect_eq(count, 5);
     end(&f);
@@ -499,6 +511,12 @@ Test(links, too_many_links, .timeout = 60)
         tens += at_dst(&f, name).st_nlink == 10 ? 1 : 0;
     }
     cr_expect_eq(tens, 100);
+    /* Nine files more than one, each told once, whatever the number of names that found the one before full. */
+    cr_expect_eq(f.t.counts.copies, 9);
+    const char *text = NULL;
+    uint64_t count = 0;
+    cr_assert_eq(notice_at(f.t.notices, 0, &text, &count), 0);
+    cr_expect_eq(count, 9);
     end(&f);
 }
 
