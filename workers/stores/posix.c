@@ -187,13 +187,14 @@ static const struct store_ops posix_ops = {
     .dir_release = posix_dir_release,
 };
 
-int posix_open(const struct store_options *options, struct store **out_store)
+int posix_open_root(const struct store_options *options, int root_fd, struct store **out_store)
 {
     struct posix_store *s = calloc(1, sizeof(*s));
     struct stat root;
     int err;
 
     if (!s) {
+        close(root_fd);
         return -ENOMEM;
     }
     s->head.ops = &posix_ops;
@@ -207,11 +208,8 @@ int posix_open(const struct store_options *options, struct store **out_store)
     atomic_store(&s->squashed_uid, -1);
     pthread_mutex_init(&s->lock, NULL);
 
-    s->root_fd = open(options->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (s->root_fd < 0 && errno == EACCES) {
-        s->root_fd = open(options->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    }
-    if (s->root_fd < 0 || fstat(s->root_fd, &root)) {
+    s->root_fd = root_fd;
+    if (fstat(s->root_fd, &root)) {
         err = -errno;
         goto fail;
     }
@@ -227,6 +225,16 @@ int posix_open(const struct store_options *options, struct store **out_store)
 fail:
     destroy(&s->head);
     return err;
+}
+
+int posix_open(const struct store_options *options, struct store **out_store)
+{
+    int fd = open(options->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 && errno == EACCES) {
+        fd = open(options->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    }
+    return fd < 0 ? -errno : posix_open_root(options, fd, out_store);
 }
 
 int posix_root_fd(const struct store *s)

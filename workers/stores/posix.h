@@ -12,6 +12,10 @@
  */
 int posix_open(const struct store_options *options, struct store **out_store);
 
+/* The same on a directory that is open already; options->path is not looked at. Takes over root_fd, after a failure too
+ * (it is closed then). */
+int posix_open_root(const struct store_options *options, int root_fd, struct store **out_store);
+
 /* The descriptor of the store's root directory (for checks of identity, statfs); valid while the store is. */
 int posix_root_fd(const struct store *s);
 

@@ -9,6 +9,7 @@
  *   posix_publish.c  temp names and whole small files
  *   posix_exclusive.c  whole small files, only where nothing stands
  *   posix_upload.c   large files
+ *   posix_stage.c    nameless files of a local temp dir
  *   posix_entries.c  symbolic links, nodes, links, attributes, directories, removal
  */
 #ifndef HAUL_STORES_POSIX_INTERNAL_H
@@ -50,6 +51,7 @@ struct posix_store {
     int group_count;         /* entries in groups */
 
     atomic_bool no_openat2;      /* the kernel lacks or forbids it */
+    atomic_bool no_tmpfile;      /* the file system lacks O_TMPFILE */
     atomic_uint noatime_refused; /* how often O_NOATIME was EPERM; given up after a few */
     atomic_bool no_fchmodat2;    /* the kernel lacks or forbids it */
     atomic_bool owner_refused;   /* the destination refused an owner for a file that we had just made */
