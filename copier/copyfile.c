@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/errs.h"
 #include "copier/copyfile.h"
+#include "copier/copystage.h"
 #include "copier/engine_internal.h"
 
 int copy_begin(void *arg, struct worker *w)
@@ -20,8 +21,12 @@ int copy_begin(void *arg, struct worker *w)
     if (r == 0) {
         r = store_port_create(e->dst, worker_io(w), &own->dst);
     }
+    if (r == 0 && e->staging != NULL) {
+        r = store_port_create(staging_store(e->staging), worker_io(w), &own->stage);
+    }
     if (r != 0 && own != NULL) {
         store_port_destroy(own->src);
+        store_port_destroy(own->dst);
         free(own);
         return r;
     }
@@ -34,8 +39,10 @@ void copy_end(void *arg, struct worker *w)
     (void)arg;
     struct engine_worker *own = worker_own(w);
     if (own != NULL) {
+        copy_stage_close(own);
         store_port_destroy(own->src);
         store_port_destroy(own->dst);
+        store_port_destroy(own->stage);
         free(own);
     }
 }
@@ -59,52 +66,137 @@ int copy_source_error(int r)
     return r == -ELOOP || r == -ENOTDIR || r == -EISDIR || r == -ENXIO ? -ERR_CHANGED : r;
 }
 
-/* One try at a small file. 0; -ERR_CHANGED: try again (job->item->attr is fresh); else -errno with job->op,
- * job->on_source. */
-static int try_small(struct copy_job *job)
+/* A small file in memory. */
+struct small {
+    struct attr attr; /* of the source, the same before and after it was read */
+    size_t len;       /* bytes in data; attr.size of them */
+    char *data;       /* worker's buffer */
+    int64_t read_ns;  /* wall clock when its reading began */
+};
+
+/* From the source. */
+static int read_source(struct copy_job *job, struct small *f, size_t size)
 {
-    struct engine_worker *own = worker_own(job->worker);
-    struct item *item = job->item;
+    const struct engine_worker *own = worker_own(job->worker);
     struct attr before = {0};
-    struct attr after = {0};
-    struct attr out;
-    size_t len = 0;
-    size_t size = item->attr.size > 0 ? item->attr.size : 1;
-    void *buffer = worker_buffer_get(job->worker, size);
-    if (buffer == NULL) {
-        return copy_job_failed(job, true, STORE_READ_SMALL, -ENOMEM);
-    }
-    int64_t read_ns = clock_real_ns();
+    f->read_ns = clock_real_ns();
     job->op = (struct store_op){
         .code = STORE_READ_SMALL,
-        .dir = item->work.dir,
-        .name = item->name,
-        .read_small = {.buf = buffer, .size = size, .out_len = &len, .before = &before, .after = &after}};
+        .dir = job->item->work.dir,
+        .name = job->item->name,
+        .read_small = {.buf = f->data, .size = size, .out_len = &f->len, .before = &before, .after = &f->attr}};
     job->on_source = true;
     int r = copy_source_error(store_run(own->src, &job->op));
-    if (r == -EFBIG) {
+    if (r == -EFBIG || (r == 0 && (!attr_unchanged(&before, &f->attr) || f->len != f->attr.size))) {
         r = -ERR_CHANGED;
     }
-    if (r == 0 && (!attr_unchanged(&before, &after) || len != after.size)) {
-        r = -ERR_CHANGED;
+    return r;
+}
+
+/* From the temp dir. */
+static int read_staged(struct copy_job *job, const struct staged *staged, struct small *f)
+{
+    const struct engine_worker *own = worker_own(job->worker);
+    f->attr = staged->attr;
+    f->read_ns = staged->read_ns;
+    job->op = (struct store_op){
+        .code = STORE_READ,
+        .file = {.file = staged->file, .buf = f->data, .len = f->attr.size, .offset = 0, .out_len = &f->len}};
+    job->on_stage = true;
+    int r = store_run(own->stage, &job->op);
+    r = r == 0 && f->len != f->attr.size ? -EIO : r;
+    job->on_stage = r != 0;
+    return r;
+}
+
+/* Each run that is not left out, as an upload. 0 or -errno of the destination. */
+static int write_runs(struct copy_job *job, const struct small *f, struct store_upload *upload)
+{
+    const struct engine_worker *own = worker_own(job->worker);
+    int r = 0;
+    for (size_t at = 0; at < f->len && r == 0;) {
+        bool zero = false;
+        size_t run = sparse_next_run(f->data + at, f->len - at, at, &zero);
+        if (!zero) {
+            job->op = (struct store_op){.code = STORE_WRITE,
+                                        .up = {.upload = upload, .buf = f->data + at, .len = run, .offset = at}};
+            r = store_run(own->dst, &job->op);
+            job->moved += run;
+        }
+        at += run;
     }
-    if (r == 0) {
-        uint8_t hash[16];
-        hash_whole(buffer, len, hash);
-        job->on_source = false;
+    return r;
+}
+
+/* With --sparse always: its runs of zeros become holes, which PUBLISH knows nothing of. */
+static int publish_sparse(struct copy_job *job, const struct small *f, struct attr *out)
+{
+    const struct engine_worker *own = worker_own(job->worker);
+    struct store_upload *upload = NULL;
+    struct dir *dir = job->item->work.dir;
+    const char *name = item_dst_name(job->item);
+    job->op = (struct store_op){.code = STORE_BEGIN,
+                                .dir = dir,
+                                .name = name,
+                                .put = {.attr = &f->attr, .keep = copy_keep(job->engine), .upload = &upload}};
+    int r = store_run(own->dst, &job->op);
+    if (r != 0) {
+        return r;
+    }
+    r = write_runs(job, f, upload);
+    if (r != 0) {
+        struct store_op abort = {.code = STORE_ABORT, .up = {.upload = upload}};
+        (void)store_run(own->dst, &abort);
+        return r;
+    }
+    job->op = (struct store_op){
+        .code = STORE_COMMIT, .dir = dir, .name = name, .up = {.upload = upload, .attr = &f->attr, .out = out}};
+    return store_run(own->dst, &job->op);
+}
+
+static int publish_small(struct copy_job *job, const struct small *f)
+{
+    const struct engine_worker *own = worker_own(job->worker);
+    struct item *item = job->item;
+    struct attr out;
+    uint8_t hash[16];
+    int r = 0;
+    job->on_source = false;
+    job->moved = 0;
+    hash_whole(f->data, f->len, hash);
+    if (job->engine->options->sparse == SPARSE_ALWAYS && sparse_has_run(f->data, f->len, 0)) {
+        r = publish_sparse(job, f, &out);
+    } else {
         job->op =
             (struct store_op){.code = STORE_PUBLISH,
                               .dir = item->work.dir,
                               .name = item_dst_name(item),
-                              .put = {.attr = &after, .keep = copy_keep(job->engine), .data = buffer, .out = &out}};
+                              .put = {.attr = &f->attr, .keep = copy_keep(job->engine), .data = f->data, .out = &out}};
         r = store_run(own->dst, &job->op);
-        if (r == 0) {
-            job->moved = len;
-            item->attr = after;
-            event_published(job->engine, item->work.dir, item->name, &after, &out, hash, read_ns);
-        }
+        job->moved = f->len;
     }
-    worker_buffer_put(job->worker, buffer, size);
+    if (r == 0) {
+        item->attr = f->attr;
+        event_published(job->engine, item->work.dir, item->name, &f->attr, &out, hash, f->read_ns);
+    }
+    return r;
+}
+
+/* One try at a small file, from the temp dir where it is staged there. 0; -ERR_CHANGED: try again; else -errno with
+ * job->op, job->on_source, job->on_stage. */
+static int try_small(struct copy_job *job, const struct staged *staged)
+{
+    struct small f = {0};
+    size_t size = job->item->attr.size > 0 ? job->item->attr.size : 1;
+    f.data = worker_buffer_get(job->worker, size);
+    if (f.data == NULL) {
+        return copy_job_failed(job, true, STORE_READ_SMALL, -ENOMEM);
+    }
+    int r = staged->file != NULL ? read_staged(job, staged, &f) : read_source(job, &f, size);
+    if (r == 0) {
+        r = publish_small(job, &f);
+    }
+    worker_buffer_put(job->worker, f.data, size);
     return r;
 }
 
@@ -128,10 +220,15 @@ static int look_again(struct copy_job *job)
 }
 
 /* Holes show as less space than size; reading them whole would fill them. */
-static bool is_small(const struct engine *e, const struct attr *a)
+static bool has_holes(const struct engine *e, const struct attr *a)
+{
+    return e->options->sparse != SPARSE_NEVER && a->allocated < a->size && a->size > SPARSE_BLOCK;
+}
+
+bool copy_is_small(const struct engine *e, const struct attr *a)
 {
     uint64_t limit = e->src->caps.small_max < e->dst->caps.small_max ? e->src->caps.small_max : e->dst->caps.small_max;
-    return a->size <= limit && a->size <= BUFFER_MAX && (a->size == 0 || a->allocated >= a->size || a->size <= 4096);
+    return a->size <= limit && a->size <= BUFFER_MAX && !has_holes(e, a);
 }
 
 /* Whether the whole file is to be tried once more: it changed while it was read, or its publishing broke off in a way
@@ -142,12 +239,29 @@ static bool is_worth_another(const struct copy_job *job, int r)
                                  err_classify(r, job->engine->dst->caps.network, false) == ERR_TRANSIENT);
 }
 
-static int copy_file(struct copy_job *job)
+/* One try, with what is staged already or after staging it. */
+static int try_file(struct copy_job *job, struct staged *staged)
+{
+    for (;;) {
+        job->on_stage = false;
+        int r = staged->file == NULL ? copy_stage(job, staged) : 0;
+        if (r == 0) {
+            r = copy_is_small(job->engine, &job->item->attr) ? try_small(job, staged) : copy_large(job, staged);
+        }
+        if (r == 0 || !job->on_stage) {
+            return r;
+        }
+        copy_stage_lost(job, staged); /* no failure of the file: once more, without */
+    }
+}
+
+/* As often as it may be tried. What is staged is read again from the temp dir, not from the source. */
+static int try_file_often(struct copy_job *job, struct staged *staged)
 {
     const struct retry_options *again = &job->engine->retry;
     uint64_t seed = (uint64_t)clock_mono_ns() | 1;
     for (unsigned attempt = 1;; attempt++) {
-        int r = is_small(job->engine, &job->item->attr) ? try_small(job) : copy_large(job);
+        int r = try_file(job, staged);
         if (!is_worth_another(job, r)) {
             return r;
         }
@@ -161,11 +275,19 @@ static int copy_file(struct copy_job *job)
             return worker_stopping(job->worker) ? -ECANCELED : r;
         }
         atomic_fetch_add(r == -ERR_CHANGED ? &job->engine->counts->again : &job->engine->counts->retries, 1);
-        r = look_again(job);
+        r = staged->file == NULL ? look_again(job) : 0;
         if (r != 0) {
             return r;
         }
     }
+}
+
+static int copy_file(struct copy_job *job)
+{
+    struct staged staged = {0};
+    int r = try_file_often(job, &staged);
+    copy_unstage(job, &staged);
+    return r;
 }
 
 static int copy_symlink(struct copy_job *job)

@@ -6,6 +6,8 @@
 
 #include "copier/engine_internal.h"
 
+struct staged;
+
 /* One item being carried out, on its fiber's stack. */
 struct copy_job {
     struct engine *engine; /* not owned */
@@ -13,11 +15,16 @@ struct copy_job {
     struct item *item;     /* owned until planner_item_done */
     struct store_op op;    /* the last operation, for the report of a failure */
     bool on_source;        /* whose operation it was */
+    bool on_stage;         /* it was an operation on a staged file */
+    bool unstaged;         /* this file does not go through the temp dir any more */
     unsigned long moved;   /* bytes really written */
 };
 
 /* Which attributes the run keeps: STORE_KEEP_*. */
 unsigned copy_keep(const struct engine *e);
+
+/* Whether a file goes by memory, where it is not to be staged elsewhere. */
+bool copy_is_small(const struct engine *e, const struct attr *a);
 
 /* r of opening or reading a source file; an error that shows that another entry stands there now is -ERR_CHANGED. */
 int copy_source_error(int r);
@@ -25,8 +32,9 @@ int copy_source_error(int r);
 /* Makes (code, on_source) the operation that failed; returns err. */
 int copy_job_failed(struct copy_job *job, bool on_source, enum store_code code, int err);
 
-/* One try at a large or sparse file: streams it into a temp name and commits it. 0; -ERR_CHANGED: the source changed
- * meanwhile, nothing was published; -ECANCELED: the run is being stopped; -errno with job->op and job->on_source. */
-int copy_large(struct copy_job *job);
+/* One try at a large or sparse file: streams it, from the temp dir where it is staged there, into a temp name and
+ * commits it. 0; -ERR_CHANGED: the source changed meanwhile, nothing was published; -ECANCELED: the run is being
+ * stopped; -errno with job->op, job->on_source and job->on_stage. */
+int copy_large(struct copy_job *job, const struct staged *staged);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/errs.h"
 #include "copier/copyfile.h"
+#include "copier/copystage.h"
 
 #define HASH_PART (16ULL * 1024 * 1024) /* bytes; the unit of large hashes */
 #define HOLE_MAX                                                                                                       \
@@ -24,9 +25,10 @@ struct part_hash {
 /* One stream from source to destination. */
 struct stream {
     struct copy_job *job;        /* not owned */
-    struct port *src;            /* not owned */
+    struct port *src;            /* of the source, or of the temp dir; not owned */
     struct port *dst;            /* not owned */
-    struct store_file *file;     /* open source file; NULL: none */
+    const struct staged *staged; /* what stands in the temp dir; its file is NULL where it does not; not owned */
+    struct store_file *file;     /* open source file, or the staged one; NULL: none */
     struct store_upload *upload; /* NULL: none */
     struct attr before;          /* of the source file when it was opened */
     int64_t read_ns;             /* wall clock when reading began */
@@ -79,14 +81,32 @@ static int on_src(struct stream *s, struct store_op op)
 {
     s->job->op = op;
     s->job->on_source = true;
-    return store_run(s->src, &s->job->op);
+    int r = store_run(s->src, &s->job->op);
+    s->job->on_stage = r != 0 && s->staged->file != NULL;
+    return r;
 }
 
 static int on_dst(struct stream *s, struct store_op op)
 {
     s->job->op = op;
     s->job->on_source = false;
+    s->job->on_stage = false;
     return store_run(s->dst, &s->job->op);
+}
+
+static int open_input(struct stream *s)
+{
+    if (s->staged->file != NULL) {
+        s->file = s->staged->file;
+        s->before = s->staged->attr;
+        s->read_ns = s->staged->read_ns;
+        return 0;
+    }
+    s->read_ns = clock_real_ns();
+    return copy_source_error(on_src(s, (struct store_op){.code = STORE_OPEN,
+                                                         .dir = s->job->item->work.dir,
+                                                         .name = s->job->item->name,
+                                                         .open = {.out = &s->file, .attr = &s->before}}));
 }
 
 static int stream_open(struct stream *s)
@@ -106,13 +126,9 @@ static int stream_open(struct stream *s)
     XXH3_128bits_reset(s->hash.part);
     XXH3_128bits_reset(s->hash.whole);
     s->hashing = true;
-    s->read_ns = clock_real_ns();
-    int r = on_src(s, (struct store_op){.code = STORE_OPEN,
-                                        .dir = item->work.dir,
-                                        .name = item->name,
-                                        .open = {.out = &s->file, .attr = &s->before}});
+    int r = open_input(s);
     if (r != 0) {
-        return copy_source_error(r);
+        return r;
     }
     return on_dst(
         s, (struct store_op){.code = STORE_BEGIN,
@@ -125,14 +141,16 @@ static void stream_close(struct stream *s)
 {
     struct store_op last = s->job->op;
     bool on_source = s->job->on_source;
+    bool on_stage = s->job->on_stage;
     if (s->upload != NULL) {
         on_dst(s, (struct store_op){.code = STORE_ABORT, .up = {.upload = s->upload}});
     }
-    if (s->file != NULL) {
+    if (s->file != NULL && s->staged->file == NULL) {
         on_src(s, (struct store_op){.code = STORE_CLOSE, .file = {.file = s->file}});
     }
     s->job->op = last; /* what is reported is what failed, not what cleaned up after it */
     s->job->on_source = on_source;
+    s->job->on_stage = on_stage;
     if (s->buffer != NULL) {
         worker_buffer_put(s->job->worker, s->buffer, s->buffer_size);
     }
@@ -168,6 +186,28 @@ static int step_copy(struct stream *s, uint64_t *at)
     return r;
 }
 
+/* Writes what was read, but for runs of zeros where they are to become holes. */
+static int write_runs(struct stream *s, size_t len, uint64_t offset)
+{
+    bool zero = false;
+    int r = 0;
+    for (size_t at = 0, run = 0; at < len && r == 0; at += run) {
+        run = len - at;
+        if (s->job->engine->options->sparse == SPARSE_ALWAYS) {
+            run = sparse_next_run(s->buffer + at, len - at, offset + at, &zero);
+        }
+        if (!zero) {
+            r = on_dst(s, (struct store_op){
+                              .code = STORE_WRITE,
+                              .up = {.upload = s->upload, .buf = s->buffer + at, .len = run, .offset = offset + at}});
+        }
+        if (r == 0 && !zero) {
+            stream_moved(s, run);
+        }
+    }
+    return r;
+}
+
 /* One step by reading and writing. */
 static int step_read(struct stream *s, uint64_t *at, uint64_t end)
 {
@@ -181,17 +221,14 @@ static int step_read(struct stream *s, uint64_t *at, uint64_t end)
         return r;
     }
     if (got == 0) {
-        return -ERR_CHANGED;
+        s->job->on_stage = s->staged->file != NULL; /* nobody but a failing disk shortens it */
+        return s->job->on_stage ? -EIO : -ERR_CHANGED;
     }
     if (s->hashing) {
         hash_feed(&s->hash, s->buffer, got);
     }
-    r = on_dst(s, (struct store_op){.code = STORE_WRITE,
-                                    .up = {.upload = s->upload, .buf = s->buffer, .len = got, .offset = *at}});
-    if (r == 0) {
-        *at += got;
-        stream_moved(s, got);
-    }
+    r = write_runs(s, got, *at);
+    *at += r == 0 ? got : 0;
     return r;
 }
 
@@ -200,9 +237,13 @@ static bool is_stopping(const struct stream *s)
     return atomic_load_explicit(&s->job->engine->stopping, memory_order_relaxed);
 }
 
-/* As far as the stores can do it between themselves: a reflink, or a copy within the server. */
+/* As far as the stores can do it between themselves: a reflink, or a copy within the server. Holes are then as they are
+ * at the source. */
 static int stream_copied(struct stream *s, uint64_t *at)
 {
+    if (s->job->engine->options->sparse != SPARSE_AUTO) {
+        return 0;
+    }
     while (*at < s->before.size) {
         int r = is_stopping(s) ? -ECANCELED : step_copy(s, at);
         if (r != 0) {
@@ -223,6 +264,29 @@ static int stream_extent(struct stream *s, uint64_t at, uint64_t end)
     return 0;
 }
 
+/* What is to be read and written next. */
+static int next_extent(struct stream *s, uint64_t at, uint64_t *out_data, uint64_t *out_end)
+{
+    uint64_t size = s->before.size;
+    if (s->job->engine->options->sparse == SPARSE_NEVER) {
+        *out_data = at;
+        *out_end = size;
+        return 0;
+    }
+    int r =
+        on_src(s, (struct store_op){.code = STORE_EXTENT,
+                                    .file = {.file = s->file, .offset = at, .out_data = out_data, .out_end = out_end}});
+    if (r == -ENXIO) { /* nothing but a hole is left */
+        *out_data = size;
+        *out_end = size;
+        return 0;
+    }
+    /* It may have grown: the check at the end will tell. */
+    *out_end = *out_end < size ? *out_end : size;
+    *out_data = *out_data < *out_end ? *out_data : *out_end;
+    return r;
+}
+
 static int stream_data(struct stream *s)
 {
     uint64_t at = 0;
@@ -236,19 +300,9 @@ static int stream_data(struct stream *s)
         }
         uint64_t data = 0;
         uint64_t end = 0;
-        r = on_src(s, (struct store_op){.code = STORE_EXTENT,
-                                        .file = {.file = s->file, .offset = at, .out_data = &data, .out_end = &end}});
-        if (r == -ENXIO) { /* nothing but a hole is left */
-            data = s->before.size;
-            end = data;
-        } else if (r != 0) {
+        r = next_extent(s, at, &data, &end);
+        if (r != 0) {
             return r;
-        }
-        if (end > s->before.size) { /* grew: the check at the end will tell */
-            end = s->before.size;
-        }
-        if (data > end) {
-            data = end;
         }
         s->hashing = s->hashing && data - at <= HOLE_MAX;
         if (s->hashing) {
@@ -263,18 +317,26 @@ static int stream_data(struct stream *s)
     return 0;
 }
 
+/* What is staged has been checked. */
+static int check_input(struct stream *s, struct attr *out_after)
+{
+    if (s->staged->file != NULL) {
+        *out_after = s->before;
+        return 0;
+    }
+    int r = on_src(s, (struct store_op){.code = STORE_FSTAT, .stat = {.out = out_after, .file = s->file}});
+    return r == 0 && !attr_unchanged(&s->before, out_after) ? -ERR_CHANGED : r;
+}
+
 static int stream_publish(struct stream *s)
 {
     struct attr after;
     struct attr out;
     uint8_t hash[16];
     struct item *item = s->job->item;
-    int r = on_src(s, (struct store_op){.code = STORE_FSTAT, .stat = {.out = &after, .file = s->file}});
+    int r = check_input(s, &after);
     if (r != 0) {
         return r;
-    }
-    if (!attr_unchanged(&s->before, &after)) {
-        return -ERR_CHANGED;
     }
     struct store_upload *upload = s->upload;
     s->upload = NULL; /* ended by COMMIT, whatever the result */
@@ -293,10 +355,11 @@ static int stream_publish(struct stream *s)
     return 0;
 }
 
-int copy_large(struct copy_job *job)
+int copy_large(struct copy_job *job, const struct staged *staged)
 {
     struct engine_worker *own = worker_own(job->worker);
-    struct stream s = {.job = job, .src = own->src, .dst = own->dst};
+    struct stream s = {
+        .job = job, .src = staged->file != NULL ? own->stage : own->src, .dst = own->dst, .staged = staged};
     job->moved = 0;
     int r = stream_open(&s);
     if (r == 0) {

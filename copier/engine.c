@@ -298,6 +298,8 @@ static int open_destination(struct engine *e, unsigned handles)
         report_error(e->report, "cannot open DST '%s': %s", e->places.destination, err_text(r));
         return STATUS_CANNOT;
     }
+    struct stat root;
+    e->dst_dev = fstat(posix_root_fd(e->dst), &root) == 0 ? root.st_dev : 0;
     return 0;
 }
 
@@ -424,12 +426,51 @@ static void reader_gone(void *reader)
     state_reader_destroy(reader);
 }
 
+/* Whether anything may go through the local temp dir in this run. */
+static bool is_staging_wanted(const struct engine *e)
+{
+    const struct options *o = e->options;
+    return o->stage == STAGE_ALWAYS ||
+           (o->stage == STAGE_AUTO && !e->places.null && (e->tempdir.clones || e->dst->caps.network));
+}
+
+static bool is_staging_considered(const struct engine *e)
+{
+    return e->options->stage != STAGE_NEVER && !e->options->dry_run;
+}
+
+/* The temp dir is made only where it may be used. 0 or an exit status after a message. */
+static int open_staging(struct engine *e)
+{
+    if (!is_staging_considered(e) || !is_staging_wanted(e)) {
+        return 0;
+    }
+    int r = tempdir_make(&e->tempdir, e->report);
+    if (r != 0) {
+        return r;
+    }
+    if (!e->tempdir.unusable) {
+        r = staging_create(&e->tempdir, e->run_id, e->notices, e->options->temp_space, &e->staging);
+    }
+    if (r != 0 && e->tempdir.asked) {
+        report_error(e->report, "cannot use the temp dir '%s': %s", e->tempdir.path, err_text(r));
+        return STATUS_CANNOT;
+    }
+    if (e->staging == NULL) {
+        notice_raise(e->notices, "there is no usable temp dir (--temp-dir): files go straight to the destination");
+    }
+    return 0;
+}
+
 /* Everything between the checks and the walk. 0 or an exit status after a message. */
 static int prepare(struct engine *e, const struct budget *b)
 {
     int r = e->options->dry_run ? 0 : places_make(&e->places, e->umask, e->report);
     if (r == 0) {
         r = open_destination(e, b->handles);
+    }
+    if (r == 0) {
+        r = open_staging(e);
     }
     if (r == 0) {
         r = begin_run(e);
@@ -591,6 +632,9 @@ static int run(struct engine *e)
     if (r == 0) {
         r = open_source(e, b.handles);
     }
+    if (r == 0 && is_staging_considered(e)) {
+        r = tempdir_find(e->options, &e->places, e->report, &e->tempdir);
+    }
     if (r == 0) {
         r = open_state(e);
     }
@@ -621,6 +665,8 @@ static void release(struct engine *e)
     pool_destroy(e->pool);
     planner_destroy(e->planner);
     queue_destroy(e->queue);
+    staging_destroy(e->staging);
+    tempdir_release(&e->tempdir);
     store_destroy(e->dst);
     store_destroy(e->src);
     if (e->reader_key_made) {
@@ -635,8 +681,11 @@ static void release(struct engine *e)
 
 int engine_run(const struct options *options, int channel)
 {
-    struct engine e = {
-        .options = options, .channel = channel, .begun_ns = clock_mono_ns(), .begun_real_ns = clock_real_ns()};
+    struct engine e = {.options = options,
+                       .channel = channel,
+                       .begun_ns = clock_mono_ns(),
+                       .begun_real_ns = clock_real_ns(),
+                       .tempdir = {.parent = -1, .fd = -1}};
     const struct report_options how = {.json = options->json,
                                        .quiet = options->quiet,
                                        .stats = options->stats,

@@ -11,6 +11,7 @@
 #include "copier/options.h"
 #include "copier/places.h"
 #include "copier/report.h"
+#include "copier/staging.h"
 #include "copier/state.h"
 #include "planner/planner.h"
 #include "workers/pool.h"
@@ -34,6 +35,9 @@ struct engine {
     struct dir_tree *tree;         /* of the planner's nodes */
     struct store *src;             /* owned */
     struct store *dst;             /* owned */
+    dev_t dst_dev;                 /* file system of the destination's root; 0: none */
+    struct tempdir tempdir;        /* as it was found */
+    struct staging *staging;       /* owned; NULL: nothing goes through the local temp dir; constant */
     unsigned jobs_max;             /* operations in flight at most, by the descriptors we may have */
     struct queue *queue;           /* of shards, owned */
     struct planner *planner;       /* owned */
@@ -48,10 +52,15 @@ struct engine {
     int64_t begun_ns;              /* monotonic */
 };
 
+#define STAGE_SPARES 8 /* staged files that a worker keeps open */
+
 /* A worker's own things. */
 struct engine_worker {
     struct port *src;
     struct port *dst;
+    struct port *stage;                     /* of the local temp dir; NULL: none */
+    struct store_file *spare[STAGE_SPARES]; /* empty staged files, to be used again; owned */
+    unsigned spares;                        /* entries in spare */
 };
 
 /* Stops the run: planner and pool end as soon as what is in flight is finished or dropped. Any thread. */

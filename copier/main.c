@@ -32,6 +32,7 @@
  * workers/stores/posix_publish.c     a whole small file, by way of a temp name
  * workers/stores/posix_exclusive.c   the same, only where nothing stands
  * workers/stores/posix_upload.c      a large file, part by part
+ * workers/stores/posix_stage.c       nameless files of a local temp dir
  * workers/stores/posix_entries.c     directories, links, nodes, attributes, removal
  * workers/stores/posix_owner.c       who may own what
  * workers/stores/layer.c             what the layers before a store share
@@ -72,6 +73,10 @@
  * copier/channel.c                   what supervisor and engine say to each other
  * copier/engine.c                    one run from start to report
  * copier/copyfile.c                  carries out one item
+ * copier/tempdir.c                   the local temp dir: found, checked, made
+ * copier/staging.c                   which files go through it, and its room
+ * copier/copystage.c                 brings one file into it
+ * copier/sparse.c                    runs of zeros in what was read
  * copier/copylarge.c                 streams one large or sparse file
  * copier/events.c                    what planner and workers report: failures, records
  * copier/ticker.c                    progress and background syncs

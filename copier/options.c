@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "copier/quantity.h"
 
+#define STAGE_MAX_DEFAULT (256ULL * 1024 * 1024) /* bytes */
+
 enum { ROWS_MAX = 64, RETRIES_MAX = 1000, BWLIMIT_MIN = 512 };
 
 /* Says what is wrong with the use, and where help is. Always -EINVAL. */
@@ -23,19 +25,57 @@ __attribute__((format(printf, 2, 3))) static int usage(FILE *errors, const char 
     return -EINVAL;
 }
 
-static int set_owner(struct options *o, const char *arg, FILE *errors)
+/* The index of arg among three words (which are in the order of an enum), or -EINVAL after a message. */
+static int set_word(const char *name, const char *arg, const char *const words[3], FILE *errors)
 {
-    static const struct {
-        const char *name;
-        enum store_owner owner;
-    } names[] = {{"auto", OWNER_AUTO}, {"require", OWNER_REQUIRE}, {"ignore", OWNER_IGNORE}};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(arg, names[i].name) == 0) {
-            o->owner = names[i].owner;
-            return 0;
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(arg, words[i]) == 0) {
+            return i;
         }
     }
-    return usage(errors, "--owner: '%s' is not one of auto, require, ignore", arg);
+    return usage(errors, "--%s: '%s' is not one of %s, %s, %s", name, arg, words[0], words[1], words[2]);
+}
+
+static int set_owner(struct options *o, const char *arg, FILE *errors)
+{
+    static const char *const words[] = {[OWNER_AUTO] = "auto", [OWNER_REQUIRE] = "require", [OWNER_IGNORE] = "ignore"};
+    int r = set_word("owner", arg, words, errors);
+    o->owner = r < 0 ? o->owner : (enum store_owner)r;
+    return r < 0 ? r : 0;
+}
+
+static int set_stage(struct options *o, const char *arg, FILE *errors)
+{
+    static const char *const words[] = {[STAGE_AUTO] = "auto", [STAGE_ALWAYS] = "always", [STAGE_NEVER] = "never"};
+    int r = set_word("stage", arg, words, errors);
+    o->stage = r < 0 ? o->stage : (enum stage_mode)r;
+    return r < 0 ? r : 0;
+}
+
+/* Without an argument it is rsync's. */
+static int set_sparse(struct options *o, const char *arg, FILE *errors)
+{
+    static const char *const words[] = {[SPARSE_AUTO] = "auto", [SPARSE_ALWAYS] = "always", [SPARSE_NEVER] = "never"};
+    int r = arg == NULL ? SPARSE_ALWAYS : set_word("sparse", arg, words, errors);
+    o->sparse = r < 0 ? o->sparse : (enum sparse_mode)r;
+    return r < 0 ? r : 0;
+}
+
+static int set_size(const char *name, const char *arg, uint64_t *out, FILE *errors)
+{
+    if (quantity_size(arg, 1, out) != 0 || *out == UINT64_MAX) {
+        return usage(errors, "--%s: '%s' is not a size (examples: 500K, 256M, 1.5G)", name, arg);
+    }
+    return 0;
+}
+
+static int set_path(const char *name, const char *arg, const char **out, FILE *errors)
+{
+    if (arg[0] == '\0') {
+        return usage(errors, "--%s: the path is empty", name);
+    }
+    *out = arg;
+    return 0;
 }
 
 static int set_number(const char *name, const char *arg, unsigned min, unsigned max, unsigned *out, FILE *errors)
@@ -114,12 +154,18 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         return 0;
     case OPT_OWNER:
         return set_owner(o, arg, errors);
+    case OPT_STAGE:
+        return set_stage(o, arg, errors);
+    case OPT_TEMP_DIR:
+        return set_path(row->name, arg, &o->temp_dir, errors);
+    case OPT_STAGE_MAX:
+        return set_size(row->name, arg, &o->stage_max, errors);
+    case OPT_TEMP_SPACE:
+        return set_size(row->name, arg, &o->temp_space, errors);
+    case OPT_SPARSE:
+        return set_sparse(o, arg, errors);
     case OPT_STATE:
-        if (arg[0] == '\0') {
-            return usage(errors, "--state: the path is empty");
-        }
-        o->state = arg;
-        return 0;
+        return set_path(row->name, arg, &o->state, errors);
     case OPT_HELP:
         if (arg != NULL && strcmp(arg, "man") != 0) {
             return usage(errors, "--help: '%s' is not 'man'", arg);
@@ -227,7 +273,11 @@ static int take_places(struct options *o, char **places, int count, FILE *errors
 
 int options_parse(int argc, char **argv, FILE *errors, struct options *out_options)
 {
-    struct options o = {.command = COMMAND_COPY, .retries = 5, .retry_delay_ns = 500 * NS_PER_MS};
+    struct options o = {.command = COMMAND_COPY,
+                        .retries = 5,
+                        .retry_delay_ns = 500 * NS_PER_MS,
+                        .stage_max = STAGE_MAX_DEFAULT,
+                        .temp_space = UINT64_MAX};
     int r = filter_create(&o.filter);
     if (r == 0) {
         r = parse_options(&o, argc, argv, errors);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "copier/sparse.h"
 #include "planner/filter.h"
 #include "workers/store.h"
 
@@ -18,6 +19,12 @@ enum command {
     COMMAND_HELP,    /* --help: print it and leave with 0 */
     COMMAND_MAN,     /* --help=man: print the man page's source */
     COMMAND_VERSION, /* --version */
+};
+
+enum stage_mode {
+    STAGE_AUTO,   /* where it costs nothing or spares a network destination */
+    STAGE_ALWAYS, /* every regular file, room permitting */
+    STAGE_NEVER,  /* none */
 };
 
 struct options {
@@ -36,6 +43,11 @@ struct options {
     bool fsync;              /* each file durable before its rename */
     enum store_owner owner;  /* --owner */
     bool archive_dirs;       /* directory times too */
+    enum stage_mode stage;   /* what goes through the local temp dir */
+    const char *temp_dir;    /* that dir; NULL: the default; not owned */
+    uint64_t stage_max;      /* bytes of the largest file that auto copies into it */
+    uint64_t temp_space;     /* bytes that copies in it take at a time; UINT64_MAX: a share of what is free */
+    enum sparse_mode sparse; /* holes at the destination */
     bool stats;              /* more figures at the end */
     bool progress;           /* a progress line also where standard error is no terminal */
     bool quiet;              /* only failures */
@@ -78,6 +90,11 @@ enum option_id {
     OPT_FSYNC,
     OPT_OWNER,
     OPT_ARCHIVE_DIRS,
+    OPT_STAGE,
+    OPT_TEMP_DIR,
+    OPT_STAGE_MAX,
+    OPT_TEMP_SPACE,
+    OPT_SPARSE,
     OPT_STATS,
     OPT_PROGRESS,
     OPT_QUIET,

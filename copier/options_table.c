@@ -28,6 +28,24 @@ const struct option_row options_table[] = {
      "auto: keep owner and group where the destination lets us (default); require: a file whose owner cannot be set "
      "fails; ignore: do not keep them."},
     {OPT_ARCHIVE_DIRS, 0, false, "archive-dirs", NULL, "Keep the times of directories too."},
+    {OPT_STAGE, 0, false, "stage", "WHEN",
+     "What goes through the local temp dir before the destination sees it. auto (default): what is larger than 1 MiB, "
+     "as "
+     "a reflink where the temp dir can have them of the source, else, to a network destination, as a copy; always: "
+     "every "
+     "regular file (one that finds no room goes straight to the destination, which is said once); never: nothing."},
+    {OPT_TEMP_DIR, 0, false, "temp-dir", "DIR",
+     "The local temp dir (default $TMPDIR/haul-<uid>, or /tmp/haul-<uid>). It is made where it is missing (0700), and "
+     "must "
+     "be our own, writable for nobody else, and outside of SRC and DST."},
+    {OPT_STAGE_MAX, 0, false, "stage-max", "SIZE",
+     "With --stage auto, copy no file larger than SIZE into the temp dir (default 256M); reflinks are made of any "
+     "size."},
+    {OPT_TEMP_SPACE, 0, false, "temp-space", "SIZE",
+     "Let the copies in the temp dir take at most SIZE at a time (default: a quarter of what is free there)."},
+    {OPT_SPARSE, 'S', true, "sparse", "HOW",
+     "auto: holes of the source stay holes (default); always, or without HOW: runs of zeros become holes too; never: "
+     "everything is written."},
     {OPT_STATS, 0, false, "stats", NULL, "Print more figures at the end."},
     {OPT_PROGRESS, 0, false, "progress", NULL,
      "Show the progress line every second even where standard error is not a terminal."},

@@ -12,8 +12,7 @@
 #include "base/errs.h"
 #include "copier/status.h"
 
-/* Where inner stands to outer, both open directories: 1 the same or below, 0 not, -errno. */
-static int is_within(int outer, int inner)
+int places_within(int outer, int inner)
 {
     struct stat top;
     struct stat here;
@@ -220,8 +219,8 @@ static int check_relation(const struct options *o, struct report *report, const 
     const char *dst = p->missing ? (top != NULL ? dirname(top) : "") : p->destination;
     int src_fd = open(p->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int dst_fd = open(dst, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int dst_in_src = src_fd < 0 || dst_fd < 0 ? -errno : is_within(src_fd, dst_fd);
-    int src_in_dst = src_fd < 0 || dst_fd < 0 || p->missing ? 0 : is_within(dst_fd, src_fd);
+    int dst_in_src = src_fd < 0 || dst_fd < 0 ? -errno : places_within(src_fd, dst_fd);
+    int src_in_dst = src_fd < 0 || dst_fd < 0 || p->missing ? 0 : places_within(dst_fd, src_fd);
     if (src_fd >= 0) {
         close(src_fd);
     }

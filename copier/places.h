@@ -28,6 +28,9 @@ int places_find(const struct options *options, struct report *report, struct pla
  * file, as mkdir(1) would with that umask. 0, or an exit status after a message. */
 int places_make(const struct places *places, mode_t mask, struct report *report);
 
+/* Where inner stands to outer, both open directories: 1 the same or below, 0 not, -errno. Blocks. */
+int places_within(int outer, int inner);
+
 void places_release(struct places *places);
 
 #endif

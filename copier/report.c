@@ -330,6 +330,10 @@ static void end_stats(struct report *r, const struct report_end *end)
     }
     report_say(r, "%s written; %lu retries, %lu read again since they changed, %lu stale temp names purged",
                quantity_show_bytes(get(&c->moved), bytes), get(&c->retries), get(&c->again), get(&c->purged));
+    if (get(&c->staged) > 0) {
+        report_say(r, "%lu files went through the temp dir, %lu of them as reflinks", get(&c->staged),
+                   get(&c->staged_clones));
+    }
     if (end->io->ring) {
         report_say(r, "io_uring: %u of %u operations; %u in flight at the end", end->io->ops, end->io->ops_wanted,
                    end->limit);
@@ -368,6 +372,8 @@ static void end_json(struct report *r, const struct report_end *end)
         {"changed", get(&c->changed)},
         {"retries", get(&c->retries)},
         {"read_again", get(&c->again)},
+        {"staged", get(&c->staged)},
+        {"staged_reflinks", get(&c->staged_clones)},
         {"purged", get(&c->purged)},
         {"unfinished", get(&c->unfinished)},
         {"limit", end->limit},

@@ -22,22 +22,24 @@ struct report;
 
 /* What workers have done; relaxed counters. */
 struct report_counts {
-    atomic_ulong files;       /* regular files published */
-    atomic_ulong bytes;       /* bytes of published files (with holes) */
-    atomic_ulong moved;       /* bytes that were really written */
-    atomic_ulong others;      /* symbolic links, FIFOs, sockets, device nodes published */
-    atomic_ulong links;       /* hard links made */
-    atomic_ulong attrs;       /* entries whose attributes alone were set */
-    atomic_ulong failed;      /* entries that did not arrive */
-    atomic_ulong changed;     /* source entries that vanished or kept changing */
-    atomic_ulong retries;     /* repeats after transient errors */
-    atomic_ulong again;       /* files read again since the source changed meanwhile */
-    atomic_ulong done;        /* items finished, whatever the result */
-    atomic_ulong done_bytes;  /* sizes of the regular files among them */
-    atomic_ulong under_way;   /* bytes written of large files that are not done yet */
-    atomic_ulong purged;      /* stale temp names removed */
-    atomic_ulong unfinished;  /* items dropped since the run was stopped */
-    atomic_ulong sync_failed; /* background syncs of the destination that failed */
+    atomic_ulong files;         /* regular files published */
+    atomic_ulong bytes;         /* bytes of published files (with holes) */
+    atomic_ulong moved;         /* bytes that were really written */
+    atomic_ulong others;        /* symbolic links, FIFOs, sockets, device nodes published */
+    atomic_ulong links;         /* hard links made */
+    atomic_ulong attrs;         /* entries whose attributes alone were set */
+    atomic_ulong failed;        /* entries that did not arrive */
+    atomic_ulong changed;       /* source entries that vanished or kept changing */
+    atomic_ulong retries;       /* repeats after transient errors */
+    atomic_ulong again;         /* files read again since the source changed meanwhile */
+    atomic_ulong done;          /* items finished, whatever the result */
+    atomic_ulong done_bytes;    /* sizes of the regular files among them */
+    atomic_ulong under_way;     /* bytes written of large files that are not done yet */
+    atomic_ulong staged;        /* files that went through the local temp dir */
+    atomic_ulong staged_clones; /* reflinks among them */
+    atomic_ulong purged;        /* stale temp names removed */
+    atomic_ulong unfinished;    /* items dropped since the run was stopped */
+    atomic_ulong sync_failed;   /* background syncs of the destination that failed */
 };
 
 struct report_options {

@@ -38,6 +38,11 @@ Test(options, defaults, .timeout = 10)
     cr_assert_eq(o.owner, OWNER_AUTO);
     cr_assert_eq(o.jobs, 0);
     cr_assert_eq(o.bwlimit, 0);
+    cr_assert_eq(o.stage, STAGE_AUTO);
+    cr_assert_eq(o.stage_max, 256ULL << 20);
+    cr_assert_eq(o.temp_space, UINT64_MAX);
+    cr_assert_null(o.temp_dir);
+    cr_assert_eq(o.sparse, SPARSE_AUTO);
     cr_assert_eq(filter_count(o.filter), 0);
     cr_assert(!o.dry_run && !o.fsync && !o.json && !o.archive_dirs && !o.no_io_uring);
     options_release(&o);
@@ -66,6 +71,12 @@ Test(options, each_option_is_taken, .timeout = 10)
                         "--json",
                         "-q",
                         "--no-io-uring",
+                        "--stage=always",
+                        "--temp-dir=/t",
+                        "--stage-max=1G",
+                        "--temp-space",
+                        "10M",
+                        "--sparse=never",
                         "--state=/s",
                         "--files-from=-",
                         "-0",
@@ -85,11 +96,34 @@ Test(options, each_option_is_taken, .timeout = 10)
     cr_assert_eq(o.owner, OWNER_IGNORE);
     cr_assert_eq(filter_count(o.filter), 2);
     cr_assert_str_eq(o.state, "/s");
+    cr_assert_eq(o.stage, STAGE_ALWAYS);
+    cr_assert_str_eq(o.temp_dir, "/t");
+    cr_assert_eq(o.stage_max, 1ULL << 30);
+    cr_assert_eq(o.temp_space, 10ULL << 20);
+    cr_assert_eq(o.sparse, SPARSE_NEVER);
     cr_assert_str_eq(o.files_from, "-");
     cr_assert(o.dry_run && o.one_file_system && o.fsync && o.archive_dirs && o.stats && o.progress && o.json &&
               o.quiet && o.no_io_uring && o.from0);
     options_release(&o);
     free(said);
+}
+
+/* As in rsync. */
+Test(options, sparse_alone_makes_holes, .timeout = 10)
+{
+    char words[][10] = {"-S", "--sparse"};
+    for (size_t i = 0; i < 2; i++) {
+        struct options o;
+        char *said = NULL;
+        char copy[] = "copy";
+        char src[] = "/a";
+        char dst[] = "/b";
+        cr_assert_eq(parse(&o, &said, ARGV(copy, words[i], src, dst)), 0, "%s", said);
+        cr_assert_eq(o.sparse, SPARSE_ALWAYS);
+        cr_assert_str_eq(o.source, "/a");
+        options_release(&o);
+        free(said);
+    }
 }
 
 /* Wrong use: what must be said. */
@@ -110,6 +144,11 @@ static const struct {
     {{"copy", "--retries=-1", "a", "b"}, "--retries: '-1'"},
     {{"copy", "--retry-delay=soon", "a", "b"}, "--retry-delay: 'soon'"},
     {{"copy", "--owner=me", "a", "b"}, "--owner: 'me'"},
+    {{"copy", "--stage=often", "a", "b"}, "--stage: 'often' is not one of auto, always, never"},
+    {{"copy", "--temp-dir=", "a", "b"}, "--temp-dir: the path is empty"},
+    {{"copy", "--stage-max=much", "a", "b"}, "--stage-max: 'much'"},
+    {{"copy", "--temp-space=-1", "a", "b"}, "--temp-space: '-1'"},
+    {{"copy", "--sparse=maybe", "a", "b"}, "--sparse: 'maybe'"},
     {{"copy", "--exclude=", "a", "b"}, "--exclude: ''"},
     {{"copy", "-0", "a", "b"}, "--from0"},
     {{"copy", "a", "nfs://h/e"}, "nfs://"},

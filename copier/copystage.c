@@ -1,0 +1,294 @@
+#include "copier/copystage.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/errs.h"
+#include "copier/staging.h"
+#include "workers/stores/posix_stage.h"
+
+#define ROOM_POLL (20 * NS_PER_MS) /* between two looks for room, with --stage always */
+
+#define NOTICE_ROOM  "no room in the temp dir: files went straight to the destination"
+#define NOTICE_ERROR "the temp dir failed: files went straight to the destination"
+
+/* One file on its way into the temp dir. */
+struct passage {
+    struct copy_job *job;    /* not owned */
+    struct staging *staging; /* not owned */
+    struct port *src;        /* not owned */
+    struct port *stage;      /* not owned */
+    struct store_file *from; /* open source file; NULL: none */
+    struct staged *to;       /* the caller's */
+    struct attr before;      /* of the source file when it was opened */
+    bool refused;            /* no reflink can be had of it */
+};
+
+/* The stores' result of an operation at the source. */
+static int on_src(struct passage *p, struct store_op op)
+{
+    p->job->op = op;
+    p->job->on_source = true;
+    return store_run(p->src, &p->job->op);
+}
+
+static enum stage_way choose(const struct copy_job *job, struct staging *s, const struct attr *attr, bool refused)
+{
+    const struct engine *e = job->engine;
+    const struct stage_case c = {
+        .mode = e->options->stage,
+        .dir = s != NULL && !job->unstaged,
+        .small = copy_is_small(e, attr),
+        .clone = s != NULL && !refused && staging_may_clone(s, attr->dev),
+        .network = e->dst->caps.network,
+        .together = attr->dev == e->dst_dev,
+        .size = attr->size,
+        .need = stage_need(attr),
+        .max = e->options->stage_max,
+        .room = s == NULL                           ? 0
+                : e->options->stage == STAGE_ALWAYS ? staging_space(s)
+                                                    : staging_room(s),
+    };
+    return stage_choose(&c);
+}
+
+/* The temp dir failed with err. 0: the file goes another way. */
+static int stage_failed(const struct passage *p, int err)
+{
+    bool full = err == -ENOSPC || err == -EDQUOT;
+    notice_raise(p->job->engine->notices, full ? NOTICE_ROOM : NOTICE_ERROR);
+    return 0;
+}
+
+/* Takes room for so many bytes more; with --stage always it waits until others have given theirs back, but only while
+ * it holds none itself. 0; -ENOSPC; -ECANCELED. */
+static int take_room(struct passage *p, uint64_t bytes)
+{
+    bool waits = p->job->engine->options->stage == STAGE_ALWAYS && p->to->taken == 0;
+    while (!staging_take(p->staging, bytes)) {
+        if (!waits || bytes > staging_space(p->staging)) {
+            return -ENOSPC;
+        }
+        if (io_sleep(worker_io(p->job->worker), ROOM_POLL) != 0) {
+            return -ECANCELED;
+        }
+    }
+    p->to->taken += bytes;
+    return 0;
+}
+
+/* Room for what is about to be written: attributes may promise more holes than there are. */
+static int take_for(struct passage *p, uint64_t written)
+{
+    return written <= p->to->taken ? 0 : take_room(p, written - p->to->taken);
+}
+
+/* Copies one extent. 0; 1: the temp dir failed, with *stage_err; -errno of the source. */
+static int copy_extent(struct passage *p, char *buffer, uint64_t at, uint64_t end, uint64_t *written, int *stage_err)
+{
+    while (at < end) {
+        size_t got = 0;
+        size_t want = end - at < BUFFER_MAX ? (size_t)(end - at) : BUFFER_MAX;
+        if (atomic_load_explicit(&p->job->engine->stopping, memory_order_relaxed)) {
+            return -ECANCELED;
+        }
+        int r = on_src(
+            p, (struct store_op){.code = STORE_READ,
+                                 .file = {.file = p->from, .buf = buffer, .len = want, .offset = at, .out_len = &got}});
+        if (r != 0) {
+            return r;
+        }
+        if (got == 0) {
+            return -ERR_CHANGED;
+        }
+        *stage_err = take_for(p, *written + got);
+        if (*stage_err == 0) {
+            *stage_err = posix_stage_write(p->stage, p->to->file, buffer, got, at);
+        }
+        if (*stage_err != 0) {
+            return *stage_err == -ECANCELED ? -ECANCELED : 1;
+        }
+        *written += got;
+        at += got;
+    }
+    return 0;
+}
+
+/* All extents; the same results. */
+static int copy_extents(struct passage *p, char *buffer, int *stage_err)
+{
+    uint64_t size = p->before.size;
+    uint64_t written = 0;
+    for (uint64_t at = 0; at < size;) {
+        uint64_t data = 0;
+        uint64_t end = 0;
+        int r =
+            on_src(p, (struct store_op){.code = STORE_EXTENT,
+                                        .file = {.file = p->from, .offset = at, .out_data = &data, .out_end = &end}});
+        if (r == -ENXIO) { /* nothing but a hole is left */
+            break;
+        }
+        if (r != 0) {
+            return r;
+        }
+        /* It may have grown: the look afterwards tells. */
+        r = copy_extent(p, buffer, data < size ? data : size, end < size ? end : size, &written, stage_err);
+        if (r != 0) {
+            return r;
+        }
+        at = end;
+    }
+    *stage_err = posix_stage_end(p->stage, p->to->file, size);
+    return *stage_err == 0 ? 0 : 1;
+}
+
+/* Into the empty staged file by reading and writing. 0; 1: not staged, the temp dir failed; -errno of the source. */
+static int fill_by_copy(struct passage *p)
+{
+    int stage_err = take_room(p, stage_need(&p->before));
+    if (stage_err == -ECANCELED) {
+        return -ECANCELED;
+    }
+    if (stage_err != 0) {
+        /* That the room is taken is how auto works, and nothing to speak of. */
+        if (p->job->engine->options->stage == STAGE_ALWAYS) {
+            stage_failed(p, stage_err);
+        }
+        return 1;
+    }
+    char *buffer = worker_buffer_get(p->job->worker, BUFFER_MAX);
+    if (buffer == NULL) {
+        return copy_job_failed(p->job, true, STORE_READ, -ENOMEM);
+    }
+    int r = copy_extents(p, buffer, &stage_err);
+    worker_buffer_put(p->job->worker, buffer, BUFFER_MAX);
+    if (r == 1) {
+        stage_failed(p, stage_err);
+    }
+    return r;
+}
+
+/* 0; 1: not staged; -errno of the source. */
+static int fill(struct passage *p)
+{
+    enum stage_way way = choose(p->job, p->staging, &p->before, false);
+    if (way == WAY_CLONE) {
+        int r = posix_stage_clone(p->stage, p->to->file, p->from);
+        staging_cloned(p->staging, p->before.dev, r == 0);
+        p->to->cloned = r == 0;
+        if (r == 0) {
+            r = posix_stage_end(p->stage, p->to->file, p->before.size);
+            return r == -EIO ? -ERR_CHANGED : r != 0 ? (stage_failed(p, r), 1) : 0; /* longer than it was */
+        }
+        way = choose(p->job, p->staging, &p->before, true);
+    }
+    return way == WAY_COPY ? fill_by_copy(p) : 1;
+}
+
+/* An empty staged file, one that was used before where there is. 0 or -errno. */
+static int make_file(struct passage *p)
+{
+    struct engine_worker *own = worker_own(p->job->worker);
+    if (own->spares > 0) {
+        p->to->file = own->spare[--own->spares];
+        return 0;
+    }
+    return posix_stage_make(p->stage, &p->to->file);
+}
+
+/* With the source open. The same results. */
+static int pass(struct passage *p)
+{
+    struct attr after;
+    int r = make_file(p);
+    if (r != 0) {
+        stage_failed(p, r);
+        return 1;
+    }
+    r = fill(p);
+    if (r == 0) {
+        r = on_src(p, (struct store_op){.code = STORE_FSTAT, .stat = {.out = &after, .file = p->from}});
+    }
+    return r == 0 && !attr_unchanged(&p->before, &after) ? -ERR_CHANGED : r;
+}
+
+static void count(struct report_counts *c, const struct staged *staged)
+{
+    atomic_fetch_add_explicit(&c->staged, 1, memory_order_relaxed);
+    if (staged->cloned) {
+        atomic_fetch_add_explicit(&c->staged_clones, 1, memory_order_relaxed);
+    }
+}
+
+int copy_stage(struct copy_job *job, struct staged *staged)
+{
+    struct engine_worker *own = worker_own(job->worker);
+    struct item *item = job->item;
+    struct passage p = {
+        .job = job, .staging = job->engine->staging, .src = own->src, .stage = own->stage, .to = staged};
+    enum stage_way way = choose(job, p.staging, &item->attr, false);
+    if (way == WAY_MEMORY || way == WAY_STREAM) {
+        if (p.staging != NULL && job->engine->options->stage == STAGE_ALWAYS && !job->unstaged) {
+            notice_raise(job->engine->notices, NOTICE_ROOM);
+        }
+        return 0;
+    }
+    staged->read_ns = clock_real_ns();
+    int r = on_src(&p, (struct store_op){.code = STORE_OPEN,
+                                         .dir = item->work.dir,
+                                         .name = item->name,
+                                         .open = {.out = &p.from, .attr = &p.before}});
+    if (r != 0) {
+        *staged = (struct staged){0};
+        return copy_source_error(r);
+    }
+    r = pass(&p);
+    struct store_op last = job->op;
+    on_src(&p, (struct store_op){.code = STORE_CLOSE, .file = {.file = p.from}});
+    job->op = last; /* what is reported is what failed, not what cleaned up after it */
+    if (r != 0) {
+        copy_unstage(job, staged);
+        return r == 1 ? 0 : r;
+    }
+    staged->attr = p.before;
+    item->attr = p.before;
+    count(job->engine->counts, staged);
+    return 0;
+}
+
+static void close_file(struct engine_worker *own, struct store_file *file)
+{
+    struct store_op op = {.code = STORE_CLOSE, .file = {.file = file}};
+    (void)store_run(own->stage, &op);
+}
+
+void copy_stage_close(struct engine_worker *own)
+{
+    while (own->spares > 0) {
+        close_file(own, own->spare[--own->spares]);
+    }
+}
+
+void copy_unstage(struct copy_job *job, struct staged *staged)
+{
+    struct engine_worker *own = worker_own(job->worker);
+    if (staged->file != NULL) {
+        bool empty = own->spares < STAGE_SPARES && posix_stage_reset(own->stage, staged->file) == 0;
+        if (empty && own->spares < STAGE_SPARES) { /* other fibers have run meanwhile */
+            own->spare[own->spares++] = staged->file;
+        } else {
+            close_file(own, staged->file);
+        }
+    }
+    if (staged->taken > 0) {
+        staging_give(job->engine->staging, staged->taken);
+    }
+    *staged = (struct staged){0};
+}
+
+void copy_stage_lost(struct copy_job *job, struct staged *staged)
+{
+    notice_raise(job->engine->notices, NOTICE_ERROR);
+    copy_unstage(job, staged);
+    job->unstaged = true;
+}
