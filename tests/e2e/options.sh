@@ -166,7 +166,7 @@ echo x >"$WORK/odd/$odd"
 expect 0 copy --dry-run "$WORK/odd" "$WORK/odd.dst"
 LC_ALL=C grep -q $'\e' "$WORK/out" && fail "an escape sequence reached the terminal"
 expect 0 copy --dry-run --json "$WORK/odd" "$WORK/odd.dst"
-[ "$(jq -r 'select(.event == "would") | .path_hex' "$WORK/out")" = "$(printf %s "$odd" | od -An -tx1 | tr -d ' \n')" ] ||
+[ "$(jq -r 'select(.event == "would" and .path_hex) | .path_hex' "$WORK/out")" = "$(printf %s "$odd" | od -An -tx1 | tr -d ' \n')" ] ||
     fail "--json does not hold the exact name"
 
 # --state.
