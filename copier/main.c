@@ -23,6 +23,7 @@
  * workers/pool_offer.c               work besides the queue, and when a pool has ended
  * workers/pool_tune.c                measures, and asks tune
  * workers/fence.c                    nothing is renamed or removed after the lease has run out
+ * workers/xattrs.c                   extended attributes of an entry
  * workers/store.c                    the contract of a place that files are read from or published to
  *
  * workers/stores/posix.c             a directory or mount
@@ -35,6 +36,7 @@
  * workers/stores/posix_stage.c       nameless files of a local temp dir
  * workers/stores/posix_entries.c     directories, links, nodes, attributes, removal
  * workers/stores/posix_owner.c       who may own what
+ * workers/stores/posix_xattrs.c      extended attributes and ACLs
  * workers/stores/layer.c             what the layers before a store share
  * workers/stores/retry.c             repeats what failed with a passing error
  * workers/stores/throttle.c          --bwlimit

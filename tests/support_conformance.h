@@ -19,6 +19,8 @@ struct conf;
 #define CONF_NODES     2U  /* FIFOs, sockets, devices */
 #define CONF_FAR_TIMES 4U  /* times before 1970 and after 2106 */
 #define CONF_HOLES     8U  /* holes are kept and can be found */
+#define CONF_XATTRS    32U /* extended attributes */
+#define CONF_ACLS      64U /* POSIX ACLs */
 #define CONF_LOCAL     16U /* the store works in this very kernel: permissions and symbolic links are checked here */
 
 /* A kind of store. */
@@ -83,6 +85,7 @@ struct conf_table conf_cases_entries(void);
 struct conf_table conf_cases_reading(void);
 struct conf_table conf_cases_safety(void);
 struct conf_table conf_cases_lease(void);
+struct conf_table conf_cases_xattrs(void);
 
 /* ---- for the cases ---- */
 

@@ -123,5 +123,10 @@ int io_ficlone(struct io *io, int fd_to, int fd_from);
 ssize_t io_readlinkat(struct io *io, int dirfd, const char *path, char *buf, size_t size);
 ssize_t io_getdents(struct io *io, int fd, void *buf, size_t size);
 int io_syncfs(struct io *io, int fd);
+/* Extended attributes of what fd stands for; fd may be O_PATH, of a symbolic link too. size 0: only asks how much. */
+ssize_t io_listxattr(struct io *io, int fd, char *buf, size_t size);
+ssize_t io_getxattr(struct io *io, int fd, const char *name, void *buf, size_t size);
+int io_setxattr(struct io *io, int fd, const char *name, const void *value, size_t size);
+int io_removexattr(struct io *io, int fd, const char *name);
 
 #endif

@@ -140,3 +140,28 @@ int io_syncfs(struct io *io, int fd)
     struct io_req req = {.code = IO_SYNCFS, .fd = fd};
     return (int)io_run(io, &req);
 }
+
+ssize_t io_listxattr(struct io *io, int fd, char *buf, size_t size)
+{
+    void *out = buf;
+    struct io_req req = {.code = IO_LISTXATTR, .fd = fd, .buf = out, .len = size};
+    return (ssize_t)io_run(io, &req);
+}
+
+ssize_t io_getxattr(struct io *io, int fd, const char *name, void *buf, size_t size)
+{
+    struct io_req req = {.code = IO_GETXATTR, .fd = fd, .path = name, .buf = buf, .len = size};
+    return (ssize_t)io_run(io, &req);
+}
+
+int io_setxattr(struct io *io, int fd, const char *name, const void *value, size_t size)
+{
+    struct io_req req = {.code = IO_SETXATTR, .fd = fd, .path = name, .data = value, .len = size};
+    return (int)io_run(io, &req);
+}
+
+int io_removexattr(struct io *io, int fd, const char *name)
+{
+    struct io_req req = {.code = IO_REMOVEXATTR, .fd = fd, .path = name};
+    return (int)io_run(io, &req);
+}

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "workers/io_internal.h"
@@ -76,10 +77,55 @@ static int64_t call_other_codes(const struct io_req *r)
     }
 }
 
+/* By path, which is the kernel's own link to what an O_PATH descriptor stands for: a symbolic link behind it stays. */
+static int64_t call_xattr_path(const struct io_req *r)
+{
+    char path[40];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", r->fd);
+    switch (r->code) {
+    case IO_LISTXATTR:
+        return listxattr(path, r->buf, r->len);
+    case IO_GETXATTR:
+        return getxattr(path, r->path, r->buf, r->len);
+    case IO_SETXATTR:
+        return setxattr(path, r->path, r->data, r->len, 0);
+    default:
+        return removexattr(path, r->path);
+    }
+}
+
+static int64_t call_xattr_fd(const struct io_req *r)
+{
+    switch (r->code) {
+    case IO_LISTXATTR:
+        return flistxattr(r->fd, r->buf, r->len);
+    case IO_GETXATTR:
+        return fgetxattr(r->fd, r->path, r->buf, r->len);
+    case IO_SETXATTR:
+        return fsetxattr(r->fd, r->path, r->data, r->len, 0);
+    default:
+        return fremovexattr(r->fd, r->path);
+    }
+}
+
+static int64_t call_xattr_codes(const struct io_req *r)
+{
+    int64_t result = call_xattr_fd(r);
+    return result < 0 && errno == EBADF ? call_xattr_path(r) : result;
+}
+
+static int64_t call(const struct io_req *r)
+{
+    if (r->code < IO_RING_CODES) {
+        return call_ring_codes(r);
+    }
+    return r->code < IO_XATTR_CODES ? call_other_codes(r) : call_xattr_codes(r);
+}
+
 int64_t io_call(const struct io_req *req)
 {
     for (;;) {
-        int64_t result = req->code < IO_RING_CODES ? call_ring_codes(req) : call_other_codes(req);
+        int64_t result = call(req);
         if (result >= 0) {
             return result;
         }

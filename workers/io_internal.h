@@ -39,6 +39,11 @@ enum io_code {
     IO_READLINKAT,
     IO_GETDENTS,
     IO_SYNCFS,
+    IO_XATTR_CODES,
+    IO_LISTXATTR = IO_XATTR_CODES,
+    IO_GETXATTR,
+    IO_SETXATTR,
+    IO_REMOVEXATTR,
 };
 
 /* One call, on the stack of the fiber (or thread) that waits for it: nothing outlives the call. */

@@ -13,6 +13,7 @@ static const struct {
     enum store_repeat repeat;
 } codes[STORE_CODES] = {
     [STORE_STAT] = {"stat", REPEAT_SAFE},
+    [STORE_XATTRS] = {"xattrs", REPEAT_SAFE},
     [STORE_READLINK] = {"readlink", REPEAT_SAFE},
     [STORE_LIST_OPEN] = {"list-open", REPEAT_SAFE},
     [STORE_LIST_NEXT] = {"list", REPEAT_SAFE},

@@ -29,6 +29,7 @@
 #include "base/notice.h"
 #include "workers/fence.h"
 #include "workers/io.h"
+#include "workers/xattrs.h"
 
 /* Attributes of an entry. */
 struct attr {
@@ -53,6 +54,7 @@ bool attr_unchanged(const struct attr *before, const struct attr *after);
 enum store_code {
     /* looking: safe to repeat */
     STORE_STAT,      /* attributes of name (not followed); name NULL: of dir itself */
+    STORE_XATTRS,    /* extended attributes of name (not followed); name NULL: of dir itself */
     STORE_READLINK,  /* target of the symbolic link name */
     STORE_LIST_OPEN, /* begin to list dir */
     STORE_LIST_NEXT, /* one entry of a listing */
@@ -128,6 +130,13 @@ struct store_op {
             struct attr *out;
             struct store_file *file; /* FSTAT */
         } stat;
+        struct {                 /* XATTRS */
+            unsigned kinds;      /* XATTRS_*: which are wanted */
+            struct xattrs **out; /* the caller's then. Its kinds: those of the wanted ones that the place can hold at
+                                    all, as far as is known */
+            struct attr *attr;   /* of the same entry, before they were read: while ctime stands they are right; may be
+                                    NULL */
+        } xattrs;
         struct {             /* READLINK */
             char *buf;       /* receives the target, NUL-terminated */
             size_t size;     /* bytes in buf; -ENAMETOOLONG where the target does not fit */
@@ -169,18 +178,22 @@ struct store_op {
             bool exclusive;               /* PUBLISH: -EEXIST where anything stands under the name; of several at a
                                              time one succeeds. -EEXIST after a repeat may be one's own: look */
             const char *target;           /* SYMLINK */
+            const struct xattrs *xattrs;  /* all that it is to have of their kinds; NULL: as it comes. What the
+                                             destination cannot hold is a notice, no failure. BEGIN: as for COMMIT, as
+                                             far as is known */
             struct attr *out;             /* what stands under the final name now; may be NULL. Not for BEGIN */
             struct store_upload **upload; /* BEGIN writes it */
         } put;
         struct { /* WRITE, COPY, COMMIT, ABORT: of an upload, which knows its dir and name from BEGIN */
             struct store_upload *upload;
-            const void *buf;         /* WRITE */
-            size_t len;              /* WRITE: all of it is written or it failed; COPY: bytes at most */
-            uint64_t offset;         /* WRITE, COPY: at both ends */
-            struct store_file *from; /* COPY: -EOPNOTSUPP where the two cannot */
-            size_t *out_len;         /* COPY: bytes copied; 0 at the source's end */
-            const struct attr *attr; /* COMMIT: as for BEGIN, with the final size */
-            struct attr *out;        /* COMMIT: as for PUBLISH; may be NULL */
+            const void *buf;             /* WRITE */
+            size_t len;                  /* WRITE: all of it is written or it failed; COPY: bytes at most */
+            uint64_t offset;             /* WRITE, COPY: at both ends */
+            struct store_file *from;     /* COPY: -EOPNOTSUPP where the two cannot */
+            size_t *out_len;             /* COPY: bytes copied; 0 at the source's end */
+            const struct attr *attr;     /* COMMIT: as for BEGIN, with the final size */
+            struct attr *out;            /* COMMIT: as for PUBLISH; may be NULL */
+            const struct xattrs *xattrs; /* COMMIT: as for PUBLISH */
         } up;
         struct { /* LINK: dir/name becomes a link to from_dir/from_name */
             struct dir *from_dir;
@@ -190,6 +203,7 @@ struct store_op {
         struct { /* SETATTR */
             const struct attr *attr;
             unsigned keep;
+            const struct xattrs *xattrs; /* as for PUBLISH: others of their kinds are removed; NULL: left alone */
         } setattr;
         struct { /* REMOVE: only while type, ino, size and mtime are those of expect (NULL: whatever it is, but a
                     directory only where dir is true); -ESTALE otherwise with step STORE_STEP_GUARD.

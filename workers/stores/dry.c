@@ -36,6 +36,7 @@ static int run(struct port *p, struct store_op *op)
 {
     switch (op->code) {
     case STORE_STAT:
+    case STORE_XATTRS:
     case STORE_READLINK:
     case STORE_LIST_OPEN:
     case STORE_LIST_NEXT:

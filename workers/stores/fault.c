@@ -46,6 +46,11 @@ static void take_back(struct port *p, struct store_op *op)
 {
     struct store_op undo = {.dir = op->dir};
 
+    if (op->code == STORE_XATTRS) {
+        xattrs_destroy(*op->xattrs.out);
+        *op->xattrs.out = NULL;
+        return;
+    }
     if (op->code == STORE_BEGIN) {
         undo.code = STORE_ABORT;
         undo.up.upload = *op->put.upload;

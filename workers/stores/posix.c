@@ -150,6 +150,7 @@ static int run(struct port *p, struct store_op *op)
 {
     static int (*const table[STORE_CODES])(struct port *, struct store_op *) = {
         [STORE_STAT] = posix_stat,
+        [STORE_XATTRS] = posix_xattrs,
         [STORE_READLINK] = posix_readlink,
         [STORE_LIST_OPEN] = posix_list_open,
         [STORE_LIST_NEXT] = posix_list_next,

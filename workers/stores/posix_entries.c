@@ -128,6 +128,25 @@ static int settle_temp(struct port *p, struct store_op *op, int dir_fd, const ch
     }
 }
 
+/* Extended attributes of a new entry, which no name can be swapped for. */
+static int set_xattrs_at(struct port *p, struct store_op *op, int dir_fd, const char *temp, const struct posix_want *w)
+{
+    bool moved = false; /* seen to by settle_temp */
+    int fd;
+    int err;
+
+    if (!posix_xattrs_matter(p, w->xattrs) || (S_ISLNK(w->attr->mode) && w->xattrs->count == 0)) {
+        return 0;
+    }
+    fd = posix_openat(p, dir_fd, temp, O_PATH | O_NOFOLLOW, 0);
+    if (fd < 0) {
+        return fail_at(op, "open", fd);
+    }
+    err = posix_xattrs_apply(p, op, fd, w, true, &moved);
+    (void)io_close(p->io, fd);
+    return err;
+}
+
 /* Owner, times, mode, check, rename. */
 static int finish_temp(struct port *p, struct store_op *op, int dir_fd, const char *temp, struct posix_want *w,
                        struct attr *seen)
@@ -146,6 +165,10 @@ static int finish_temp(struct port *p, struct store_op *op, int dir_fd, const ch
         if (err) {
             return fail_at(op, "utimens", err);
         }
+    }
+    err = set_xattrs_at(p, op, dir_fd, temp, w);
+    if (err) {
+        return err;
     }
     err = settle_temp(p, op, dir_fd, temp, w, seen);
     if (err) {
@@ -167,9 +190,9 @@ static int put_in(struct port *p, struct store_op *op, int dir_fd)
     mode_t mode;
     int err;
 
-    posix_want_init(s, &w, op->put.attr, op->put.keep);
+    posix_want_init(s, &w, op->put.attr, op->put.keep, op->put.xattrs);
     comes = posix_want_owner_comes(s, &w, posix_dir_inherits(s, op->dir));
-    mode = comes ? posix_want_mode(&w, s->uid, s->gid) & 0777 : 0600;
+    mode = comes && !posix_xattrs_matter(p, w.xattrs) ? posix_want_mode(&w, s->uid, s->gid) & 0777 : 0600;
     err = make_temp(p, op, dir_fd, mode, temp);
     if (err) {
         return err;
@@ -334,6 +357,41 @@ static int set_owner_fd(struct port *p, struct store_op *op, int fd, struct posi
     return err ? fail_at(op, "stat", err) : 0;
 }
 
+/* Who owns a file and may not write to it may not change its attributes either, unless it changes the mode first. */
+static int unlock_fd(struct port *p, struct store_op *op, int fd, struct attr *seen)
+{
+    int err = posix_set_mode(p, fd, true, (seen->mode & 07777) | S_IRUSR | S_IWUSR);
+
+    return err ? fail_at(op, "chmod", err) : 0;
+}
+
+/* Before the mode, which an ACL moves: seen is up to date afterwards. */
+static int set_xattrs_fd(struct port *p, struct store_op *op, int fd, const struct posix_want *w, struct attr *seen)
+{
+    const struct posix_store *s = posix_of(p);
+    bool moved = false;
+    bool unlocked = false;
+    int err = posix_xattrs_apply(p, op, fd, w, false, &moved);
+
+    if (err == -EACCES && !s->privileged && seen->uid == s->uid && !S_ISLNK(seen->mode)) {
+        mode_t before = seen->mode & 07777;
+
+        err = unlock_fd(p, op, fd, seen);
+        unlocked = err == 0;
+        if (!err) {
+            err = posix_xattrs_apply(p, op, fd, w, false, &moved);
+        }
+        if (unlocked && (err || !(w->keep & STORE_KEEP_MODE))) {
+            (void)posix_set_mode(p, fd, true, before);
+        }
+    }
+    if (!err && (moved || unlocked)) {
+        err = posix_attr_at(p, fd, "", seen);
+        return err ? fail_at(op, "stat", err) : 0;
+    }
+    return err;
+}
+
 /* Sets what differs. fd is the entry itself, perhaps O_PATH: no name can be swapped between the steps. */
 static int setattr_fd(struct port *p, struct store_op *op, int fd, struct attr *seen)
 {
@@ -349,8 +407,11 @@ static int setattr_fd(struct port *p, struct store_op *op, int fd, struct attr *
     if ((seen->mode & S_IFMT) != (attr->mode & S_IFMT)) {
         return fail_at(op, STORE_STEP_GUARD, -ESTALE);
     }
-    posix_want_init(s, &w, attr, op->setattr.keep);
+    posix_want_init(s, &w, attr, op->setattr.keep, op->setattr.xattrs);
     err = set_owner_fd(p, op, fd, &w, seen);
+    if (!err) {
+        err = set_xattrs_fd(p, op, fd, &w, seen);
+    }
     if (err) {
         return err;
     }

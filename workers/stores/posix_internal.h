@@ -6,6 +6,7 @@
  *   posix_read.c     looking and reading: stat, readlink, read
  *   posix_list.c     listings
  *   posix_owner.c    which owner and mode an entry gets, and what is said where it cannot
+ *   posix_xattrs.c   extended attributes and ACLs, and what is said where they cannot be had
  *   posix_publish.c  temp names and whole small files
  *   posix_exclusive.c  whole small files, only where nothing stands
  *   posix_upload.c   large files
@@ -59,6 +60,8 @@ struct posix_store {
     atomic_llong squashed_uid;   /* network: what the server makes of our uid; -1: not known to differ */
     atomic_uint clone_refused;   /* how often FICLONE was refused; given up after a few */
     atomic_bool other_mounts;    /* something was published on another file system than the root's */
+    atomic_uint xattrs_refused;  /* XATTRS_* that the file system cannot hold, as far as is known */
+    atomic_bool xattrs_asked;    /* the root was asked */
     atomic_bool root_setgid;     /* the root directory is setgid */
 
     pthread_mutex_t lock; /* guards what follows, and the handle of our side in every dir; never held while waiting */
@@ -78,10 +81,11 @@ struct store_file {
 
 /* What an entry is to get. posix_owner.c. */
 struct posix_want {
-    const struct attr *attr; /* not owned */
-    unsigned keep;           /* STORE_KEEP_* */
-    uid_t uid;               /* owner to set, or -1: as it comes */
-    gid_t gid;               /* group to set, or -1: as it comes */
+    const struct attr *attr;     /* not owned */
+    const struct xattrs *xattrs; /* not owned; NULL: as it comes */
+    unsigned keep;               /* STORE_KEEP_* */
+    uid_t uid;                   /* owner to set, or -1: as it comes */
+    gid_t gid;                   /* group to set, or -1: as it comes */
 };
 
 /* A regular file under its temp name. posix_publish.c. */
@@ -141,7 +145,8 @@ int posix_file_close(struct port *p, struct store_op *op);
 
 /* ---- posix_owner.c ---- */
 
-void posix_want_init(const struct posix_store *s, struct posix_want *w, const struct attr *attr, unsigned keep);
+void posix_want_init(const struct posix_store *s, struct posix_want *w, const struct attr *attr, unsigned keep,
+                     const struct xattrs *xattrs);
 /* The permission bits that an entry of that owner may have: setuid and setgid only where they mean the same as at the
  * source. */
 mode_t posix_want_mode(const struct posix_want *w, uid_t uid, gid_t gid);
@@ -160,6 +165,18 @@ bool posix_mode_will_do(const struct posix_store *s, mode_t want, mode_t seen);
 int posix_set_times(struct port *p, const struct attr *attr, int dir_fd, const char *path, int flags);
 /* chmod of the file behind fd, which may be O_PATH. 0 or -errno. */
 int posix_set_mode(struct port *p, int fd, bool is_path, mode_t mode);
+
+/* ---- posix_xattrs.c ---- */
+
+/* Whether an entry that is to have x must be private until it has it. */
+bool posix_xattrs_matter(struct port *p, const struct xattrs *x);
+/* Gives the entry behind fd, which may be O_PATH, the attributes that w wants. made: it is new, and can have none but
+ * those that its directory hands down. An access ACL changes the mode: *out_mode_moved is true then. 0 or -errno with
+ * op->step. */
+int posix_xattrs_apply(struct port *p, struct store_op *op, int fd, const struct posix_want *w, bool made,
+                       bool *out_mode_moved);
+
+int posix_xattrs(struct port *p, struct store_op *op);
 
 /* ---- posix_publish.c ---- */
 

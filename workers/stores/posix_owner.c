@@ -32,12 +32,13 @@ static bool group_is_ours(const struct posix_store *s, gid_t gid)
     return false;
 }
 
-void posix_want_init(const struct posix_store *s, struct posix_want *w, const struct attr *attr, unsigned keep)
+void posix_want_init(const struct posix_store *s, struct posix_want *w, const struct attr *attr, unsigned keep,
+                     const struct xattrs *xattrs)
 {
     bool all =
         s->owner == OWNER_REQUIRE || (s->privileged && !atomic_load_explicit(&s->owner_refused, memory_order_relaxed));
 
-    *w = (struct posix_want){.attr = attr, .keep = keep, .uid = (uid_t)-1, .gid = (gid_t)-1};
+    *w = (struct posix_want){.attr = attr, .keep = keep, .xattrs = xattrs, .uid = (uid_t)-1, .gid = (gid_t)-1};
     if (s->owner == OWNER_IGNORE) {
         return;
     }

@@ -112,7 +112,8 @@ int posix_temp_open(struct port *p, struct store_op *op, struct posix_temp *t, i
 
     t->fd = -1;
     t->inherits = posix_dir_inherits(s, op->dir);
-    t->mode = mode_at_open(s, w, t->inherits);
+    /* An ACL says more than mode bits do: private until it is there. */
+    t->mode = posix_xattrs_matter(p, w->xattrs) ? 0600 : mode_at_open(s, w, t->inherits);
     for (unsigned i = 0; i < NAME_TRIES && err == -EEXIST; i++) {
         err = temp_name_make(s->run_id, t->name);
         if (err) {
@@ -154,6 +155,7 @@ static int settle_owner_and_mode(struct port *p, struct store_op *op, struct pos
         mode_t want = posix_want_mode(w, t->seen.uid, t->seen.gid);
         bool wrong_owner;
         bool wrong_mode;
+        bool moved = false;
 
         if (err) {
             return fail_at(op, "fstat", err);
@@ -175,6 +177,10 @@ static int settle_owner_and_mode(struct port *p, struct store_op *op, struct pos
             if (err) {
                 return fail_at(op, "chown", err);
             }
+            err = posix_xattrs_apply(p, op, t->fd, w, true, &moved); /* the chown took file capabilities away */
+            if (err) {
+                return err;
+            }
         } else {
             /* Only once the owner is right: a setuid file never has the wrong one (P3). */
             err = posix_set_mode(p, t->fd, false, want);
@@ -188,6 +194,7 @@ static int settle_owner_and_mode(struct port *p, struct store_op *op, struct pos
 int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t, struct posix_want *w)
 {
     struct posix_store *s = posix_of(p);
+    bool moved = false;
     mode_t mode;
     int err;
 
@@ -203,9 +210,13 @@ int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t,
             return fail_at(op, "utimens", err);
         }
     }
+    err = posix_xattrs_apply(p, op, t->fd, w, true, &moved);
+    if (err) {
+        return err;
+    }
     /* Special bits wait until the owner has been seen to be right. */
     mode = posix_want_mode(w, w->uid == (uid_t)-1 ? s->uid : w->uid, w->gid == (gid_t)-1 ? s->gid : w->gid);
-    if (mode != t->mode && !(mode & SPECIAL)) {
+    if (mode != t->mode && !(mode & SPECIAL) && !moved) {
         err = posix_set_mode(p, t->fd, false, mode);
         if (err) {
             return fail_at(op, "chmod", err);
@@ -286,7 +297,7 @@ static int publish_in(struct port *p, struct store_op *op, int dir_fd)
     struct posix_temp t;
     int err;
 
-    posix_want_init(posix_of(p), &w, op->put.attr, op->put.keep);
+    posix_want_init(posix_of(p), &w, op->put.attr, op->put.keep, op->put.xattrs);
     err = posix_temp_open(p, op, &t, dir_fd, &w);
     if (err) {
         return err;

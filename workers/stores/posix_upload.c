@@ -34,7 +34,7 @@ int posix_begin(struct port *p, struct store_op *op)
     if (err) {
         goto fail;
     }
-    posix_want_init(posix_of(p), &w, op->put.attr, op->put.keep);
+    posix_want_init(posix_of(p), &w, op->put.attr, op->put.keep, op->put.xattrs);
     err = posix_temp_open(p, op, &u->t, dir_fd, &w);
     posix_dir_unpin_made(p, op->dir, err);
     if (err) {
@@ -130,7 +130,7 @@ static int commit_in(struct port *p, struct store_op *op, struct store_upload *u
     struct posix_want w;
     int err = reach_size(p, op, u);
 
-    posix_want_init(posix_of(p), &w, op->up.attr, u->keep);
+    posix_want_init(posix_of(p), &w, op->up.attr, u->keep, op->up.xattrs);
     if (!err) {
         err = posix_temp_settle(p, op, &u->t, &w);
     }
