@@ -87,7 +87,8 @@ static int read_source(struct copy_job *job, struct small *f, size_t size)
         .read_small = {.buf = f->data, .size = size, .out_len = &f->len, .before = &before, .after = &f->attr}};
     job->on_source = true;
     int r = copy_source_error(store_run(own->src, &job->op));
-    if (r == -EFBIG || (r == 0 && (!attr_unchanged(&before, &f->attr) || f->len != f->attr.size))) {
+    if (r == -EFBIG || (r == 0 && (!attr_unchanged(&before, &f->attr) || f->len != f->attr.size ||
+                                   !copy_xattrs_hold(job, &f->attr)))) {
         r = -ERR_CHANGED;
     }
     return r;
@@ -135,10 +136,11 @@ static int publish_sparse(struct copy_job *job, const struct small *f, struct at
     struct store_upload *upload = NULL;
     struct dir *dir = job->item->work.dir;
     const char *name = item_dst_name(job->item);
-    job->op = (struct store_op){.code = STORE_BEGIN,
-                                .dir = dir,
-                                .name = name,
-                                .put = {.attr = &f->attr, .keep = copy_keep(job->engine), .upload = &upload}};
+    job->op = (struct store_op){
+        .code = STORE_BEGIN,
+        .dir = dir,
+        .name = name,
+        .put = {.attr = &f->attr, .keep = copy_keep(job->engine), .upload = &upload, .xattrs = job->xattrs}};
     int r = store_run(own->dst, &job->op);
     if (r != 0) {
         return r;
@@ -149,8 +151,10 @@ static int publish_sparse(struct copy_job *job, const struct small *f, struct at
         (void)store_run(own->dst, &abort);
         return r;
     }
-    job->op = (struct store_op){
-        .code = STORE_COMMIT, .dir = dir, .name = name, .up = {.upload = upload, .attr = &f->attr, .out = out}};
+    job->op = (struct store_op){.code = STORE_COMMIT,
+                                .dir = dir,
+                                .name = name,
+                                .up = {.upload = upload, .attr = &f->attr, .out = out, .xattrs = job->xattrs}};
     return store_run(own->dst, &job->op);
 }
 
@@ -167,11 +171,12 @@ static int publish_small(struct copy_job *job, const struct small *f)
     if (job->engine->options->sparse == SPARSE_ALWAYS && sparse_has_run(f->data, f->len, 0)) {
         r = publish_sparse(job, f, &out);
     } else {
-        job->op =
-            (struct store_op){.code = STORE_PUBLISH,
-                              .dir = item->work.dir,
-                              .name = item_dst_name(item),
-                              .put = {.attr = &f->attr, .keep = copy_keep(job->engine), .data = f->data, .out = &out}};
+        job->op = (struct store_op){
+            .code = STORE_PUBLISH,
+            .dir = item->work.dir,
+            .name = item_dst_name(item),
+            .put = {
+                .attr = &f->attr, .keep = copy_keep(job->engine), .data = f->data, .out = &out, .xattrs = job->xattrs}};
         r = store_run(own->dst, &job->op);
         job->moved = f->len;
     }
@@ -239,12 +244,26 @@ static bool is_worth_another(const struct copy_job *job, int r)
                                  err_classify(r, job->engine->dst->caps.network, false) == ERR_TRANSIENT);
 }
 
+/* Its extended attributes, and its contents where they are to be staged. */
+static int read_and_stage(struct copy_job *job, struct staged *staged)
+{
+    int r = copy_source_error(copy_read_xattrs(job));
+    if (r == 0) {
+        r = copy_stage(job, staged);
+    }
+    if (r == 0 && staged->file != NULL && !copy_xattrs_hold(job, &staged->attr)) {
+        copy_unstage(job, staged);
+        return -ERR_CHANGED;
+    }
+    return r;
+}
+
 /* One try, with what is staged already or after staging it. */
 static int try_file(struct copy_job *job, struct staged *staged)
 {
     for (;;) {
         job->on_stage = false;
-        int r = staged->file == NULL ? copy_stage(job, staged) : 0;
+        int r = staged->file == NULL ? read_and_stage(job, staged) : 0;
         if (r == 0) {
             r = copy_is_small(job->engine, &job->item->attr) ? try_small(job, staged) : copy_large(job, staged);
         }
@@ -296,21 +315,26 @@ static int copy_symlink(struct copy_job *job)
     struct item *item = job->item;
     struct attr out;
     char target[4096 + 1];
+    int r = copy_read_xattrs(job);
+    if (r != 0) {
+        return r;
+    }
     job->on_source = true;
     job->op = (struct store_op){.code = STORE_READLINK,
                                 .dir = item->work.dir,
                                 .name = item->name,
                                 .readlink = {.buf = target, .size = sizeof target}};
-    int r = store_run(own->src, &job->op);
+    r = store_run(own->src, &job->op);
     if (r != 0) {
         return r == -EINVAL ? -ERR_CHANGED : r;
     }
     job->on_source = false;
-    job->op =
-        (struct store_op){.code = STORE_SYMLINK,
-                          .dir = item->work.dir,
-                          .name = item_dst_name(item),
-                          .put = {.attr = &item->attr, .keep = copy_keep(job->engine), .target = target, .out = &out}};
+    job->op = (struct store_op){
+        .code = STORE_SYMLINK,
+        .dir = item->work.dir,
+        .name = item_dst_name(item),
+        .put = {
+            .attr = &item->attr, .keep = copy_keep(job->engine), .target = target, .out = &out, .xattrs = job->xattrs}};
     r = store_run(own->dst, &job->op);
     if (r == 0) {
         event_published(job->engine, item->work.dir, item->name, &item->attr, &out, NULL, clock_real_ns());
@@ -323,11 +347,17 @@ static int copy_node(struct copy_job *job)
     struct engine_worker *own = worker_own(job->worker);
     struct item *item = job->item;
     struct attr out;
-    job->op = (struct store_op){.code = STORE_NODE,
-                                .dir = item->work.dir,
-                                .name = item_dst_name(item),
-                                .put = {.attr = &item->attr, .keep = copy_keep(job->engine), .out = &out}};
-    int r = store_run(own->dst, &job->op);
+    int r = copy_read_xattrs(job);
+    if (r != 0) {
+        return r;
+    }
+    job->on_source = false;
+    job->op = (struct store_op){
+        .code = STORE_NODE,
+        .dir = item->work.dir,
+        .name = item_dst_name(item),
+        .put = {.attr = &item->attr, .keep = copy_keep(job->engine), .out = &out, .xattrs = job->xattrs}};
+    r = store_run(own->dst, &job->op);
     if (r == 0) {
         event_published(job->engine, item->work.dir, item->name, &item->attr, &out, NULL, clock_real_ns());
     }
@@ -355,10 +385,16 @@ static int set_attrs(struct copy_job *job)
 {
     struct engine_worker *own = worker_own(job->worker);
     struct item *item = job->item;
-    job->op = (struct store_op){.code = STORE_SETATTR,
-                                .dir = item->work.dir,
-                                .name = item_dst_name(item),
-                                .setattr = {.attr = &item->attr, .keep = copy_keep(job->engine)}};
+    int r = copy_read_xattrs(job);
+    if (r != 0) {
+        return r;
+    }
+    job->on_source = false;
+    job->op =
+        (struct store_op){.code = STORE_SETATTR,
+                          .dir = item->work.dir,
+                          .name = item_dst_name(item),
+                          .setattr = {.attr = &item->attr, .keep = copy_keep(job->engine), .xattrs = job->xattrs}};
     return store_run(own->dst, &job->op);
 }
 
@@ -444,6 +480,7 @@ void copy_run(void *arg, struct worker *w, struct work *work)
     } else {
         atomic_fetch_add(&e->counts->unfinished, 1);
     }
+    xattrs_destroy(job.xattrs);
     add(&e->counts->done, 1);
     add(&e->counts->done_bytes, planned);
     bool stopped = atomic_load(&e->stopping);

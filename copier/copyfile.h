@@ -18,6 +18,8 @@ struct copy_job {
     bool on_stage;         /* it was an operation on a staged file */
     bool unstaged;         /* this file does not go through the temp dir any more */
     unsigned long moved;   /* bytes really written */
+    struct xattrs *xattrs; /* of the source entry, where they are kept; owned; NULL: left alone */
+    struct attr xattrs_of; /* its attributes when they were read */
 };
 
 /* Which attributes the run keeps: STORE_KEEP_*. */
@@ -31,6 +33,15 @@ int copy_source_error(int r);
 
 /* Makes (code, on_source) the operation that failed; returns err. */
 int copy_job_failed(struct copy_job *job, bool on_source, enum store_code code, int err);
+
+/* copyxattrs.c. XATTRS_* that the run keeps. */
+unsigned copy_xattr_kinds(const struct options *o);
+
+/* Reads the extended attributes of the source entry into job, where they are kept. 0 or -errno with job->op. */
+int copy_read_xattrs(struct copy_job *job);
+
+/* Whether they are still those of the entry, which has the attributes `after` now. */
+bool copy_xattrs_hold(const struct copy_job *job, const struct attr *after);
 
 /* One try at a large or sparse file: streams it, from the temp dir where it is staged there, into a temp name and
  * commits it. 0; -ERR_CHANGED: the source changed meanwhile, nothing was published; -ECANCELED: the run is being

@@ -130,11 +130,13 @@ static int stream_open(struct stream *s)
     if (r != 0) {
         return r;
     }
-    return on_dst(
-        s, (struct store_op){.code = STORE_BEGIN,
-                             .dir = item->work.dir,
-                             .name = item_dst_name(item),
-                             .put = {.attr = &s->before, .keep = copy_keep(s->job->engine), .upload = &s->upload}});
+    return on_dst(s, (struct store_op){.code = STORE_BEGIN,
+                                       .dir = item->work.dir,
+                                       .name = item_dst_name(item),
+                                       .put = {.attr = &s->before,
+                                               .keep = copy_keep(s->job->engine),
+                                               .upload = &s->upload,
+                                               .xattrs = s->job->xattrs}});
 }
 
 static void stream_close(struct stream *s)
@@ -325,7 +327,8 @@ static int check_input(struct stream *s, struct attr *out_after)
         return 0;
     }
     int r = on_src(s, (struct store_op){.code = STORE_FSTAT, .stat = {.out = out_after, .file = s->file}});
-    return r == 0 && !attr_unchanged(&s->before, out_after) ? -ERR_CHANGED : r;
+    return r == 0 && (!attr_unchanged(&s->before, out_after) || !copy_xattrs_hold(s->job, out_after)) ? -ERR_CHANGED
+                                                                                                      : r;
 }
 
 static int stream_publish(struct stream *s)
@@ -343,7 +346,7 @@ static int stream_publish(struct stream *s)
     r = on_dst(s, (struct store_op){.code = STORE_COMMIT,
                                     .dir = item->work.dir,
                                     .name = item_dst_name(item),
-                                    .up = {.upload = upload, .attr = &after, .out = &out}});
+                                    .up = {.upload = upload, .attr = &after, .out = &out, .xattrs = s->job->xattrs}});
     if (r != 0) {
         return r;
     }

@@ -377,11 +377,13 @@ static int make_planner(struct engine *e, const struct budget *b)
         .devices = geteuid() == 0,
         .owner_required = o->owner == OWNER_REQUIRE,
         .keep = copy_keep(e),
+        .xattrs = copy_xattr_kinds(o),
         .walkers = b->threads,
         .notices = e->notices,
         .arg = e,
         .known = event_known,
         .failed = event_plan_failed,
+        .same = event_same,
         .made = event_made,
         .existing = event_existing,
     };

@@ -74,6 +74,7 @@ void copy_drop(void *arg, struct work *work);
 
 /* events.c: what planner and workers report. */
 enum known event_known(void *arg, const struct dir *dir, const char *name, const struct attr *src);
+void event_same(void *arg, const struct dir *dir, const char *name, const struct attr *src);
 void event_plan_failed(void *arg, const struct plan_failure *failure);
 void event_made(void *arg, const struct dir *dir);
 bool event_existing(void *arg, struct port *dst, struct dir *dir);

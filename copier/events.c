@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/errs.h"
 #include "cleanup/temps.h"
+#include "copier/copyfile.h"
 #include "copier/engine_internal.h"
 
 /* Each walker reads the state through a connection of its own, made when it first asks. */
@@ -25,7 +26,23 @@ enum known event_known(void *arg, const struct dir *dir, const char *name, const
     }
     struct state_reader *r = reader(e);
     /* What cannot be looked up is published again: that is always right. */
-    return r != NULL ? state_known(r, dir->id, name, src) : KNOWN_SUSPECT;
+    return r != NULL ? state_known_with(r, dir->id, name, src, copy_xattr_kinds(e->options)) : KNOWN_SUSPECT;
+}
+
+/* An entry that was published without extended attributes and has turned out to have the right ones is remembered so:
+ * else each run would look at them again. */
+void event_same(void *arg, const struct dir *dir, const char *name, const struct attr *src)
+{
+    struct engine *e = arg;
+    unsigned kinds = copy_xattr_kinds(e->options);
+    struct state_reader *r = kinds != 0 && e->state != NULL && e->previous.number != 0 ? reader(e) : NULL;
+    struct state_file file;
+    if (r == NULL || state_known_with(r, dir->id, name, src, kinds) != KNOWN_BARE ||
+        state_lookup(r, dir->id, name, &file) != 0) {
+        return;
+    }
+    file.xattrs |= kinds;
+    state_record(e->state, &file);
 }
 
 /* What would meet every further file alike stops the run, once. */
@@ -137,7 +154,8 @@ void event_published(struct engine *e, struct dir *dir, const char *name, const 
     if (e->state == NULL) {
         return;
     }
-    struct state_file file = {.dir_id = dir->id, .name = name, .src = *src, .dst = *dst};
+    struct state_file file = {
+        .dir_id = dir->id, .name = name, .src = *src, .dst = *dst, .xattrs = copy_xattr_kinds(e->options)};
     if (hash != NULL) {
         memcpy(file.hash, hash, sizeof file.hash);
         file.hash_known = true;

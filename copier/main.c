@@ -55,6 +55,7 @@
  * planner/walk.c                     the walk
  * planner/enter.c                    a directory, and its counterpart at the destination
  * planner/entry.c                    what is to be done for one entry
+ * planner/extra.c                    extended attributes, compared
  * planner/shards.c                   items into shards, shards into the queue
  * planner/finish.c                   directories that have nothing left to do
  * planner/links.c                    the table of hard-link groups
@@ -79,6 +80,7 @@
  * copier/staging.c                   which files go through it, and its room
  * copier/copystage.c                 brings one file into it
  * copier/sparse.c                    runs of zeros in what was read
+ * copier/copyxattrs.c                extended attributes of an item
  * copier/copylarge.c                 streams one large or sparse file
  * copier/events.c                    what planner and workers report: failures, records
  * copier/ticker.c                    progress and background syncs

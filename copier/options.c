@@ -121,6 +121,7 @@ static bool set_flag(struct options *o, enum option_id id)
         {OPT_DRY_RUN, &o->dry_run},   {OPT_FSYNC, &o->fsync},
         {OPT_STATS, &o->stats},       {OPT_ARCHIVE_DIRS, &o->archive_dirs},
         {OPT_PROGRESS, &o->progress}, {OPT_QUIET, &o->quiet},
+        {OPT_XATTRS, &o->xattrs},     {OPT_ACLS, &o->acls},
         {OPT_JSON, &o->json},         {OPT_NO_IO_URING, &o->no_io_uring},
     };
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {

@@ -42,6 +42,8 @@ struct options {
     int64_t retry_delay_ns;  /* before the first repeat */
     bool fsync;              /* each file durable before its rename */
     enum store_owner owner;  /* --owner */
+    bool xattrs;             /* extended attributes too */
+    bool acls;               /* POSIX ACLs too */
     bool archive_dirs;       /* directory times too */
     enum stage_mode stage;   /* what goes through the local temp dir */
     const char *temp_dir;    /* that dir; NULL: the default; not owned */
@@ -89,6 +91,8 @@ enum option_id {
     OPT_RETRY_DELAY,
     OPT_FSYNC,
     OPT_OWNER,
+    OPT_XATTRS,
+    OPT_ACLS,
     OPT_ARCHIVE_DIRS,
     OPT_STAGE,
     OPT_TEMP_DIR,

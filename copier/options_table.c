@@ -27,6 +27,12 @@ const struct option_row options_table[] = {
     {OPT_OWNER, 0, false, "owner", "HOW",
      "auto: keep owner and group where the destination lets us (default); require: a file whose owner cannot be set "
      "fails; ignore: do not keep them."},
+    {OPT_XATTRS, 'X', false, "xattrs", NULL,
+     "Keep extended attributes: user.*, as root trusted.* and security.* (file capabilities) too. What the destination "
+     "cannot hold is said once, with a count."},
+    {OPT_ACLS, 'A', false, "acls", NULL,
+     "Keep POSIX ACLs, default ACLs of directories too. A destination that has none keeps mode bits only; that is said "
+     "once, with a count."},
     {OPT_ARCHIVE_DIRS, 0, false, "archive-dirs", NULL, "Keep the times of directories too."},
     {OPT_STAGE, 0, false, "stage", "WHEN",
      "What goes through the local temp dir before the destination sees it. auto (default): what is larger than 1 MiB, "

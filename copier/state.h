@@ -52,6 +52,7 @@ struct state_file {
     struct attr dst;  /* what stood under the final name after publishing */
     uint8_t hash[16]; /* XXH3-128 as design.md says; valid if hash_known */
     bool hash_known;  /* false after copy_file_range, and for what has no contents */
+    unsigned xattrs;  /* XATTRS_* that were published with it */
     bool racy;        /* read within its file system's time granularity of its last change (P7) */
 };
 
@@ -144,6 +145,10 @@ void state_reader_destroy(struct state_reader *r); /* NULL is fine */
  * may count or not.
  */
 enum known state_known(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src);
+
+/* The same for a run that keeps these XATTRS_*: KNOWN_BARE instead of KNOWN_GOOD where not all were published. */
+enum known state_known_with(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src,
+                            unsigned xattrs);
 
 /* The record itself: 0, -ENOENT, -errno. out_file->name is set to name. */
 int state_lookup(struct state_reader *r, uint64_t dir_id, const char *name, struct state_file *out_file);

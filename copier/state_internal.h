@@ -41,7 +41,8 @@
 #define FAILURES_MAX  100000            /* failures kept of one run; the run's count goes on */
 #define EPOCH_BITS    24                /* an epoch's id is its run's number, then its own count in so many bits */
 
-#define FILE_RACY 1U /* files.flags: state_file.racy */
+#define FILE_RACY   1U /* files.flags: state_file.racy */
+#define FILE_XATTRS 8  /* files.flags: state_file.xattrs from this bit on */
 
 enum record_kind {
     RECORD_FILE,    /* state_record */
@@ -70,6 +71,7 @@ struct record {
     uint32_t text_len; /* bytes of the text: a name or a path */
     uint8_t kind;      /* enum record_kind */
     bool racy;         /* FILE */
+    uint8_t xattrs;    /* FILE: XATTRS_* */
     bool hash_known;   /* FILE */
     uint64_t dir;      /* FILE, FORGET, DIR: directory id */
     int64_t epoch;     /* FILE, EPOCH, DURABLE: epoch id */

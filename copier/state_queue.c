@@ -159,6 +159,7 @@ void state_record(struct state *s, const struct state_file *file)
         .kind = RECORD_FILE,
         .dir = file->dir_id,
         .racy = file->racy,
+        .xattrs = (uint8_t)file->xattrs,
         .hash_known = file->hash_known,
         .file.src = pack_attr(&file->src),
         .file.dst = pack_attr(&file->dst),

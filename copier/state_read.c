@@ -165,7 +165,7 @@ static bool epoch_suspect(const struct state *s, uint64_t epoch)
  * What the row that stmt stands on says of src. Doubt about the destination comes first: it remains whatever became of
  * the source's inode, device (a mount after a reboot has another number) or ctime, and publishing again settles it.
  */
-static enum known judge(const struct state *s, sqlite3_stmt *stmt, const struct attr *src)
+static enum known judge(const struct state *s, sqlite3_stmt *stmt, const struct attr *src, unsigned xattrs)
 {
     if ((column(stmt, 0) & FILE_RACY) != 0 || epoch_suspect(s, column(stmt, 1))) {
         return KNOWN_SUSPECT;
@@ -174,10 +174,19 @@ static enum known judge(const struct state *s, sqlite3_stmt *stmt, const struct 
                       sqlite3_column_int64(stmt, 6) == clock_ns_of(&src->mtime) &&
                       sqlite3_column_int64(stmt, 7) == clock_ns_of(&src->ctime) && column(stmt, 4) == src->ino &&
                       column(stmt, 3) == src->dev;
-    return same ? KNOWN_GOOD : KNOWN_NOTHING;
+    if (!same) {
+        return KNOWN_NOTHING;
+    }
+    return (xattrs & ~(column(stmt, 0) >> FILE_XATTRS)) != 0 ? KNOWN_BARE : KNOWN_GOOD;
 }
 
 enum known state_known(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src)
+{
+    return state_known_with(r, dir_id, name, src, 0);
+}
+
+enum known state_known_with(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src,
+                            unsigned xattrs)
 {
     const struct state *s = r->state;
     if (!s->had_files) {
@@ -187,7 +196,7 @@ enum known state_known(struct state_reader *r, uint64_t dir_id, const char *name
     const int err = seek(db, r->known, dir_id, name);
     enum known known = KNOWN_NOTHING;
     if (err == 0) {
-        known = judge(s, r->known, src);
+        known = judge(s, r->known, src, xattrs);
     } else if (err != -ENOENT) {
         state_note_error(r->state, err);
         known = KNOWN_SUSPECT; /* it may be racy for all we know */
@@ -215,7 +224,10 @@ static uint64_t column_or(sqlite3_stmt *stmt, int i, uint64_t src)
 
 static struct state_file file_of_row(sqlite3_stmt *stmt, uint64_t dir_id, const char *name)
 {
-    struct state_file file = {.dir_id = dir_id, .name = name, .racy = (column(stmt, 0) & FILE_RACY) != 0};
+    struct state_file file = {.dir_id = dir_id,
+                              .name = name,
+                              .racy = (column(stmt, 0) & FILE_RACY) != 0,
+                              .xattrs = (unsigned)(column(stmt, 0) >> FILE_XATTRS)};
     const int64_t mtime = sqlite3_column_int64(stmt, 6);
     file.src.mode = (mode_t)column(stmt, 2);
     file.src.dev = column(stmt, 3);

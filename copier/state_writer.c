@@ -88,7 +88,7 @@ static int write_file(struct state *s, const struct record *r)
     const struct record_attr *dst = &r->file.dst;
     bind_int(stmt, 1, r->dir);
     bind_text(stmt, 2, r);
-    bind_int(stmt, 3, r->racy ? FILE_RACY : 0);
+    bind_int(stmt, 3, (r->racy ? FILE_RACY : 0) | ((unsigned)r->xattrs << FILE_XATTRS));
     bind_int(stmt, 4, (uint64_t)r->epoch);
     bind_int(stmt, 5, src->mode);
     bind_int(stmt, 6, src->uid);

@@ -55,7 +55,7 @@ enum compare compare_attrs(const struct attr *src, const struct attr *dst, unsig
             return COMPARE_DIFFERS;
         }
         /* Where times are not kept they tell nothing about what haul published itself. */
-        if (!times && ((keep & STORE_KEEP_TIMES) != 0 || known != KNOWN_GOOD)) {
+        if (!times && ((keep & STORE_KEEP_TIMES) != 0 || (known != KNOWN_GOOD && known != KNOWN_BARE))) {
             return COMPARE_DIFFERS;
         }
     } else if ((S_ISCHR(src->mode) || S_ISBLK(src->mode)) && src->rdev != dst->rdev) {

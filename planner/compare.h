@@ -11,6 +11,7 @@
 /* What the state remembers of a source entry. */
 enum known {
     KNOWN_NOTHING, /* haul never published it, or the source was another file then: attributes decide */
+    KNOWN_BARE,    /* as KNOWN_GOOD, but without the extended attributes that this run keeps */
     KNOWN_GOOD,    /* published from this very source file, and it is durable or still in this boot's cache */
     KNOWN_SUSPECT, /* published, but racy (P7) or perhaps lost in a power cut (P4): publish it again */
 };

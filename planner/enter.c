@@ -89,6 +89,7 @@ static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *no
     unsigned keep = entry_keep(p, plan_dir_keep(p), there, &wanted);
     node->right = !unlocked && compare_attrs(&wanted, there, keep, p->options.dst->caps.time_granularity_ns,
                                              KNOWN_NOTHING) == COMPARE_SAME;
+    extra_plan_dir(w, dir, false);
     if (p->options.existing != NULL && p->options.existing(p->options.arg, w->dst, dir)) {
         atomic_store_explicit(&node->touched, true, memory_order_relaxed);
     }
@@ -112,6 +113,7 @@ static int make(struct walker *w, struct dir *dir, struct plan_dir *node, struct
         atomic_store_explicit(&plan_of(dir->parent)->touched, true, memory_order_relaxed);
         count_add(&w->p->counts.dirs_made, 1);
         told_made(w->p, dir);
+        extra_plan_dir(w, dir, true);
     }
     return err;
 }
@@ -146,6 +148,7 @@ static int make_root(struct walker *w, struct dir *dir, struct plan_dir *node)
         }
         node->fresh = true;
         node->made = p->options.only_name == NULL;
+        extra_plan_dir(w, dir, true);
         return 0;
     }
     int err = stat_at(w->dst, dir, NULL, &there, &op);

@@ -108,30 +108,42 @@ unsigned entry_keep(const struct planner *p, unsigned keep, const struct attr *t
     return keep;
 }
 
-/* Compares with what stands there: no directory. */
-static enum compare compare_entry(struct walker *w, struct dir *dir, const char *name, const struct attr *attr,
-                                  const struct attr *there)
+/* What the state knows of the entry. Of others than files nothing is asked but whether their extended attributes were
+ * copied. */
+static enum known ask_state(const struct plan_options *o, struct dir *dir, const char *name, const struct attr *attr,
+                            const struct attr *there)
+{
+    bool asked = S_ISREG(attr->mode) ? S_ISREG(there->mode) : o->xattrs != 0;
+    return o->known != NULL && asked ? o->known(o->arg, dir, name, attr) : KNOWN_NOTHING;
+}
+
+/* Compares with what stands there: no directory. 0 or -errno, reported. */
+static int compare_entry(struct walker *w, struct dir *dir, const char *name, const struct attr *attr,
+                         const struct attr *there, enum compare *out_result)
 {
     const struct plan_options *o = &w->p->options;
-    enum known known = KNOWN_NOTHING;
-
-    if (o->known != NULL && S_ISREG(attr->mode) && S_ISREG(there->mode)) {
-        known = o->known(o->arg, dir, name, attr);
-    }
+    enum known known = ask_state(o, dir, name, attr, there);
     struct attr wanted = *attr;
     unsigned keep = entry_keep(w->p, o->keep, there, &wanted);
     enum compare result = compare_attrs(&wanted, there, keep, o->dst->caps.time_granularity_ns, known);
-    if (result != COMPARE_SAME && result != COMPARE_ATTRS) {
-        return result;
+    if (result == COMPARE_SAME && known != KNOWN_GOOD) {
+        bool differs = false;
+        int err = extra_differs(w, dir, name, dst_name(w->p, name), &differs);
+        if (err != 0) {
+            return err;
+        }
+        result = differs ? COMPARE_ATTRS : COMPARE_SAME;
     }
-    if (S_ISLNK(attr->mode) && !same_target(w, dir, name, dst_name(w->p, name))) {
-        return COMPARE_DIFFERS;
+    if ((result == COMPARE_SAME || result == COMPARE_ATTRS) && S_ISLNK(attr->mode) &&
+        !same_target(w, dir, name, dst_name(w->p, name))) {
+        result = COMPARE_DIFFERS;
     }
     /* Other names that hang on it there and are others' at the source must not change with it. */
     if (result == COMPARE_ATTRS && there->nlink > attr->nlink) {
-        return COMPARE_DIFFERS;
+        result = COMPARE_DIFFERS;
     }
-    return result;
+    *out_result = result;
+    return 0;
 }
 
 static enum item_kind kind_of(mode_t mode)
@@ -179,7 +191,11 @@ static int look(struct walker *w, struct dir *dir, const char *name, const struc
     if (S_ISDIR(there.mode)) {
         return entry_clear(w, dir, to, &there);
     }
-    enum compare result = compare_entry(w, dir, name, attr, &there);
+    enum compare result = COMPARE_SAME;
+    err = compare_entry(w, dir, name, attr, &there, &result);
+    if (err != 0) {
+        return err;
+    }
     err = part_files(w, attr, &there, &result);
     if (err != 0) {
         plan_failed(w->p, dir, name, "remember", err, true, false);

@@ -56,13 +56,14 @@ static void finish(struct planner *p, struct port *dst, const struct plan_dir *n
         keep |= STORE_KEEP_MODE; /* it was made for us alone */
     }
     bool touched = atomic_load_explicit(&node->touched, memory_order_relaxed);
-    if (keep == 0 || (node->right && !(touched && (keep & STORE_KEEP_TIMES) != 0))) {
+    if ((keep == 0 && node->xattrs == NULL) || (node->right && !(touched && (keep & STORE_KEEP_TIMES) != 0))) {
         return;
     }
     if (node->loose) {
         keep_loose(p, dir, &attr);
     }
-    struct store_op op = {.code = STORE_SETATTR, .dir = dir, .setattr = {.attr = &attr, .keep = keep}};
+    struct store_op op = {
+        .code = STORE_SETATTR, .dir = dir, .setattr = {.attr = &attr, .keep = keep, .xattrs = node->xattrs}};
     int err = store_run(dst, &op);
     if (err != 0) {
         struct plan_failure failure = {
@@ -86,6 +87,7 @@ void plan_dir_done(struct planner *p, struct port *dst, struct dir *dir)
         /* The parent lives on: our part of its pending keeps its node and so its reference. */
         struct dir *parent = node->alone ? NULL : dir->parent;
         dir->plan = NULL;
+        xattrs_destroy(node->xattrs);
         free(node);
         dir_put(dir);
         dir = parent;

@@ -67,6 +67,7 @@ struct plan_options {
     bool devices;         /* device nodes are made (root); else skipped with a notice */
     bool owner_required;  /* owners and groups that cannot be had are differences and failures, not left out */
     unsigned keep;        /* STORE_KEEP_* */
+    unsigned xattrs;      /* XATTRS_* that are kept besides; 0: none */
     unsigned walkers;     /* threads; 0: chosen from the source's caps */
     struct notices *notices; /* may be NULL */
     void *arg;               /* for the functions below; they are called from any walker, some from workers */

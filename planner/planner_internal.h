@@ -6,6 +6,7 @@
  *     walk.c       the walk itself
  *     enter.c      a directory: its attributes, and its counterpart at the destination
  *     entry.c      what is to be done for one entry
+ *     extra.c      extended attributes: of both sides, compared
  *     shards.c     items into shards, shards into the queue
  *     finish.c     plan nodes; directories that have nothing left to do
  *     links.c      the table of hard-link groups
@@ -39,14 +40,16 @@ struct link_phase;
 struct plan_dir {
     atomic_uint
         pending; /* what is not done yet: its listing, its items, its subdirectories; at 0 it is finished, freed */
-    atomic_bool touched; /* something was put into it or taken out: its times have changed */
-    bool has_attr;       /* attr is filled in */
-    bool made;           /* it stands at the destination and gets attr at the end */
-    bool fresh;          /* this run made it: nothing was in it */
-    bool right;          /* it stood there with the right attributes already */
-    bool alone;          /* its parent is not counting it */
-    bool loose;          /* may be entered once more by this run: stays writable until the end (late directories) */
-    struct attr attr;    /* of the source directory */
+    atomic_bool touched;   /* something was put into it or taken out: its times have changed */
+    bool has_attr;         /* attr is filled in */
+    bool made;             /* it stands at the destination and gets attr at the end */
+    bool fresh;            /* this run made it: nothing was in it */
+    bool right;            /* it stood there with the right attributes already */
+    bool alone;            /* its parent is not counting it */
+    bool loose;            /* may be entered once more by this run: stays writable until the end (late directories) */
+    struct attr attr;      /* of the source directory */
+    struct xattrs *xattrs; /* of the source directory, where they are kept and it is made or not right; owned; NULL:
+                              they are left alone */
 };
 
 /* A directory whose listing is under way. */
@@ -179,6 +182,16 @@ int entry_clear(struct walker *w, struct dir *dir, const char *name, const struc
 
 /* Whether name (known to be a directory or not) is left out; counted then. */
 bool entry_excluded(struct walker *w, struct dir *dir, const char *name, size_t name_len, bool is_dir);
+
+/* --- extra.c --- */
+
+/* Whether the extended attributes of dir/name (to: its name at the destination) differ. False where none are kept. 0 or
+ * -errno, reported. */
+int extra_differs(struct walker *w, struct dir *dir, const char *name, const char *to, bool *out_differs);
+
+/* Puts those of the directory at the source into its plan: fresh: as it is new, else where they differ, which makes it
+ * not right. What fails is reported; the other attributes are set nevertheless. */
+void extra_plan_dir(struct walker *w, struct dir *dir, bool fresh);
 
 /* --- walk.c --- */
 
