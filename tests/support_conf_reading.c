@@ -16,6 +16,17 @@
 
 #define MANY 10000U
 
+static int truncateat(const struct conf *c, const char *path, off_t size)
+{
+    int fd = openat(c->fd, path, O_WRONLY | O_CLOEXEC);
+    int err = fd < 0 ? -errno : ftruncate(fd, size);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return err;
+}
+
 static void stats(struct conf *c)
 {
     struct dir *d = conf_make_dir(c, c->root, "d");
@@ -47,6 +58,26 @@ static void stats(struct conf *c)
     cr_assert_eq(conf_stat(c, missing, "file", &attr), -ENOENT);
     cr_assert_eq(conf_stat(c, missing, NULL, &attr), -ENOENT);
     dir_put(missing);
+    dir_put(d);
+}
+
+/* Asking the server itself: what was changed behind this machine's back is seen at once. */
+static void stats_fresh(struct conf *c)
+{
+    struct dir *d = conf_make_dir(c, c->root, "d");
+    struct attr attr;
+    struct store_op op = {.code = STORE_STAT, .dir = d, .name = "file", .stat = {.out = &attr, .fresh = true}};
+
+    conf_put_file(c, "d/file", "data", 4, 0640);
+    cr_assert_eq(conf_stat(c, d, "file", &attr), 0);
+    cr_assert_eq(truncateat(c, "d/file", 1), 0);
+    cr_assert_eq(store_run(c->port, &op), 0);
+    cr_assert_eq(attr.size, 1);
+    cr_assert_eq(unlinkat(c->fd, "d/file", 0), 0);
+    cr_assert_eq(store_run(c->port, &op), -ENOENT);
+    op.name = NULL;
+    cr_assert_eq(store_run(c->port, &op), 0);
+    cr_assert(S_ISDIR(attr.mode));
     dir_put(d);
 }
 
@@ -419,6 +450,7 @@ static void extents(struct conf *c)
 
 static const struct conf_case cases[] = {
     {.name = "stat", .run = stats},
+    {.name = "stat from the server itself", .run = stats_fresh},
     {.name = "names that lead elsewhere", .run = bad_names},
     {.name = "list of many", .run = list_many},
     {.name = "list parked", .run = list_parked},

@@ -129,6 +129,7 @@ struct store_op {
         struct { /* STAT, FSTAT */
             struct attr *out;
             struct store_file *file; /* FSTAT */
+            bool fresh;              /* STAT: ask the server itself, not this machine's cache of it */
         } stat;
         struct {                 /* XATTRS */
             unsigned kinds;      /* XATTRS_*: which are wanted */

@@ -1,8 +1,9 @@
 /*
  * faultfs: a file system (libfuse3) that hands everything on to a backing folder, and misbehaves when it is told to.
  *
- *     faultfs [--attr-timeout SECONDS] BACKING MOUNTPOINT CONTROL LOG
+ *     faultfs [--cache SECONDS] BACKING MOUNTPOINT CONTROL LOG
  *
+ * --cache: the kernel remembers names and attributes for that long, as a mount does; else it asks each time.
  * Runs in the foreground until it is unmounted or gets SIGTERM. CONTROL is a FIFO that it makes; commands are lines:
  *
  *     every N KIND...     each Nth rename of a regular file is carried out, answered with success, and the file under
@@ -52,10 +53,10 @@ struct late {
 };
 
 static struct {
-    int root;    /* backing folder */
-    int control; /* FIFO, read end */
-    int log;     /* appended to */
-    double attr_timeout;
+    int root;     /* backing folder */
+    int control;  /* FIFO, read end */
+    int log;      /* appended to */
+    double cache; /* seconds that the kernel may remember names and attributes */
 
     pthread_mutex_t lock;  /* for all that follows */
     pthread_cond_t change; /* healed, or something became late */
@@ -333,6 +334,10 @@ static void command(char *line)
         g.hang_after = 0;
         g.every = 0;
         g.delay_ms = 0;
+        for (; g.late_count > 0; g.late_count--) {
+            free(g.late[g.late_first].path);
+            g.late_first = (g.late_first + 1) % LATE_MAX;
+        }
         pthread_cond_broadcast(&g.change);
     } else {
         fprintf(stderr, "faultfs: '%s' is no command\n", word);
@@ -655,9 +660,9 @@ static void *do_init(struct fuse_conn_info *conn, struct fuse_config *config)
     (void)conn;
     config->use_ino = 1;
     config->hard_remove = 1;
-    config->entry_timeout = 0;
+    config->entry_timeout = g.cache;
     config->negative_timeout = 0;
-    config->attr_timeout = g.attr_timeout;
+    config->attr_timeout = g.cache;
     return NULL;
 }
 
@@ -730,12 +735,12 @@ static void open_all(char **argv)
 int main(int argc, char **argv)
 {
     int at = 1;
-    if (argc > 2 && strcmp(argv[1], "--attr-timeout") == 0) {
-        g.attr_timeout = atof(argv[2]);
+    if (argc > 2 && strcmp(argv[1], "--cache") == 0) {
+        g.cache = atof(argv[2]);
         at = 3;
     }
     if (argc - at != 4) {
-        fprintf(stderr, "usage: faultfs [--attr-timeout SECONDS] BACKING MOUNTPOINT CONTROL LOG\n");
+        fprintf(stderr, "usage: faultfs [--cache SECONDS] BACKING MOUNTPOINT CONTROL LOG\n");
         return 1;
     }
     open_all(argv + at);

@@ -39,16 +39,22 @@ void posix_attr_of(const struct statx *stx, struct attr *out)
     };
 }
 
-int posix_attr_at(struct port *p, int dir_fd, const char *name, struct attr *out)
+/* flags: of statx, besides those that every look has. */
+static int attr_at(struct port *p, int dir_fd, const char *name, int flags, struct attr *out)
 {
     struct statx stx;
-    int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (name[0] ? 0 : AT_EMPTY_PATH);
+    flags |= AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (name[0] ? 0 : AT_EMPTY_PATH);
     int err = io_statx(p->io, dir_fd, name, flags, STATX_BASIC_STATS, &stx);
 
     if (!err) {
         posix_attr_of(&stx, out);
     }
     return err;
+}
+
+int posix_attr_at(struct port *p, int dir_fd, const char *name, struct attr *out)
+{
+    return attr_at(p, dir_fd, name, 0, out);
 }
 
 int posix_stat(struct port *p, struct store_op *op)
@@ -59,7 +65,7 @@ int posix_stat(struct port *p, struct store_op *op)
     if (err) {
         return err;
     }
-    err = posix_attr_at(p, fd, op->name ? op->name : "", op->stat.out);
+    err = attr_at(p, fd, op->name ? op->name : "", op->stat.fresh ? AT_STATX_FORCE_SYNC : 0, op->stat.out);
     posix_dir_unpin(p, op->dir, err);
     return err;
 }
