@@ -12,9 +12,10 @@ static const char schema[] =
     "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-4096;"
     "BEGIN;"
     "CREATE TABLE groups(id INTEGER PRIMARY KEY, dev INTEGER, ino INTEGER, state INTEGER, waiting INTEGER,"
-    " dir BLOB, name BLOB, anew INTEGER NOT NULL DEFAULT 0, UNIQUE(dev, ino));"
+    " dir BLOB, name BLOB, anew INTEGER NOT NULL DEFAULT 0, redone INTEGER NOT NULL DEFAULT 0, UNIQUE(dev, ino));"
     "CREATE INDEX ready ON groups(state) WHERE waiting > 0;"
-    "CREATE TABLE followers(grp INTEGER, id INTEGER, fresh INTEGER, dir BLOB, name BLOB,"
+    /* done: it was handed out to be linked; kept for the case that the group is to be done anew */
+    "CREATE TABLE followers(grp INTEGER, id INTEGER, fresh INTEGER, dir BLOB, name BLOB, done INTEGER DEFAULT 0,"
     " PRIMARY KEY(grp, id)) WITHOUT ROWID;"
     "CREATE TABLE round(id INTEGER PRIMARY KEY, task INTEGER, grp INTEGER, follower INTEGER, dev INTEGER, ino INTEGER,"
     " fresh INTEGER, dir BLOB, name BLOB, ldir BLOB, lname BLOB, anew INTEGER);"
@@ -29,13 +30,16 @@ static const char round_sql[] =
     " SELECT * FROM ("
     "  SELECT 0, g.id, f.id, g.dev, g.ino, f.fresh, f.dir AS d, f.name AS n, g.dir, g.name, g.anew"
     "   FROM groups g CROSS JOIN followers f WHERE g.waiting > 0 AND g.state = 1 AND f.grp = g.id"
+    "    AND f.done = 0"
     "  UNION ALL SELECT 1, g.id, f.id, g.dev, g.ino, f.fresh, f.dir, f.name, NULL, NULL, 0"
     "   FROM groups g CROSS JOIN followers f WHERE g.waiting > 0 AND g.state = 2 AND f.grp = g.id"
-    "    AND f.id = (SELECT MIN(x.id) FROM followers x WHERE x.grp = g.id)"
+    "    AND f.id = (SELECT MIN(x.id) FROM followers x WHERE x.grp = g.id AND x.done = 0)"
     "  UNION ALL SELECT 2, g.id, f.id, g.dev, g.ino, f.fresh, f.dir, f.name, NULL, NULL, 0"
     "   FROM groups g CROSS JOIN followers f WHERE g.waiting > 0 AND g.state = 3 AND f.grp = g.id"
+    "    AND f.done = 0"
     " ) ORDER BY d, n;"
-    "DELETE FROM followers WHERE grp IN (SELECT id FROM groups WHERE waiting > 0 AND state = 1);"
+    "UPDATE followers SET done = 1"
+    " WHERE done = 0 AND grp IN (SELECT id FROM groups WHERE waiting > 0 AND state = 1);"
     "DELETE FROM followers WHERE grp IN (SELECT id FROM groups WHERE waiting > 0 AND state = 3);"
     "UPDATE groups SET waiting = 0 WHERE waiting > 0 AND state = 1;"
     "UPDATE groups SET waiting = 0 WHERE waiting > 0 AND state = 3;"
@@ -54,6 +58,10 @@ enum statement {
     ST_NEXT,
     ST_CLAIM,
     ST_CLAIMED,
+    ST_GROUP,
+    ST_REDO,
+    ST_REDO_LEADER,
+    ST_REDO_GROUP,
     ST_LATE,
     ST_LATE_NEXT,
     ST_LATE_TAKE,
@@ -72,6 +80,11 @@ static const char *const statement_sql[STATEMENTS] = {
     [ST_NEXT] = "SELECT task, dev, ino, fresh, dir, name, ldir, lname, anew FROM round WHERE id = ?1",
     [ST_CLAIM] = "INSERT OR IGNORE INTO claims(dev, ino, sdev, sino) VALUES(?1, ?2, ?3, ?4)",
     [ST_CLAIMED] = "SELECT sdev = ?3 AND sino = ?4 FROM claims WHERE dev = ?1 AND ino = ?2",
+    [ST_GROUP] = "SELECT id, state, waiting, redone FROM groups WHERE dev = ?1 AND ino = ?2",
+    [ST_REDO] = "UPDATE followers SET done = 0, fresh = 0 WHERE grp = ?1 AND done = 1",
+    [ST_REDO_LEADER] = ("INSERT INTO followers(grp, id, fresh, dir, name)"
+                        " SELECT id, ?2, 0, dir, name FROM groups WHERE id = ?1"),
+    [ST_REDO_GROUP] = "UPDATE groups SET state = 2, waiting = waiting + ?2, redone = redone + 1 WHERE id = ?1",
     [ST_LATE] = "INSERT OR IGNORE INTO late(dir) VALUES(?1)",
     [ST_LATE_NEXT] = "SELECT dir FROM late LIMIT 1",
     [ST_LATE_TAKE] = "DELETE FROM late WHERE dir = ?1",
@@ -306,6 +319,60 @@ int links_again(struct links *l, dev_t dev, uint64_t ino, const struct dir *dir,
     if (err == 0) {
         *out_changed = before != state;
     }
+    return err;
+}
+
+/* The group's id, where it is to be done anew; 0 where that is about to happen anyway. 0, -EIO, -errno. */
+static int find_group(struct links *l, dev_t dev, uint64_t ino, int64_t *out_group)
+{
+    sqlite3_stmt *st = l->statement[ST_GROUP];
+    bind_group(st, dev, ino);
+    int rc = sqlite3_step(st);
+    int err = rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? -EIO : broken(l, rc);
+    if (err == 0) {
+        bool due = sqlite3_column_int(st, 1) == LINK_FAILED && sqlite3_column_int64(st, 2) > 0;
+        *out_group = due ? 0 : sqlite3_column_int64(st, 0);
+        err = due || sqlite3_column_int(st, 3) < LINKS_REDO_MAX ? 0 : -EIO;
+    }
+    sqlite3_reset(st);
+    return err;
+}
+
+/* Under the lock. */
+static int redo(struct links *l, dev_t dev, uint64_t ino)
+{
+    int64_t group = 0;
+    int err = ready(l);
+    if (err == 0) {
+        err = find_group(l, dev, ino, &group);
+    }
+    if (err != 0 || group == 0) {
+        return err;
+    }
+    sqlite3_bind_int64(l->statement[ST_REDO], 1, group);
+    err = run(l, ST_REDO);
+    int64_t names = sqlite3_changes(l->db) + 1;
+    if (err == 0) {
+        sqlite3_bind_int64(l->statement[ST_REDO_LEADER], 1, group);
+        sqlite3_bind_int64(l->statement[ST_REDO_LEADER], 2, l->next_follower++);
+        err = run(l, ST_REDO_LEADER);
+    }
+    if (err == 0) {
+        sqlite3_bind_int64(l->statement[ST_REDO_GROUP], 1, group);
+        sqlite3_bind_int64(l->statement[ST_REDO_GROUP], 2, names);
+        err = run(l, ST_REDO_GROUP);
+    }
+    if (err == 0) {
+        atomic_fetch_add(&l->waiting, (unsigned long)names);
+    }
+    return err;
+}
+
+int links_redo(struct links *l, dev_t dev, uint64_t ino)
+{
+    pthread_mutex_lock(&l->lock);
+    int err = redo(l, dev, ino);
+    pthread_mutex_unlock(&l->lock);
     return err;
 }
 

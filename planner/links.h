@@ -19,6 +19,8 @@
 
 struct links;
 
+#define LINKS_REDO_MAX 3 /* times that a group is done anew */
+
 /* How the leader of a group fared. */
 enum link_state {
     LINK_PENDING,  /* not known yet */
@@ -69,6 +71,13 @@ int links_state(struct links *l, dev_t dev, uint64_t ino, enum link_state *out_s
 /* Remembers that the leader's file is not the one that its name has at the destination now (a dry run would publish it
  * anew): link_row.anew of its further names. 0 or -errno. */
 int links_anew(struct links *l, dev_t dev, uint64_t ino);
+
+/*
+ * Puts back all names of a group, its leader and those that were handed out to be linked among them: the next round
+ * publishes one of them anew and links the others to it. Nothing where that is about to happen already. 0; -EIO where
+ * it was done LINKS_REDO_MAX times, or where there is no such group; -errno.
+ */
+int links_redo(struct links *l, dev_t dev, uint64_t ino);
 
 /* Claims the file there of the destination for the file attr of the source, unless another file of the source has
  * claimed it: *out_ours is false then. 0 or -errno. */

@@ -158,7 +158,7 @@ void planner_stop(struct planner *p)
 bool planner_wait_idle(struct planner *p)
 {
     pthread_mutex_lock(&p->lock);
-    while (!planner_stopping(p) && atomic_load(&p->outstanding) > 0) {
+    while (!planner_stopping(p) && (atomic_load(&p->outstanding) > 0 || atomic_load(&p->held) > 0)) {
         pthread_cond_wait(&p->change, &p->lock);
     }
     pthread_mutex_unlock(&p->lock);
@@ -337,6 +337,21 @@ static void drain(struct planner *p)
     }
 }
 
+/* Tells that only what is held is left, if so. */
+static void tell_if_idle(struct planner *p)
+{
+    if (p->options.idle != NULL && atomic_load(&p->counts.walked) && atomic_load(&p->outstanding) == 0) {
+        p->options.idle(p->options.arg);
+    }
+}
+
+static void wake_waiting(struct planner *p)
+{
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_broadcast(&p->change);
+    pthread_mutex_unlock(&p->lock);
+}
+
 /* The first walker's thread: leads from the walk to the end. */
 static void *lead_main(void *arg)
 {
@@ -352,6 +367,7 @@ static void *lead_main(void *arg)
         planner_phase(w, PHASE_WALK);
         drain(p);
         atomic_store(&p->counts.walked, true);
+        tell_if_idle(p);
         linkphase_lead(w);
         planner_phase(w, PHASE_END);
         for (unsigned i = 1; i < p->walker_count; i++) {
@@ -433,8 +449,33 @@ void planner_item_done(struct planner *p, struct port *dst, struct item *item, i
     plan_dir_done(p, dst, item->work.dir);
     item_destroy(item);
     if (atomic_fetch_sub(&p->outstanding, 1) == 1) {
-        pthread_mutex_lock(&p->lock);
-        pthread_cond_broadcast(&p->change);
-        pthread_mutex_unlock(&p->lock);
+        tell_if_idle(p);
+        wake_waiting(p);
     }
+}
+
+/* --- what is held beyond the end of its item --- */
+
+void planner_hold(struct planner *p, struct dir *dir)
+{
+    plan_dir_hold(dir);
+    atomic_fetch_add(&p->held, 1);
+}
+
+void planner_release(struct planner *p, struct port *dst, struct dir *dir)
+{
+    plan_dir_done(p, dst, dir);
+    if (atomic_fetch_sub(&p->held, 1) == 1) {
+        wake_waiting(p);
+    }
+}
+
+int planner_link_anew(struct planner *p, const struct attr *attr)
+{
+    return links_redo(p->links, attr->dev, attr->ino);
+}
+
+struct dir *planner_root(struct planner *p)
+{
+    return p->root;
 }

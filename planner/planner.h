@@ -82,6 +82,9 @@ struct plan_options {
     /* dir stood at the destination before this run: the janitor's chance to look for stale temp names. True: it took
      * something out of dir, whose times have changed with that. May be NULL. */
     bool (*existing)(void *arg, struct port *dst, struct dir *dir);
+    /* The walk is over and no item is under way: whoever holds directories should look after them now. Any thread, more
+     * than once. May be NULL. */
+    void (*idle)(void *arg);
 };
 
 /* 0, -ENOMEM, or -errno of the list of files. options are copied; what they point to outlives the planner. Attaches the
@@ -115,5 +118,24 @@ void planner_item_done(struct planner *p, struct port *dst, struct item *item, i
  * carries it out then takes -EMLINK for its result and asks nobody. Any thread; takes a short lock.
  */
 bool planner_link_is_full(struct planner *p, const struct item *item);
+
+/*
+ * Keeps dir from being finished until planner_release, and further hard links from being made meanwhile: what is done
+ * about an entry after its item has ended (looking at it again) comes before both. hold: while dir cannot be finished,
+ * that is from inside an item of dir, or while it is held. release: dst as for planner_item_done. Any thread.
+ */
+void planner_hold(struct planner *p, struct dir *dir);
+void planner_release(struct planner *p, struct port *dst, struct dir *dir);
+
+/*
+ * What stands at the destination for the file attr of the source is broken, and has further names there that were
+ * linked to it: all its names are published and linked anew once nothing is under way or held any more. May be called
+ * for each of the names, while that one is held. 0; -EIO where this was done often enough for that file, or where no
+ * group of it is known; -errno. Any thread.
+ */
+int planner_link_anew(struct planner *p, const struct attr *attr);
+
+/* The root's node, without a reference for the caller. */
+struct dir *planner_root(struct planner *p);
 
 #endif

@@ -101,6 +101,7 @@ struct planner {
     atomic_bool stop;              /* planner_stop was called */
     atomic_ulong outstanding;      /* items made and not ended */
     atomic_bool links_full;        /* a link was refused since its file had too many */
+    atomic_ulong held;             /* planner_hold without its planner_release */
 
     struct walker *walkers; /* owned */
     unsigned walker_count;  /* of them; written by the first one under the lock */
@@ -232,7 +233,7 @@ void linkphase_run(struct walker *w);
 /* Lets all walkers carry out phase, takes part, and returns when all are done with it. First walker only. */
 void planner_phase(struct walker *lead, enum phase phase);
 
-/* Waits until no item is outstanding. False: the run is being stopped. */
+/* Waits until no item is outstanding and nothing is held. False: the run is being stopped. */
 bool planner_wait_idle(struct planner *p);
 
 /* --- filesfrom.c --- */

@@ -123,6 +123,48 @@ Test(links, one_after_the_other_leads, .timeout = 10)
     links_destroy(l);
 }
 
+/* A group that was done is done anew: one of its names leads, all others are linked again. */
+Test(links, done_anew, .timeout = 10)
+{
+    struct links *l = NULL;
+    struct dir *root = root_dir();
+    struct link_row row;
+    uint64_t rows = 0;
+    static const char *const names[] = {"a", "b", "c"};
+
+    cr_assert_eq(links_create(&l), 0);
+    cr_expect_eq(links_redo(l, 1, 1), -EIO, "no such group");
+    for (unsigned i = 0; i < 3; i++) {
+        meet(l, 1, root, names[i]);
+    }
+    cr_assert_eq(links_settle(l, 1, 1, LINK_ARRIVED), 0);
+    for (unsigned again = 0; again <= LINKS_REDO_MAX; again++) {
+        cr_assert_eq(links_round(l, &rows), 0);
+        cr_expect_eq(rows, 2, "the two that do not lead");
+        while (links_next(l, &row) == 0) {
+            cr_expect_eq(row.task, LINK_TO_LEADER);
+            cr_expect_str_neq(row.name, row.leader_name);
+            links_row_release(&row);
+        }
+        cr_expect_not(links_waiting(l));
+        if (again == LINKS_REDO_MAX) {
+            break;
+        }
+        cr_assert_eq(links_redo(l, 1, 1), 0);
+        cr_assert_eq(links_redo(l, 1, 1), 0, "that it is due is known already");
+        cr_expect(links_waiting(l));
+        cr_assert_eq(links_round(l, &rows), 0);
+        cr_expect_eq(rows, 1);
+        cr_assert_eq(links_next(l, &row), 0);
+        cr_expect(row.task == LINK_LEAD && !row.fresh);
+        links_row_release(&row);
+        cr_assert_eq(links_settle(l, 1, 1, LINK_ARRIVED), 0);
+    }
+    cr_expect_eq(links_redo(l, 1, 1), -EIO, "often enough");
+    dir_put(root);
+    links_destroy(l);
+}
+
 Test(links, claims, .timeout = 10)
 {
     struct links *l = NULL;
@@ -579,5 +621,58 @@ Test(links, names_change_during_the_run, .timeout = 60)
     cr_expect_eq(f.t.failures, 1, "%s", f.t.failed);
     cr_expect_not_null(strstr(f.t.failed, "ENOENT src\n"));
     plan_try_same(&f.t, true);
+    end(&f);
+}
+
+/* --- broken groups --- */
+
+/* Before the first link of a run: its leader breaks, and somebody notices. own: how often that may happen (int). */
+static int break_leader(struct plan_try *t, const struct item *item)
+{
+    int *times = t->own;
+    char *from = item->kind == ITEM_LINK ? dir_path(item->from_dir, item->from_name) : NULL;
+    pthread_mutex_lock(&t->lock);
+    bool now = item->kind == ITEM_LINK && S_ISREG(item->attr.mode) && *times > 0;
+    *times -= now ? 1 : 0;
+    pthread_mutex_unlock(&t->lock);
+    if (now) {
+        char path[4096];
+        snprintf(path, sizeof(path), "%s/%s", t->dst, from);
+        cr_expect_eq(truncate(path, 0), 0);
+        planner_hold(t->planner, item->work.dir);
+        int err = planner_link_anew(t->planner, &item->attr);
+        cr_expect(err == 0 || err == -EIO);
+        planner_release(t->planner, NULL, item->work.dir); /* the item itself keeps it from being finished */
+    }
+    free(from);
+    return 0;
+}
+
+Test(links, broken_group_is_published_anew, .timeout = 60)
+{
+    struct fixture f;
+    int times = 1;
+    begin(&f);
+    make_group(&f);
+    f.t.meddle = break_leader;
+    f.t.own = &times;
+    run_well(&f);
+    plan_try_same(&f.t, true);
+    cr_expect_eq(at_dst(&f, "five").st_nlink, 5);
+    cr_expect_eq(f.t.kinds[ITEM_FILE], 3, "two files, and the one of the group once more");
+    end(&f);
+}
+
+/* One that breaks whenever it is linked does not keep the run for ever. */
+Test(links, hopeless_group_is_given_up, .timeout = 60)
+{
+    struct fixture f;
+    int times = 1000;
+    begin(&f);
+    make_group(&f);
+    f.t.meddle = break_leader;
+    f.t.own = &times;
+    run_well(&f);
+    cr_expect_eq(f.t.kinds[ITEM_FILE], 2 + LINKS_REDO_MAX);
     end(&f);
 }

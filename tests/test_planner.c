@@ -14,6 +14,7 @@
 
 #include "support_plan.h"
 #include "support_tree.h"
+#include "workers/stores/posix.h"
 
 struct fixture {
     char *src;
@@ -708,5 +709,100 @@ Test(planner, stopped_in_the_middle, .timeout = 60)
     f.t.meddle = NULL;
     run_well(&f);
     plan_try_same(&f.t, true);
+    end(&f);
+}
+
+/* --- what is held --- */
+
+/* Somebody who holds the directory of "kept" until the planner says that nothing else is left to do. */
+struct holder {
+    struct plan_try *t;
+    struct store *store; /* the destination */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t change;
+    struct dir *dir; /* held; NULL: not yet */
+    bool idle;       /* the planner has said so */
+    bool links_made; /* before that */
+};
+
+static int hold_kept(struct plan_try *t, const struct item *item)
+{
+    struct holder *h = t->own;
+    pthread_mutex_lock(&h->lock);
+    if (strcmp(item->name, "kept") == 0) {
+        planner_hold(t->planner, item->work.dir);
+        h->dir = item->work.dir;
+    }
+    h->links_made |= item->kind == ITEM_LINK && h->dir != NULL;
+    pthread_mutex_unlock(&h->lock);
+    return 0;
+}
+
+static void on_idle(void *arg)
+{
+    struct plan_try *t = arg;
+    struct holder *h = t->own;
+    pthread_mutex_lock(&h->lock);
+    h->idle = true;
+    pthread_cond_signal(&h->change);
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* Puts something into the directory and takes it out again, and lets it go. */
+static void *let_go_later(void *arg)
+{
+    struct holder *h = arg;
+    struct io_options direct = {.no_ring = true};
+    struct io *io = NULL;
+    struct port *port = NULL;
+    char path[4096];
+
+    pthread_mutex_lock(&h->lock);
+    while (!h->idle || h->dir == NULL) {
+        pthread_cond_wait(&h->change, &h->lock);
+    }
+    cr_expect_not(h->links_made, "further names wait for what is held");
+    struct dir *dir = h->dir;
+    h->dir = NULL;
+    pthread_mutex_unlock(&h->lock);
+    cr_assert_eq(io_create(&direct, &io), 0);
+    io_set_mode(io, IO_DIRECT);
+    cr_assert_eq(store_port_create(h->store, io, &port), 0);
+    snprintf(path, sizeof(path), "%s/d/more", h->t->dst);
+    cr_expect_eq(close(creat(path, 0600)), 0);
+    cr_expect_eq(unlink(path), 0);
+    planner_release(h->t->planner, port, dir);
+    store_port_destroy(port);
+    io_destroy(io);
+    return NULL;
+}
+
+Test(planner, what_is_held_is_finished_later, .timeout = 60)
+{
+    struct fixture f;
+    struct holder h = {.lock = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER};
+    char path[4096];
+    const struct timespec times[2] = {{1000000, 5}, {1000000, 7}};
+
+    begin(&f);
+    const struct store_options o = {.side = DIR_DST, .path = f.dst, .run_id = "0123456789abcdef", .max_handles = 64};
+    cr_assert_eq(posix_open(&o, &h.store), 0); /* outlives the run: so does the thread */
+    f.t.options.dst = h.store;
+    tree_file(f.src, "x", "d/kept");
+    tree_file(f.src, "x", "other/one");
+    tree_link(f.src, "other/one", "other/two");
+    snprintf(path, sizeof(path), "%s/d", f.src);
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    h.t = &f.t;
+    f.t.own = &h;
+    f.t.meddle = hold_kept;
+    f.t.options.idle = on_idle;
+    cr_assert_eq(pthread_create(&h.thread, NULL, let_go_later, &h), 0);
+    run_well(&f);
+    pthread_join(h.thread, NULL);
+    store_destroy(h.store);
+    plan_try_same(&f.t, true);
+    cr_expect_eq(f.t.kinds[ITEM_LINK], 1);
     end(&f);
 }
