@@ -21,8 +21,16 @@ static int purge(struct port *port, struct dir *dir, const char *name, unsigned 
     return err == -ENOENT ? 0 : err;
 }
 
-int temps_purge(struct port *port, struct dir *dir, bool (*is_dead)(void *arg, const char *run_id), void *arg,
-                unsigned *out_removed)
+/* Whether that name is one to be removed. */
+static bool may_go(const struct temps_rules *rules, const struct dir *dir, const struct store_entry *entry)
+{
+    char run_id[RUN_ID_LEN + 1];
+
+    return entry->type != DT_DIR && temp_name_parse(entry->name, run_id) && rules->is_dead(rules->arg, run_id) &&
+           (rules->keep == NULL || !rules->keep(rules->arg, dir, entry->name));
+}
+
+int temps_purge(struct port *port, struct dir *dir, const struct temps_rules *rules, unsigned *out_removed)
 {
     struct store_list *list = NULL;
     struct store_op open = {.code = STORE_LIST_OPEN, .dir = dir, .list = {.list = &list, .want_attr = false}};
@@ -34,14 +42,13 @@ int temps_purge(struct port *port, struct dir *dir, bool (*is_dead)(void *arg, c
     }
     for (;;) {
         struct store_entry entry = {0};
-        char run_id[RUN_ID_LEN + 1];
         struct store_op next = {.code = STORE_LIST_NEXT, .dir = dir, .list = {.list = &list, .out = &entry}};
         err = store_run(port, &next);
         if (err != 0 || entry.name == NULL) {
             first = first != 0 ? first : err;
             break;
         }
-        if (entry.type == DT_DIR || !temp_name_parse(entry.name, run_id) || !is_dead(arg, run_id)) {
+        if (!may_go(rules, dir, &entry)) {
             continue;
         }
         err = purge(port, dir, entry.name, out_removed);

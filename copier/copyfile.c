@@ -398,7 +398,7 @@ static int set_attrs(struct copy_job *job)
     return store_run(own->dst, &job->op);
 }
 
-static int carry_out(struct copy_job *job)
+int copy_item(struct copy_job *job)
 {
     switch (job->item->kind) {
     case ITEM_FILE:
@@ -469,7 +469,7 @@ void copy_run(void *arg, struct worker *w, struct work *work)
     } else if (atomic_load_explicit(&e->stopping, memory_order_relaxed)) {
         r = -ECANCELED;
     } else {
-        r = carry_out(&job);
+        r = copy_item(&job);
     }
     if (r == 0) {
         count_done(e, &job);

@@ -43,6 +43,10 @@ int copy_read_xattrs(struct copy_job *job);
 /* Whether they are still those of the entry, which has the attributes `after` now. */
 bool copy_xattrs_hold(const struct copy_job *job, const struct attr *after);
 
+/* Carries out job->item; publishing is recorded (event_published), failures are the caller's to report: 0, or -errno
+ * with job->op and job->on_source. In a fiber of job->worker. */
+int copy_item(struct copy_job *job);
+
 /* One try at a large or sparse file: streams it, from the temp dir where it is staged there, into a temp name and
  * commits it. 0; -ERR_CHANGED: the source changed meanwhile, nothing was published; -ECANCELED: the run is being
  * stopped; -errno with job->op, job->on_source and job->on_stage. */

@@ -19,6 +19,7 @@
 #include "copier/engine_internal.h"
 #include "copier/quantity.h"
 #include "copier/status.h"
+#include "copier/upkeep.h"
 #include "workers/stores/layers.h"
 #include "workers/stores/posix.h"
 
@@ -33,6 +34,7 @@ enum {
 void engine_stop(struct engine *e)
 {
     if (!atomic_exchange(&e->stopping, true)) {
+        upkeep_stop(e);
         planner_stop(e->planner);
         pool_stop(e->pool);
     }
@@ -344,7 +346,7 @@ static int begin_run(struct engine *e)
         if (r != 0) {
             return state_failed(e, r, NULL);
         }
-        e->purge = e->previous.number != 0;
+        e->purge = state_unswept(e->state);
         sentence = resumed(e);
     }
     const struct report_start start = {.source = e->places.source,
@@ -386,6 +388,7 @@ static int make_planner(struct engine *e, const struct budget *b)
         .same = event_same,
         .made = event_made,
         .existing = event_existing,
+        .idle = upkeep_idle,
     };
     return planner_create(&options, &e->planner);
 }
@@ -493,6 +496,9 @@ static int prepare(struct engine *e, const struct budget *b)
         }
     }
     if (r == 0) {
+        r = upkeep_create(e);
+    }
+    if (r == 0) {
         r = make_pool(e, b);
     }
     if (r != 0) {
@@ -507,6 +513,9 @@ static void copy(struct engine *e)
     pthread_t listener;
     int r = ticker_create(e, &e->ticker);
     if (r == 0) {
+        r = upkeep_start(e);
+    }
+    if (r == 0) {
         r = planner_start(e->planner);
     }
     if (r != 0) {
@@ -514,6 +523,7 @@ static void copy(struct engine *e)
         atomic_store(&e->fatal, abs(r));
         queue_close(e->queue);
         pool_join(e->pool);
+        upkeep_join(e);
         ticker_stop(e->ticker);
         return;
     }
@@ -526,6 +536,7 @@ static void copy(struct engine *e)
     }
     planner_join(e->planner);
     pool_join(e->pool);
+    upkeep_join(e);
     if (r == 0) {
         shutdown(e->channel, SHUT_RD); /* ends the listener: there is nothing left to stop */
         pthread_join(listener, NULL);
@@ -548,7 +559,7 @@ static int choose_status(const struct engine *e)
     if (atomic_load(&e->fatal) != 0) {
         return STATUS_CANNOT;
     }
-    if (atomic_load(&e->counts->failed) > 0) {
+    if (atomic_load(&e->counts->failed) > 0 || atomic_load(&e->counts->broken) > 0) {
         return STATUS_SOME_FAILED;
     }
     if (atomic_load(&e->counts->changed) > 0) {
@@ -664,6 +675,7 @@ static void release(struct engine *e)
             pool_join(e->pool);
         }
     }
+    upkeep_destroy(e);
     pool_destroy(e->pool);
     planner_destroy(e->planner);
     queue_destroy(e->queue);

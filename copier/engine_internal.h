@@ -30,6 +30,8 @@ struct engine {
     struct state_run run;          /* of this run; constant */
     struct state_run previous;     /* number 0: none; constant */
     bool purge;                    /* earlier runs may have left temp names */
+    atomic_bool purge_failed;      /* a directory could not be searched for them */
+    struct upkeep *upkeep;         /* the janitor's part; owned; NULL: none */
     pthread_key_t reader_key;      /* each walker's struct state_reader */
     bool reader_key_made;          /* constant once made */
     struct dir_tree *tree;         /* of the planner's nodes */

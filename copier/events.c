@@ -7,6 +7,7 @@
 #include "cleanup/temps.h"
 #include "copier/copyfile.h"
 #include "copier/engine_internal.h"
+#include "copier/upkeep.h"
 
 /* Each walker reads the state through a connection of its own, made when it first asks. */
 static struct state_reader *reader(struct engine *e)
@@ -110,23 +111,20 @@ void event_made(void *arg, const struct dir *dir)
     free(path);
 }
 
-static bool is_dead(void *arg, const char *run_id)
-{
-    struct engine *e = arg;
-    return state_run_is_dead(e->state, run_id);
-}
-
 bool event_existing(void *arg, struct port *dst, struct dir *dir)
 {
     struct engine *e = arg;
     if (!e->purge) {
         return false;
     }
+    const struct temps_rules rules = upkeep_temps(e);
     unsigned removed = 0;
-    int r = temps_purge(dst, dir, is_dead, e, &removed);
+    upkeep_met(e, dir);
+    int r = temps_purge(dst, dir, &rules, &removed);
     atomic_fetch_add(&e->counts->purged, removed);
     if (r != 0) {
-        notice_raise(e->notices, "a directory could not be searched for stale temp names");
+        atomic_store(&e->purge_failed, true);
+        notice_raise(e->notices, TEMPS_NOTICE);
     }
     return removed > 0;
 }
@@ -169,4 +167,5 @@ void event_published(struct engine *e, struct dir *dir, const char *name, const 
         free(path);
     }
     state_record(e->state, &file);
+    upkeep_published(e, dir, name, src, dst);
 }

@@ -65,6 +65,8 @@
  * planner/chain.c                    directory nodes along a path
  *
  * cleanup/temps.c                    purges temp names of dead runs
+ * cleanup/janitor.c                  the thread that goes behind a run
+ * cleanup/janitor_look.c             looks again at what was published
  *
  * copier/main.c                      this file
  * copier/options.c                   the command line
@@ -83,6 +85,7 @@
  * copier/copyxattrs.c                extended attributes of an item
  * copier/copylarge.c                 streams one large or sparse file
  * copier/events.c                    what planner and workers report: failures, records
+ * copier/upkeep.c                    the janitor's part in a run: what is repaired, reported, purged
  * copier/ticker.c                    progress and background syncs
  * copier/state.c                     the memory of what was done: its life, its runs
  * copier/state_path.c                where it is kept

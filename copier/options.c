@@ -153,6 +153,12 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
             return usage(errors, "--retry-delay: '%s' is not a time (examples: 500ms, 2s, 1m)", arg);
         }
         return 0;
+    case OPT_RECHECK:
+        if (quantity_percent(arg, &o->recheck) != 0) {
+            return usage(errors, "--recheck: '%s' is not a percentage from 0 to 100 (examples: 1%%, 0.5%%, 100%%)",
+                         arg);
+        }
+        return 0;
     case OPT_OWNER:
         return set_owner(o, arg, errors);
     case OPT_STAGE:
@@ -277,6 +283,7 @@ int options_parse(int argc, char **argv, FILE *errors, struct options *out_optio
     struct options o = {.command = COMMAND_COPY,
                         .retries = 5,
                         .retry_delay_ns = 500 * NS_PER_MS,
+                        .recheck = RECHECK_DEFAULT,
                         .stage_max = STAGE_MAX_DEFAULT,
                         .temp_space = UINT64_MAX};
     int r = filter_create(&o.filter);

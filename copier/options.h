@@ -56,6 +56,7 @@ struct options {
     bool json;               /* events on standard output */
     const char *state;       /* state file; NULL: the default of the pair; not owned */
     bool no_io_uring;        /* never make a ring */
+    uint32_t recheck;        /* of what is published, in millionths: looked at again */
 };
 
 /*
@@ -105,6 +106,7 @@ enum option_id {
     OPT_JSON,
     OPT_STATE,
     OPT_NO_IO_URING,
+    OPT_RECHECK,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -119,6 +121,7 @@ struct status_row {
 extern const struct status_row status_table[];
 extern const unsigned status_table_rows;
 
-#define JOBS_MAX 4096U
+#define JOBS_MAX        4096U
+#define RECHECK_DEFAULT 10000U /* millionths: 1 % */
 
 #endif

@@ -33,6 +33,10 @@ const struct option_row options_table[] = {
     {OPT_ACLS, 'A', false, "acls", NULL,
      "Keep POSIX ACLs, default ACLs of directories too. A destination that has none keeps mode bits only; that is said "
      "once, with a count."},
+    {OPT_RECHECK, 0, false, "recheck", "P%",
+     "Look again at P percent of what was published, two seconds later or at the end, and publish again what is not "
+     "right any more: mode 000, no bytes, another size or type (default 1%). 0 looks at nothing again, 100% at "
+     "everything."},
     {OPT_ARCHIVE_DIRS, 0, false, "archive-dirs", NULL, "Keep the times of directories too."},
     {OPT_STAGE, 0, false, "stage", "WHEN",
      "What goes through the local temp dir before the destination sees it. auto (default): what is larger than 1 MiB, "

@@ -80,6 +80,21 @@ int quantity_size(const char *text, uint64_t unit, uint64_t *out_bytes)
     return 0;
 }
 
+int quantity_percent(const char *text, uint32_t *out_millionths)
+{
+    double value = 0;
+    const char *rest = NULL;
+    if (decimal(text, &value, &rest) != 0) {
+        return -EINVAL;
+    }
+    rest += *rest == '%' ? 1 : 0;
+    if (*rest != '\0' || value > 100) {
+        return -EINVAL;
+    }
+    *out_millionths = (uint32_t)ceil(value * 1e4 - 1e-6);
+    return 0;
+}
+
 int quantity_duration(const char *text, int64_t *out_ns)
 {
     static const struct {

@@ -19,6 +19,10 @@ int quantity_size(const char *text, uint64_t unit, uint64_t *out_bytes);
 /* "500ms", "2s", "5m", "1h", "1d"; a bare number counts seconds. In ns. 0 or -EINVAL. */
 int quantity_duration(const char *text, int64_t *out_ns);
 
+/* "1%", "0.5%", "100" (percent too): in millionths, from 0 to 1,000,000, rounded up, so that what is little is not
+ * nothing. 0 or -EINVAL. */
+int quantity_percent(const char *text, uint32_t *out_millionths);
+
 /* "1.50 GiB" / "3 h 12 min" / "12,345" into buf; return buf. */
 char *quantity_show_bytes(uint64_t bytes, char buf[QUANTITY_MAX]);
 char *quantity_show_duration(int64_t ns, char buf[QUANTITY_MAX]);

@@ -24,6 +24,7 @@ struct report {
     int64_t begun_ns;              /* monotonic; constant */
     pthread_mutex_t lock;          /* for all below, and for writing lines */
     unsigned long shown;           /* failures listed as text */
+    unsigned long findings_shown;  /* findings listed as text */
     bool line_open;                /* a progress line stands on the terminal */
     int64_t last_ns;               /* monotonic time of the last progress line */
     double rate_files;             /* smoothed, a second */
@@ -172,6 +173,27 @@ void report_failed(struct report *r, const struct report_failure *f)
         json_set_text(event, "message", err_text(f->err));
         json_set_number(event, "attempts", f->attempts > 0 ? f->attempts : 1);
         json_object_set_new(event, "below", json_boolean(f->below));
+        emit(r, event);
+    }
+}
+
+void report_found(struct report *r, const struct report_finding *f)
+{
+    pthread_mutex_lock(&r->lock);
+    bool show = r->findings_shown++ < REPORT_FAILURES_SHOWN;
+    pthread_mutex_unlock(&r->lock);
+    if (show) {
+        char *path = name_show(f->path);
+        report_error(r, "%s: destination: looked at again: %s; %s", path != NULL ? path : f->path, f->found,
+                     f->action_text);
+        free(path);
+    }
+    if (r->options.json) {
+        json_t *event = json_event("finding");
+        json_set_text(event, "path", f->path);
+        json_set_text(event, "kind", f->kind);
+        json_set_text(event, "found", f->found);
+        json_set_text(event, "action", f->action);
         emit(r, event);
     }
 }
@@ -334,6 +356,8 @@ static void end_stats(struct report *r, const struct report_end *end)
         report_say(r, "%lu files went through the temp dir, %lu of them as reflinks", get(&c->staged),
                    get(&c->staged_clones));
     }
+    report_say(r, "looked at again: %lu entries; %lu were not right, %lu published again, %lu still not right",
+               get(&c->rechecked), get(&c->findings), get(&c->repaired), get(&c->broken));
     if (end->io->ring) {
         report_say(r, "io_uring: %u of %u operations; %u in flight at the end", end->io->ops, end->io->ops_wanted,
                    end->limit);
@@ -375,6 +399,9 @@ static void end_json(struct report *r, const struct report_end *end)
         {"staged", get(&c->staged)},
         {"staged_reflinks", get(&c->staged_clones)},
         {"purged", get(&c->purged)},
+        {"rechecked", get(&c->rechecked)},
+        {"findings", get(&c->findings)},
+        {"repaired", get(&c->repaired)},
         {"unfinished", get(&c->unfinished)},
         {"limit", end->limit},
     };
@@ -441,6 +468,12 @@ static void end_summary(struct report *r, const struct report_end *end)
         report_say(r, "would copy %lu %s%s, %s; %s right already", entries, entries == 1 ? "entry" : "entries", attrs,
                    bytes, same);
         return;
+    }
+    if (get(&c->findings) > 0) {
+        report_error(
+            r,
+            "%lu of %lu entries that were looked at again were not right at the destination; %lu were published again",
+            get(&c->findings), get(&c->rechecked), get(&c->repaired));
     }
     double seconds = (double)end->elapsed_ns / 1e9;
     report_say(r, "copied %lu %s%s%s, %s in %s (%.0f entries/s, %s/s); %s right already", entries,

@@ -38,6 +38,10 @@ struct report_counts {
     atomic_ulong staged;        /* files that went through the local temp dir */
     atomic_ulong staged_clones; /* reflinks among them */
     atomic_ulong purged;        /* stale temp names removed */
+    atomic_ulong rechecked;     /* published entries looked at again */
+    atomic_ulong findings;      /* of them, those that were not right */
+    atomic_ulong repaired;      /* of them, those published again */
+    atomic_ulong broken;        /* of them, those that were not put right */
     atomic_ulong unfinished;    /* items dropped since the run was stopped */
     atomic_ulong sync_failed;   /* background syncs of the destination that failed */
 };
@@ -82,6 +86,16 @@ struct report_failure {
     bool below;          /* with all that is below it */
 };
 void report_failed(struct report *r, const struct report_failure *failure);
+
+/* A published entry was looked at again and was not right. */
+struct report_finding {
+    const char *path;        /* raw bytes, relative to the destination */
+    const char *kind;        /* a word: "mode-000", "gone", ... */
+    const char *found;       /* in words */
+    const char *action;      /* a word: "repaired", "left", "failed" */
+    const char *action_text; /* in words */
+};
+void report_found(struct report *r, const struct report_finding *finding);
 
 /* --dry-run: what would be done with path ("copy", "link", "set attributes of", "make
  * directory"). */

@@ -80,7 +80,7 @@ static int purge(struct store *store)
         r = dir_create_root(&tree, &root);
     }
     if (r == 0) {
-        (void)temps_purge(port, root, is_dead, NULL, &removed);
+        (void)temps_purge(port, root, &(struct temps_rules){.is_dead = is_dead}, &removed);
     }
     dir_put(root);
     store_port_destroy(port);

@@ -316,6 +316,46 @@ static int insert_run(struct state *s, const struct state_run *run, int64_t epoc
     return err;
 }
 
+/* db_lock is held. */
+static int find_unswept(struct state *s, bool *out_unswept)
+{
+    sqlite3_stmt *stmt = NULL;
+    int err = state_db_prepare(
+        s->db, "SELECT EXISTS(SELECT 1 FROM runs WHERE status<>0 AND number>coalesce((SELECT max(run) FROM swept), 0))",
+        &stmt);
+    if (err != 0) {
+        return err;
+    }
+    const int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        *out_unswept = sqlite3_column_int(stmt, 0) != 0;
+    } else {
+        err = state_db_errno(s->db, rc);
+    }
+    (void)sqlite3_finalize(stmt);
+    return err;
+}
+
+bool state_unswept(const struct state *s)
+{
+    return s->unswept;
+}
+
+int state_swept(struct state *s)
+{
+    const int64_t numbers[3] = {s->run - 1, 0, 0};
+    (void)pthread_mutex_lock(&s->db_lock);
+    int err = state_db_begin(s->db);
+    if (err == 0) {
+        err = state_db_end(s->db, run_with(s, "INSERT INTO swept(run) VALUES(?1)", numbers, NULL));
+    }
+    (void)pthread_mutex_unlock(&s->db_lock);
+    if (err != 0) {
+        state_note_error(s, err);
+    }
+    return err;
+}
+
 int state_run_begin(struct state *s, const char *run_id, bool durable, struct state_run *out_run,
                     struct state_run *out_previous)
 {
@@ -335,6 +375,7 @@ int state_run_begin(struct state *s, const char *run_id, bool durable, struct st
     }
 
     struct state_run previous = {0};
+    bool unswept = false;
     struct state_run run = {.started_ns = clock_real_ns(), .status = -1};
     memcpy(run.id, run_id, sizeof(run.id));
     int64_t epoch = 0;
@@ -346,6 +387,7 @@ int state_run_begin(struct state *s, const char *run_id, bool durable, struct st
     if (err == 0) {
         err = get_run(s, 0, &previous);
         err = err == -ENOENT ? 0 : err;
+        err = err == 0 ? find_unswept(s, &unswept) : err;
         run.number = previous.number + 1;
         epoch = (int64_t)((uint64_t)run.number << EPOCH_BITS);
         if (err == 0) {
@@ -361,6 +403,7 @@ int state_run_begin(struct state *s, const char *run_id, bool durable, struct st
     }
 
     (void)pthread_mutex_lock(&s->lock);
+    s->unswept = unswept;
     s->run = run.number;
     s->epoch = epoch;
     s->durable = durable;

@@ -104,6 +104,14 @@ int state_run_get(struct state *s, int64_t number, struct state_run *out_run);
  * thread, non-blocking. */
 bool state_run_is_dead(struct state *s, const char *run_id);
 
+/* Whether runs before the present one may have left temp names: one of them did not end well, and none after it has
+ * looked for them everywhere (state_swept). After state_run_begin; any thread, non-blocking. */
+bool state_unswept(const struct state *s);
+
+/* The present run has looked for temp names of earlier runs wherever they can be, and has left none. Blocks while a
+ * batch is written. 0 or -errno, kept for state_error. */
+int state_swept(struct state *s);
+
 /* A directory's path for its id, once per directory that has records. Copied. Any thread; blocks while the queue is
  * full. */
 void state_dir(struct state *s, uint64_t dir_id, const char *path);
@@ -149,6 +157,10 @@ enum known state_known(struct state_reader *r, uint64_t dir_id, const char *name
 /* The same for a run that keeps these XATTRS_*: KNOWN_BARE instead of KNOWN_GOOD where not all were published. */
 enum known state_known_with(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src,
                             unsigned xattrs);
+
+/* The directory that comes next after *after (NULL: the first) in the order of ids (signed): its id and its path
+ * (malloc'd). 0, -ENOENT, -errno. */
+int state_dir_next(struct state_reader *r, const int64_t *after, int64_t *out_id, char **out_path);
 
 /* The record itself: 0, -ENOENT, -errno. out_file->name is set to name. */
 int state_lookup(struct state_reader *r, uint64_t dir_id, const char *name, struct state_file *out_file);

@@ -33,6 +33,10 @@ static const char schema[] =
     "CREATE TABLE failures(run INTEGER NOT NULL, number INTEGER NOT NULL, path BLOB NOT NULL, op TEXT NOT NULL,"
     " err INTEGER NOT NULL, attempts INTEGER NOT NULL, PRIMARY KEY(run, number)) WITHOUT ROWID;";
 
+/* What came later than the version: tables that a database may lack. Of the runs up to each one in swept no temp name
+ * is left anywhere. */
+static const char additions[] = "CREATE TABLE IF NOT EXISTS swept(run INTEGER NOT NULL);";
+
 /* The errno behind a failed read or write: SQLite keeps it with each file, the database's and the journal's. */
 static int file_errno(sqlite3 *db)
 {
@@ -456,6 +460,9 @@ static int open_checked(struct state *s, const struct state_params *params)
         if (err == 0) {
             err = check_identity(s->db, params->pair);
         }
+    }
+    if (err == 0) {
+        err = run_sql(s->db, additions);
     }
     if (err == 0) {
         err = check_contents(s);

@@ -136,6 +136,7 @@ struct state {
     struct notices *notices; /* not owned, may be NULL; constant */
     char boot[BOOT_ID_MAX];  /* this boot; "" where unknown; constant */
     bool rollback;           /* rollback journal, and one connection for readers and the writer; constant */
+    bool unswept;            /* state_unswept; constant once the run has begun */
     bool had_files;          /* the database held records when it was opened; constant */
     int wal_pages;           /* pages in the WAL after the last commit; under db_lock */
     bool broken;             /* a batch was lost: no more records are written; under db_lock */

@@ -20,9 +20,11 @@ struct state_reader {
     sqlite3 *own;              /* own connection, owned; NULL: the state's, under its db_lock */
     sqlite3_stmt *known;       /* owned */
     sqlite3_stmt *lookup;      /* owned */
+    sqlite3_stmt *dirs;        /* owned */
 };
 
 #define KNOWN_SQL "SELECT flags, epoch, mode, dev, ino, size, mtime, ctime FROM files WHERE dir=?1 AND name=?2"
+#define DIRS_SQL  "SELECT id, path FROM dirs WHERE id>=?1 ORDER BY id LIMIT 1"
 #define LOOKUP_SQL                                                                                                     \
     "SELECT flags, epoch, mode, dev, ino, size, mtime, ctime, uid, gid, dst_mode, dst_uid, dst_gid, dst_size,"         \
     " dst_mtime, dst_ino, dst_ctime, hash FROM files WHERE dir=?1 AND name=?2"
@@ -44,6 +46,9 @@ static int prepare(struct state_reader *r)
     int err = state_db_prepare(db, KNOWN_SQL, &r->known);
     if (err == 0) {
         err = state_db_prepare(db, LOOKUP_SQL, &r->lookup);
+    }
+    if (err == 0) {
+        err = state_db_prepare(db, DIRS_SQL, &r->dirs);
     }
     unlock_db(r);
     return err;
@@ -93,6 +98,7 @@ void state_reader_destroy(struct state_reader *r)
     (void)lock_db(r);
     (void)sqlite3_finalize(r->known);
     (void)sqlite3_finalize(r->lookup);
+    (void)sqlite3_finalize(r->dirs);
     unlock_db(r);
     (void)sqlite3_close(r->own);
     (void)pthread_mutex_destroy(&r->lock);
@@ -122,19 +128,25 @@ void state_readers_go(struct state *s)
     (void)pthread_mutex_unlock(&s->readers_lock);
 }
 
-/* Steps stmt to the row of that entry: 0, -ENOENT, -errno. The lock is held; the caller resets stmt. */
-static int seek(sqlite3 *db, sqlite3_stmt *stmt, uint64_t dir_id, const char *name)
+/* Steps stmt to its row: 0, -ENOENT, -errno. The lock is held; the caller resets stmt. */
+static int step(sqlite3 *db, sqlite3_stmt *stmt)
 {
     if (sqlite3_get_autocommit(db)) {
         (void)sqlite3_exec(db, "BEGIN", NULL, NULL, NULL); /* a failure shows in the step */
     }
-    (void)sqlite3_bind_int64(stmt, 1, (int64_t)dir_id);
-    (void)sqlite3_bind_blob64(stmt, 2, name, strlen(name), SQLITE_STATIC);
     const int rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW) {
         return 0;
     }
     return rc == SQLITE_DONE ? -ENOENT : state_db_errno(db, rc);
+}
+
+/* The same to the row of that entry. */
+static int seek(sqlite3 *db, sqlite3_stmt *stmt, uint64_t dir_id, const char *name)
+{
+    (void)sqlite3_bind_int64(stmt, 1, (int64_t)dir_id);
+    (void)sqlite3_bind_blob64(stmt, 2, name, strlen(name), SQLITE_STATIC);
+    return step(db, stmt);
 }
 
 static uint64_t column(sqlite3_stmt *stmt, int i)
@@ -262,6 +274,32 @@ int state_lookup(struct state_reader *r, uint64_t dir_id, const char *name, stru
         state_note_error(r->state, err);
     }
     (void)sqlite3_reset(r->lookup);
+    unlock_db(r);
+    return err;
+}
+
+int state_dir_next(struct state_reader *r, const int64_t *after, int64_t *out_id, char **out_path)
+{
+    if (after != NULL && *after == INT64_MAX) {
+        return -ENOENT;
+    }
+    sqlite3 *db = lock_db(r);
+    (void)sqlite3_bind_int64(r->dirs, 1, after != NULL ? *after + 1 : INT64_MIN);
+    int err = step(db, r->dirs);
+    if (err == 0) {
+        const void *bytes = sqlite3_column_blob(r->dirs, 1);
+        char *path = strndup(bytes != NULL ? bytes : "", (size_t)sqlite3_column_bytes(r->dirs, 1));
+        if (path != NULL) {
+            *out_id = sqlite3_column_int64(r->dirs, 0);
+            *out_path = path;
+        } else {
+            err = -ENOMEM;
+        }
+    }
+    if (err != 0 && err != -ENOENT) {
+        state_note_error(r->state, err);
+    }
+    (void)sqlite3_reset(r->dirs);
     unlock_db(r);
     return err;
 }

@@ -43,6 +43,7 @@ Test(options, defaults, .timeout = 10)
     cr_assert_eq(o.temp_space, UINT64_MAX);
     cr_assert_null(o.temp_dir);
     cr_assert_eq(o.sparse, SPARSE_AUTO);
+    cr_assert_eq(o.recheck, 10000, "one percent");
     cr_assert_eq(filter_count(o.filter), 0);
     cr_assert(!o.dry_run && !o.fsync && !o.json && !o.archive_dirs && !o.no_io_uring);
     options_release(&o);
@@ -62,6 +63,7 @@ Test(options, each_option_is_taken, .timeout = 10)
                         "--retries=0",
                         "--retry-delay=2s",
                         "--owner=ignore",
+                        "--recheck=12.5%",
                         "-n",
                         "-x",
                         "--fsync",
@@ -94,6 +96,7 @@ Test(options, each_option_is_taken, .timeout = 10)
     cr_assert_eq(o.retries, 0);
     cr_assert_eq(o.retry_delay_ns, 2 * NS_PER_SEC);
     cr_assert_eq(o.owner, OWNER_IGNORE);
+    cr_assert_eq(o.recheck, 125000);
     cr_assert_eq(filter_count(o.filter), 2);
     cr_assert_str_eq(o.state, "/s");
     cr_assert_eq(o.stage, STAGE_ALWAYS);
@@ -149,6 +152,8 @@ static const struct {
     {{"copy", "--stage-max=much", "a", "b"}, "--stage-max: 'much'"},
     {{"copy", "--temp-space=-1", "a", "b"}, "--temp-space: '-1'"},
     {{"copy", "--sparse=maybe", "a", "b"}, "--sparse: 'maybe'"},
+    {{"copy", "--recheck=101%", "a", "b"}, "--recheck: '101%'"},
+    {{"copy", "--recheck=some", "a", "b"}, "--recheck: 'some'"},
     {{"copy", "--exclude=", "a", "b"}, "--exclude: ''"},
     {{"copy", "-0", "a", "b"}, "--from0"},
     {{"copy", "a", "nfs://h/e"}, "nfs://"},

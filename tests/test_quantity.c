@@ -93,3 +93,23 @@ Test(quantity, shown, .timeout = 10)
     cr_assert_str_eq(quantity_show_duration(1500000000, buf), "1.50 s");
     cr_assert_str_eq(quantity_show_duration(7260LL * 1000000000, buf), "2 h 1 min");
 }
+
+Test(quantity, percentages, .timeout = 10)
+{
+    static const struct {
+        const char *text;
+        uint32_t millionths;
+    } good[] = {{"0", 0},       {"1%", 10000},    {"1", 10000},    {"100%", 1000000},
+                {"0.5%", 5000}, {"100", 1000000}, {"0.00001%", 1}, {"33.3333%", 333333}};
+    static const char *const bad[] = {"", "%", "-1", "101", "100.1%", "1%%", "x", "1 %", "1e1", "nan"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        uint32_t n = 7;
+        cr_expect_eq(quantity_percent(good[i].text, &n), 0, "%s", good[i].text);
+        cr_expect_eq(n, good[i].millionths, "%s: %u", good[i].text, n);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        uint32_t n = 7;
+        cr_expect_eq(quantity_percent(bad[i], &n), -EINVAL, "%s", bad[i]);
+        cr_expect_eq(n, 7);
+    }
+}

@@ -568,3 +568,61 @@ Test(state, a_failed_sync_spoils_the_earlier_runs_of_its_boot)
     cr_assert_eq(known_number(s, 1, "a", 1), KNOWN_SUSPECT);
     state_close(s);
 }
+
+/* Temp names are looked for until a run has done so everywhere. */
+Test(state, what_a_bad_run_left_is_looked_for_until_it_is_gone)
+{
+    static const struct {
+        int status; /* -1: killed */
+        bool sweeps;
+        bool unswept; /* as it begins */
+    } runs[] = {
+        {0, false, false}, {0, false, false}, {-1, false, false}, {0, false, true},  {0, true, true},
+        {0, false, false}, {23, true, false}, {0, true, true},    {0, false, false},
+    };
+    for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+        struct state *s = open_state();
+        (void)begin(s, new_id(), true);
+        cr_expect_eq(state_unswept(s), runs[i].unswept, "run %zu", i + 1);
+        if (runs[i].sweeps) {
+            cr_expect_eq(state_swept(s), 0);
+        }
+        if (runs[i].status >= 0) {
+            cr_expect_eq(state_run_end(s, runs[i].status), 0);
+        }
+        state_close(s);
+    }
+}
+
+Test(state, directories_are_gone_through)
+{
+    static const uint64_t ids[] = {0, 1, UINT64_MAX, INT64_MAX, (uint64_t)INT64_MAX + 1};
+    struct state *s = open_state();
+    struct state_reader *r = NULL;
+    int64_t at = 0;
+    char *path = NULL;
+    unsigned seen = 0;
+
+    (void)begin(s, new_id(), true);
+    cr_assert_eq(state_reader_create(s, &r), 0);
+    cr_expect_eq(state_dir_next(r, NULL, &at, &path), -ENOENT);
+    state_reader_destroy(r);
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "dir/%zu", i);
+        state_dir(s, ids[i], name);
+    }
+    cr_expect_eq(state_run_end(s, 0), 0);
+    cr_assert_eq(state_reader_create(s, &r), 0);
+    for (bool first = true; state_dir_next(r, first ? NULL : &at, &at, &path) == 0; first = false) {
+        for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+            char name[16];
+            (void)snprintf(name, sizeof(name), "dir/%zu", i);
+            seen |= ids[i] == (uint64_t)at && strcmp(path, name) == 0 ? 1U << i : 0;
+        }
+        free(path);
+    }
+    cr_expect_eq(seen, 31, "each once");
+    state_reader_destroy(r);
+    state_close(s);
+}

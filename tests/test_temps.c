@@ -51,7 +51,7 @@ static int purge(const char *base, const struct fault_options *fault, unsigned *
     io_set_mode(io, IO_DIRECT);
     cr_assert_eq(store_port_create(store, io, &port), 0);
     cr_assert_eq(dir_create_root(&tree, &root), 0);
-    int err = temps_purge(port, root, is_dead, out_asked, out_removed);
+    int err = temps_purge(port, root, &(struct temps_rules){.is_dead = is_dead, .arg = out_asked}, out_removed);
     dir_put(root);
     store_port_destroy(port);
     io_destroy(io);
