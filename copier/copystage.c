@@ -160,7 +160,14 @@ static int fill_by_copy(struct passage *p)
     if (buffer == NULL) {
         return copy_job_failed(p->job, true, STORE_READ, -ENOMEM);
     }
-    int r = copy_extents(p, buffer, &stage_err);
+    int r = 0;
+    if (p->before.allocated < p->before.size) { /* its holes need its size */
+        stage_err = posix_stage_end(p->stage, p->to->file, p->before.size);
+        r = stage_err != 0;
+    }
+    if (r == 0) {
+        r = copy_extents(p, buffer, &stage_err);
+    }
     worker_buffer_put(p->job->worker, buffer, BUFFER_MAX);
     if (r == 1) {
         stage_failed(p, stage_err);

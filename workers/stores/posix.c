@@ -18,11 +18,12 @@
 #define SMALL_MAX   (1024U * 1024)
 #define PART        (512U * 1024)
 #define PART_REMOTE (1024U * 1024)
+#define XFS         0x58465342
 
 /* A FUSE mount may be anything: each call is a round trip to a process that may itself ask a network. */
 static const struct posix_fs file_systems[] = {
     {0xEF53, "ext4", false, false, false, 0, TICK},
-    {0x58465342, "xfs", false, false, false, 1, TICK},
+    {XFS, "xfs", false, false, false, 1, TICK},
     {0x9123683E, "btrfs", false, false, false, 1, TICK},
     {0x01021994, "tmpfs", false, false, false, 1, TICK},
     {0x858458F6, "ramfs", false, false, false, 1, TICK},
@@ -80,6 +81,7 @@ static int64_t granularity_of(const struct posix_fs *fs, const struct stat *root
 static void caps_init(struct posix_store *s, const struct posix_fs *fs, const struct stat *root)
 {
     s->lenient = fs->lenient;
+    s->presize = fs->magic == XFS;
     s->head.caps = (struct store_caps){
         .kind = "posix",
         .fs = fs->name,

@@ -40,6 +40,7 @@ struct posix_store {
     enum store_owner owner;  /* what to do about owners */
     bool fsync;              /* every file, before its rename */
     bool lenient;            /* posix_fs.lenient */
+    bool presize;            /* a large file gets its size before its bytes, so that its holes stay */
     const char *run_id;      /* for temp names; not owned */
     struct notices *notices; /* may be NULL; not owned */
     struct fence *fence;     /* may be NULL; not owned */

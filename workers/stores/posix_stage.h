@@ -27,7 +27,8 @@ int posix_stage_clone(struct port *stage, struct store_file *file, const struct 
 int posix_stage_write(struct port *stage, struct store_file *file, const void *buf, size_t len, uint64_t offset);
 
 /* All is written, or cloned: the file is size bytes long (ends in a hole where it is not yet). 0; -EIO where it is
- * longer than that already; -errno. */
+ * longer than that already; -errno. Of a file with holes also before the first byte: some file systems (XFS) else fill
+ * them. */
 int posix_stage_end(struct port *stage, struct store_file *file, uint64_t size);
 
 /* Makes it empty again, for another source file: on ext4 a new file costs many times as much. 0; -errno: close it. */

@@ -19,6 +19,21 @@ struct store_upload {
     char name[];         /* the final name */
 };
 
+/*
+ * XFS takes space ahead of a file's end as it grows; a later write behind a gap makes that space, which lies in the gap
+ * then, part of the file. Not where the size is there from the start.
+ */
+static int presize(struct port *p, struct store_op *op, struct store_upload *u, int dir_fd)
+{
+    int err = posix_of(p)->presize ? io_ftruncate(p->io, u->t.fd, (off_t)op->put.attr->size) : 0;
+
+    if (err) {
+        op->step = "truncate";
+        posix_temp_drop(p, &u->t, dir_fd);
+    }
+    return err;
+}
+
 int posix_begin(struct port *p, struct store_op *op)
 {
     size_t name_size = strlen(op->name) + 1;
@@ -36,6 +51,9 @@ int posix_begin(struct port *p, struct store_op *op)
     }
     posix_want_init(posix_of(p), &w, op->put.attr, op->put.keep, op->put.xattrs);
     err = posix_temp_open(p, op, &u->t, dir_fd, &w);
+    if (!err) {
+        err = presize(p, op, u, dir_fd);
+    }
     posix_dir_unpin_made(p, op->dir, err);
     if (err) {
         goto fail;
