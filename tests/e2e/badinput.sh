@@ -45,6 +45,13 @@ done
 for value in -1s x '' 5y; do
     bad 1 "--retry-delay: '$value'" copy "--retry-delay=$value" "$SRC" "$DST"
 done
+for value in -1 x '' 1Q; do
+    bad 1 "--stage-max: '$value'" copy "--stage-max=$value" "$SRC" "$DST"
+    bad 1 "--temp-space: '$value'" copy "--temp-space=$value" "$SRC" "$DST"
+done
+bad 1 "--stage: 'often'" copy --stage=often "$SRC" "$DST"
+bad 1 "--temp-dir: the path is empty" copy --temp-dir= "$SRC" "$DST"
+bad 1 "--sparse: 'yes'" copy --sparse=yes "$SRC" "$DST"
 bad 1 "--owner: 'me'" copy --owner=me "$SRC" "$DST"
 bad 1 'empty' copy --exclude= "$SRC" "$DST"
 bad 1 'SRC is empty' copy "" "$DST"
@@ -71,7 +78,28 @@ bad 11 "$WORK/dangling'" copy "$SRC" "$WORK/dangling"
 bad 11 "files-from.*missing-list'.*No such file" \
     copy --files-from="$WORK/missing-list" "$SRC" "$DST"
 
+# The local temp dir: one that somebody else could tamper with, or that cannot be one.
+mkdir -m 700 "$WORK/ours"
+mkdir -m 770 "$WORK/shared"
+mkdir "$WORK/everyones"
+chmod 777 "$WORK/everyones"
+ln -s ours "$WORK/ourlink"
+bad 11 "$WORK/ourlink' is refused: it is a symbolic link" copy --temp-dir "$WORK/ourlink" "$SRC" "$DST"
+bad 11 "$WORK/ourlink' is refused: it is a symbolic link" copy --temp-dir "$WORK/ourlink/" "$SRC" "$DST"
+bad 11 "$WORK/plain' is refused: it is not a directory" copy --temp-dir "$WORK/plain" "$SRC" "$DST"
+bad 11 "$WORK/shared' is refused: others may write to it" copy --temp-dir "$WORK/shared" "$SRC" "$DST"
+bad 11 'others may write to the directory that it stands in' copy --temp-dir "$WORK/everyones/new" "$SRC" "$DST"
+bad 11 "$WORK/no/such/dir'.*No such file" copy --temp-dir "$WORK/no/such/dir" "$SRC" "$DST"
+bad 11 "inside SRC" copy --temp-dir "$SRC/sub/new" "$SRC" "$DST"
+bad 11 "it is DST" copy --temp-dir "$DST" "$SRC" "$DST"
+ln -s ours "$WORK/tmp/haul-$(id -u)"
+bad 11 "$WORK/tmp/haul-.* is refused: it is a symbolic link" copy "$SRC" "$DST"
+rm "$WORK/tmp/haul-$(id -u)"
+
 if [ "$(id -u)" = 0 ]; then
+    mkdir -m 700 "$WORK/theirs"
+    chown 65534 "$WORK/theirs"
+    bad 11 "$WORK/theirs' is refused: it belongs to somebody else" copy --temp-dir "$WORK/theirs" "$SRC" "$DST"
     # As somebody who may not.
     HAUL_REAL=$HAUL
     cp "$HAUL" "$WORK/haul"

@@ -23,6 +23,9 @@ HAUL_EXTRA=${HAUL_EXTRA:-}
 PATH=$HAUL_TOOLS:/usr/local/sbin:/usr/sbin:/sbin:$PATH
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/haul-e2e.XXXXXX")
 chmod 755 "$WORK"
+# The default temp dir of haul is in it, one for each script.
+mkdir -m 1777 "$WORK/tmp"
+export TMPDIR=$WORK/tmp
 export XDG_STATE_HOME=$WORK/state
 export LC_ALL=C.UTF-8
 # Leaks are told apart from haul's own exit status 23.
