@@ -19,6 +19,7 @@
  * workers/buffers.c                  memory for staging, bounded over all workers
  * workers/tune.c                     how many operations to keep in flight
  * workers/pool.c                     worker threads that carry out the shards of a queue
+ * workers/pool_flight.c              one item in its fiber, until it is over or given up
  * workers/pool_worker.c              one worker: its shards and fibers
  * workers/pool_offer.c               work besides the queue, and when a pool has ended
  * workers/pool_tune.c                measures, and asks tune

@@ -143,6 +143,15 @@ void worker_buffer_put(struct worker *w, void *buffer, size_t size)
     }
 }
 
+void worker_buffer_lost(struct worker *w, size_t size)
+{
+    atomic_fetch_sub(&w->pool->buffer_bytes, class_bytes(class_of(size)));
+    if (atomic_load(&w->pool->buffers_wanted) > 0) {
+        buffers_attend(w);
+        pool_wake_others(w->pool, w);
+    }
+}
+
 void buffers_attend(struct worker *w)
 {
     struct pool *p = w->pool;

@@ -53,14 +53,16 @@ struct fiber {
     void *arg;               /* for fn */
     void *map;               /* guard page and stack, owned */
     size_t map_size;         /* bytes */
+    void *own;               /* the user's */
     bool done;               /* fn has returned */
+    bool abandoned;          /* never runs again */
     struct fiber *next_idle; /* in the set's list */
 };
 
 struct fibers {
     struct flow thread; /* the thread's own flow while a fiber runs */
     struct fiber *idle; /* stacks without a function, owned */
-    size_t alive;       /* fibers started and not returned */
+    size_t alive;       /* fibers started and neither returned nor abandoned */
 };
 
 static _Thread_local struct fiber *running; /* NULL: the thread's own stack */
@@ -247,6 +249,7 @@ int fiber_start(struct fibers *set, void (*fn)(void *arg), void *arg)
     f->next_idle = NULL;
     f->fn = fn;
     f->arg = arg;
+    f->own = NULL;
     f->done = false;
     fiber_enter(f, NULL);
     fiber_settle(f);
@@ -261,8 +264,26 @@ void fiber_park(void)
 
 void fiber_resume(struct fiber *f)
 {
-    fiber_enter(f, NULL);
-    fiber_settle(f);
+    if (!f->abandoned) {
+        fiber_enter(f, NULL);
+        fiber_settle(f);
+    }
+}
+
+void fiber_set_own(struct fiber *f, void *own)
+{
+    f->own = own;
+}
+
+void *fiber_own(const struct fiber *f)
+{
+    return f->own;
+}
+
+void fiber_abandon(struct fiber *f)
+{
+    f->abandoned = true;
+    f->set->alive--;
 }
 
 size_t fibers_alive(const struct fibers *set)

@@ -19,7 +19,7 @@ struct fibers; /* a thread's set of fibers */
 
 /* For the calling thread. 0, or -ENOMEM. */
 int fibers_create(struct fibers **out_set);
-/* No fiber of the set may be alive. NULL is fine. Same thread. */
+/* No fiber of the set may be alive; of abandoned ones nothing is freed. NULL is fine. Same thread. */
 void fibers_destroy(struct fibers *set);
 
 /* Starts fn(arg) at once, on a stack of its own; returns when it returned or parked. 0; -ENOMEM: fn was not called.
@@ -35,7 +35,15 @@ void fiber_park(void);
 /* Goes on with a parked fiber; returns when it returned or parked again. From the thread's own stack. */
 void fiber_resume(struct fiber *f);
 
-/* Fibers that have started and not returned. */
+/* A pointer that the fiber's user keeps with it; NULL at first. Same thread. */
+void fiber_set_own(struct fiber *f, void *own);
+void *fiber_own(const struct fiber *f);
+
+/* f, which is parked, will never run again, whoever resumes it: what it waits for may never come, and when it comes
+ * nobody wants it. Its stack stays as it is for ever, for whatever still writes there. It is not alive any more. */
+void fiber_abandon(struct fiber *f);
+
+/* Fibers that have started and neither returned nor were abandoned. */
 size_t fibers_alive(const struct fibers *set);
 
 #endif

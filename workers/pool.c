@@ -10,6 +10,7 @@
 
 #define RING_ENTRIES 256U /* at least, for each worker */
 #define HELPERS      64U  /* at least, for each worker */
+#define HELPERS_LOST 64U  /* more: those that hang are lost, and others take their places */
 
 static unsigned usable_processors(void)
 {
@@ -39,7 +40,7 @@ static void pool_settle(struct pool *p)
     o->start = largest(o->start, p->count);
     o->workers = p->count;
     o->io.entries = o->io.entries ? o->io.entries : largest(o->max, RING_ENTRIES);
-    o->io.helpers = o->io.helpers ? o->io.helpers : largest(o->max, HELPERS);
+    o->io.helpers = o->io.helpers ? o->io.helpers : largest(o->max, HELPERS) + HELPERS_LOST;
     tune_init(&p->tune, o->start, p->count, o->max, o->pinned);
     atomic_init(&p->limit, o->start);
     atomic_init(&p->alive, p->count);
@@ -86,7 +87,16 @@ static struct pool *pool_new(const struct pool_options *options)
 static void join_all(struct pool *p)
 {
     for (unsigned i = 0; i < p->started; i++) {
-        pthread_join(p->workers[i].thread, NULL);
+        const struct worker *w = &p->workers[i];
+        pthread_mutex_lock(&p->lock);
+        while (!w->over) {
+            pthread_cond_wait(&p->changed, &p->lock);
+        }
+        bool stays = w->lost > 0;
+        pthread_mutex_unlock(&p->lock);
+        if (!stays) {
+            pthread_join(w->thread, NULL);
+        }
     }
     p->joined = true;
 }
@@ -147,7 +157,9 @@ void pool_destroy(struct pool *p)
     if (p) {
         queue_on_push(p->options.queue, NULL, NULL);
     }
-    pool_free(p);
+    if (p && pool_lost(p) == 0) {
+        pool_free(p);
+    }
 }
 
 void pool_stop(struct pool *p)
@@ -200,6 +212,19 @@ bool pool_wake_hungry(struct pool *p)
 void pool_pushed(void *arg)
 {
     (void)pool_wake_hungry(arg);
+}
+
+void pool_attend(struct pool *p)
+{
+    if (p->options.attend) {
+        atomic_fetch_add(&p->attend, 1);
+        pool_wake_others(p, NULL);
+    }
+}
+
+unsigned pool_lost(const struct pool *p)
+{
+    return atomic_load(&p->lost);
 }
 
 unsigned pool_in_flight(const struct pool *p)

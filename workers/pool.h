@@ -17,6 +17,7 @@
 #include "workers/io.h"
 #include "workers/shard.h"
 
+struct fiber;
 struct pool;
 struct worker;
 
@@ -32,9 +33,11 @@ struct pool_options {
                                                   worker_set; -errno stops the pool. May be NULL */
     void (*end)(void *arg, struct worker *w);  /* in each worker's thread after its last item. May be NULL */
     void (*run)(void *arg, struct worker *w, struct work *item); /* in a fiber; owns item */
-    void (*drop)(void *arg, struct work *item); /* item that will not run since the pool was stopped; owns item */
-    uint64_t (*cost)(const struct work *item);  /* work units of an item, for the tuner (1 = a small file) */
-    void *arg;                                  /* for the functions above */
+    void (*attend)(void *arg, struct worker *w); /* in each worker's thread, on its own stack, soon after pool_attend:
+                                                    may worker_give_up. May be NULL */
+    void (*drop)(void *arg, struct work *item);  /* item that will not run since the pool was stopped; owns item */
+    uint64_t (*cost)(const struct work *item);   /* work units of an item, for the tuner (1 = a small file) */
+    void *arg;                                   /* for the functions above */
 };
 
 /* Starts the threads. 0; -ENOMEM, -EAGAIN (no thread), or what begin returned: then nothing runs. */
@@ -72,6 +75,29 @@ bool pool_withdraw(struct pool *p, struct pool_offer *offer);
 void pool_hold(struct pool *p);
 void pool_release(struct pool *p);
 
+/*
+ * What does not answer. Whoever knows that an operation will perhaps never end calls pool_attend; the worker that has
+ * its fiber then finds it in options.attend and gives the fiber up. All that was its own stays as it is: its stack, its
+ * buffer, its place in the ring or its helper thread, which may never come back. Its thread does not end then either
+ * (the kernel would keep it), and is not waited for by pool_join; pool_destroy frees nothing then: the process ends by
+ * _exit.
+ */
+
+/* Lets each worker call options.attend soon. Any thread, does not block. */
+void pool_attend(struct pool *p);
+
+/* Fibers given up so far. Any thread. */
+unsigned pool_lost(const struct pool *p);
+
+/* Says for the calling item or offer what is to be done where it is given up: lost(arg, why) runs in a fiber of its own
+ * in its place, in the same worker, and ends what it left; it may call this again for itself, and waits as items do.
+ * arg may lie on the stack of the one that is given up. lost NULL: it cannot be spared (as at first). */
+void worker_on_lost(void (*lost)(void *arg, const void *why), void *arg);
+
+/* From options.attend: gives up that fiber of w, which is parked. why is for lost, which reads it before it first
+ * waits. 0; -EBUSY: it cannot be spared; -ENOMEM: not now. */
+int worker_give_up(struct worker *w, struct fiber *fiber, const void *why);
+
 /* After pool_join, and after whoever pushes to the queue has come back from its last push or close. NULL is fine. */
 void pool_destroy(struct pool *p);
 
@@ -97,5 +123,7 @@ struct pool *worker_pool(const struct worker *w);
 #define BUFFER_BUDGET (24U * 1024 * 1024)
 void *worker_buffer_get(struct worker *w, size_t size);
 void worker_buffer_put(struct worker *w, void *buffer, size_t size);
+/* A buffer of that size belonged to what was given up: it is never used again, and does not count any more. */
+void worker_buffer_lost(struct worker *w, size_t size);
 
 #endif

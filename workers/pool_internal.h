@@ -46,6 +46,9 @@ struct worker {
     unsigned burst;                        /* items started since the last turn */
     bool closed;                           /* the queue was closed and empty */
     unsigned offers;                       /* offers in flight; its thread only */
+    unsigned attended;                     /* pool.attend then; its thread only */
+    unsigned lost;                         /* fibers given up; its thread only, others once over */
+    bool over;                             /* has nothing more to do with the pool; pool.lock */
     bool resting;                          /* has nothing to do until somebody offers something; pool.lock */
     struct buffers buffers;                /* see above */
     clockid_t cpu_clock;                   /* of its thread; constant once live */
@@ -86,6 +89,8 @@ struct pool {
     atomic_bool stopping;           /* pool_stop was called */
     atomic_uint limit;              /* in flight at most, all workers */
     atomic_uint alive;              /* workers that neither rest nor have ended */
+    atomic_uint attend;             /* counts pool_attend */
+    atomic_uint lost;               /* fibers given up */
     atomic_uint epoch;              /* counts changes of limit and alive */
     atomic_uint hungry;             /* workers whose hungry is true */
     atomic_size_t buffer_bytes;     /* of all buffers there are, in use or free */
@@ -117,6 +122,24 @@ bool pool_wake_hungry(struct pool *p);
 
 /* Wakes one worker that waits for items in its ring. Called by whoever pushes. arg: struct pool *. */
 void pool_pushed(void *arg);
+
+/* ---- pool_flight.c ---- */
+
+/* Counters with one writer need no locked instruction. */
+static inline unsigned worker_active(const struct worker *w)
+{
+    return atomic_load_explicit(&w->active, memory_order_relaxed);
+}
+
+static inline void worker_active_add(struct worker *w, unsigned n)
+{
+    atomic_store_explicit(&w->active, worker_active(w) + n, memory_order_relaxed);
+}
+
+/* Starts the item or offer in a fiber, counted as in flight until it is over. 0 or -ENOMEM: nothing has happened. All
+ * bookkeeping of the shard comes first: where the item is done at once, it may be gone afterwards. */
+int flight_item(struct worker *w, struct shard *shard, struct work *item);
+int flight_offer(struct worker *w, struct pool_offer *offer);
 
 /* ---- pool_offer.c ---- */
 

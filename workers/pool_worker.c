@@ -16,56 +16,6 @@ enum next {
     NEXT_EMPTY,   /* no item to be had now */
 };
 
-/* What a fiber needs at its very beginning; read before it parks for the first time. */
-struct launch {
-    struct worker *worker; /* not owned */
-    struct shard *shard;   /* kept until its last item is done */
-    struct work *item;     /* goes to run */
-};
-
-/* The same for an offer. */
-struct offer_launch {
-    struct worker *worker;    /* not owned */
-    struct pool_offer *offer; /* its owner's */
-};
-
-/* Counters with one writer need no locked instruction. */
-static void active_add(struct worker *w, unsigned n)
-{
-    unsigned active = atomic_load_explicit(&w->active, memory_order_relaxed);
-    atomic_store_explicit(&w->active, active + n, memory_order_relaxed);
-}
-
-static unsigned active(const struct worker *w)
-{
-    return atomic_load_explicit(&w->active, memory_order_relaxed);
-}
-
-/* One that was in flight is not any more. */
-static void item_over(struct worker *w)
-{
-    active_add(w, -1U);
-    /* Those that are left may all wait for memory: then one of them must not wait any longer. */
-    if (w->buffers.waiting > 0 && w->buffers.waiting == active(w)) {
-        buffers_notify(w);
-    }
-}
-
-static void item_main(void *arg)
-{
-    struct launch l = *(struct launch *)arg;
-    struct worker *w = l.worker;
-    const struct pool_options *o = &w->pool->options;
-    uint64_t cost = o->cost(l.item);
-    o->run(o->arg, w, l.item);
-    uint64_t work = atomic_load_explicit(&w->work, memory_order_relaxed);
-    atomic_store_explicit(&w->work, work + cost, memory_order_relaxed);
-    if (--l.shard->active == 0 && l.shard->next == l.shard->count) {
-        free(l.shard);
-    }
-    item_over(w);
-}
-
 static void shard_open(struct worker *w, struct shard *s)
 {
     s->next = 0;
@@ -134,15 +84,7 @@ static bool worker_has_room(const struct worker *w)
 {
     unsigned sleeping = io_sleeping(w->io);
     unsigned most = io_mode(w->io) == IO_DIRECT || w->share > SLEEPERS_FREE ? SLEEPERS_FREE : w->share;
-    return active(w) < w->share + (sleeping < most ? sleeping : most);
-}
-
-static void offer_main(void *arg)
-{
-    struct offer_launch l = *(struct offer_launch *)arg;
-    l.offer->run(l.offer, l.worker);
-    l.worker->offers--;
-    item_over(l.worker);
+    return worker_active(w) < w->share + (sleeping < most ? sleeping : most);
 }
 
 /* Offers come before the queue's items, and one at a time may go above the limit. */
@@ -152,14 +94,9 @@ static enum next worker_start_offer(struct worker *w, bool room)
     if (!offer) {
         return NEXT_EMPTY;
     }
-    struct offer_launch l = {.worker = w, .offer = offer};
-    w->offers++;
-    active_add(w, 1);
-    if (fiber_start(w->fibers, offer_main, &l) == 0) {
+    if (flight_offer(w, offer) == 0) {
         return NEXT_STARTED;
     }
-    active_add(w, -1U);
-    w->offers--;
     pool_offer_return(w->pool, offer);
     return NEXT_FULL;
 }
@@ -180,20 +117,17 @@ static enum next worker_start(struct worker *w)
     if (!s) {
         return NEXT_EMPTY;
     }
-    struct launch l = {.worker = w, .shard = s, .item = s->items[s->next]};
-    /* All bookkeeping comes first: where the item is done at once, the shard may be gone afterwards. */
+    struct work *item = s->items[s->next];
     s->next++;
     s->active++;
     bool last = s->next == s->count;
     if (last) {
         shard_unlink(w, s);
     }
-    active_add(w, 1);
-    if (fiber_start(w->fibers, item_main, &l) == 0) {
+    if (flight_item(w, s, item) == 0) {
         return NEXT_STARTED;
     }
-    /* No memory for one more stack; with none alive it could not have happened. Others will be done with theirs. */
-    active_add(w, -1U);
+    /* No memory for one more stack: others will be done with theirs. */
     s->active--;
     s->next--;
     if (last) {
@@ -227,7 +161,7 @@ static void worker_take_share(struct worker *w)
     if (atomic_load(&p->limit) > p->count) {
         w->share = pool_share(w);
         io_set_mode(w->io, IO_ASYNC);
-        io_set_width(w->io, w->share);
+        io_set_width(w->io, w->share + w->lost); /* what was given up keeps its place */
     } else {
         w->share = 1;
         io_set_mode(w->io, IO_DIRECT);
@@ -243,6 +177,11 @@ static void worker_attend(struct worker *w)
     }
     if (atomic_load_explicit(&p->buffers_wanted, memory_order_relaxed) > 0) {
         buffers_attend(w);
+    }
+    unsigned attend = atomic_load_explicit(&p->attend, memory_order_relaxed);
+    if (attend != w->attended) {
+        w->attended = attend;
+        p->options.attend(p->options.arg, w);
     }
     int64_t next_tune = atomic_load_explicit(&p->next_tune, memory_order_relaxed);
     if (next_tune != INT64_MAX) {
@@ -273,7 +212,8 @@ static void starving_end(struct worker *w)
 
 static int64_t turn_timeout(const struct worker *w)
 {
-    return w->pool->options.pinned ? -1 : TUNE_NS; /* long enough, and the tuner is not forgotten */
+    /* Stacks may have been lost: then one may be missing though nothing is in flight that could end. */
+    return w->pool->options.pinned && w->lost == 0 ? -1 : TUNE_NS; /* long enough, and the tuner is not forgotten */
 }
 
 static void worker_turn(struct worker *w, int64_t timeout_ns)
@@ -305,7 +245,7 @@ static void worker_turn_hungry(struct worker *w)
 static void worker_starve(struct worker *w)
 {
     struct pool *p = w->pool;
-    bool idle = active(w) == 0;
+    bool idle = worker_active(w) == 0;
     if (w->closed) {
         worker_turn_hungry(w);
         return;
@@ -341,7 +281,7 @@ static void worker_loop(struct worker *w)
         worker_attend(w);
         switch (worker_start(w)) {
         case NEXT_STARTED:
-            if (active(w) > 0 && (io_mode(w->io) == IO_DIRECT || ++w->burst >= BURST_MAX)) {
+            if (worker_active(w) > 0 && (io_mode(w->io) == IO_DIRECT || ++w->burst >= BURST_MAX)) {
                 worker_turn(w, 0);
             }
             break;
@@ -349,7 +289,7 @@ static void worker_loop(struct worker *w)
             worker_turn(w, turn_timeout(w));
             break;
         case NEXT_EMPTY:
-            if (active(w) > 0 || !w->closed || w->open) {
+            if (worker_active(w) > 0 || !w->closed || w->open) {
                 worker_starve(w);
             } else if (!worker_rest(w)) {
                 return;
@@ -406,6 +346,21 @@ static void worker_retire(struct worker *w)
     buffers_trim(w, 0);
 }
 
+/* The last word to the pool. A thread that has something at the kernel which does not answer stays: it could not end
+ * before its answer has come. */
+static void worker_leave(struct worker *w)
+{
+    struct pool *p = w->pool;
+    bool stays = w->lost > 0;
+    pthread_mutex_lock(&p->lock);
+    w->over = true;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+    while (stays) {
+        pause();
+    }
+}
+
 void *pool_worker_main(void *arg)
 {
     struct worker *w = arg;
@@ -419,7 +374,10 @@ void *pool_worker_main(void *arg)
         o->end(o->arg, w);
     }
     worker_retire(w);
-    fibers_destroy(w->fibers);
-    io_destroy(w->io);
+    if (w->lost == 0) {
+        fibers_destroy(w->fibers);
+        io_destroy(w->io);
+    }
+    worker_leave(w);
     return NULL;
 }

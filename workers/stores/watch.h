@@ -44,8 +44,8 @@ struct watch_op {
 /* Moves watched time to now_ns, which never goes back. One thread. */
 void watch_tick(struct store *watch, int64_t now_ns);
 
-/* Calls visit for each operation under way, in each port the oldest first, and returns how many have ended so far. An
- * operation does not end, and its names stay, while it is visited; visit is short and leaves the store alone. Any
+/* Calls visit for each operation under way, in each port the oldest first, and returns how many were answered so far.
+ * An operation does not end, and its names stay, while it is visited; visit is short and leaves the store alone. Any
  * thread. watch: what watch_wrap made. visit may be NULL. */
 uint64_t watch_visit(struct store *watch, void (*visit)(void *arg, struct watch_op *op), void *arg);
 
@@ -63,7 +63,7 @@ char *watch_path(const struct dir *dir, const char *name);
 
 /* All operations of one code that have ended. */
 struct watch_code {
-    uint64_t count;                  /* ended */
+    uint64_t count;                  /* ended, or given up */
     uint64_t failed;                 /* with an error, or given up */
     int64_t total_ns;                /* time waited for them */
     int64_t max_ns;                  /* the longest one */

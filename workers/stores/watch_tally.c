@@ -133,14 +133,11 @@ static struct tally_dir *find_dir(struct tally *t, uint64_t id)
     return NULL;
 }
 
-/* A place for a directory that is not kept: a free one, or that of the lightest. Owns path. */
-static struct tally_dir *take_dir(struct tally *t, uint64_t id, char *path)
+/* A place for a directory that is not kept, without a path: a free one, or that of the lightest. */
+static struct tally_dir *take_dir(struct tally *t, uint64_t id)
 {
     struct tally_dir *d = &t->dirs[0];
 
-    if (!path) {
-        return NULL;
-    }
     if (t->dir_count < t->dir_room) {
         d = &t->dirs[t->dir_count++];
         *d = (struct tally_dir){0};
@@ -150,7 +147,7 @@ static struct tally_dir *take_dir(struct tally *t, uint64_t id, char *path)
         }
     }
     free(d->path);
-    *d = (struct tally_dir){.id = id, .ns = d->ns, .error = d->ns, .path = path};
+    *d = (struct tally_dir){.id = id, .ns = d->ns, .error = d->ns};
     t->dir_last = (unsigned)(d - t->dirs);
     return d;
 }
@@ -160,12 +157,11 @@ static void add_dir(struct tally *t, const struct dir *dir, int64_t ns)
     struct tally_dir *d = find_dir(t, dir->id);
 
     if (!d) {
-        d = take_dir(t, dir->id, watch_path(dir, NULL));
+        d = take_dir(t, dir->id);
+        d->path = watch_path(dir, NULL);
     }
-    if (d) {
-        d->ns += ns;
-        d->count++;
-    }
+    d->ns += ns;
+    d->count++;
 }
 
 static void merge_dir(struct tally *into, const struct tally_dir *from)
@@ -173,21 +169,20 @@ static void merge_dir(struct tally *into, const struct tally_dir *from)
     struct tally_dir *d = find_dir(into, from->id);
 
     if (!d) {
-        d = take_dir(into, from->id, strdup(from->path));
+        d = take_dir(into, from->id);
+        d->path = from->path ? strdup(from->path) : NULL;
     }
-    if (d) {
-        d->ns += from->ns;
-        d->error += from->error;
-        d->count += from->count;
-    }
+    d->ns += from->ns;
+    d->error += from->error;
+    d->count += from->count;
 }
 
 /* ---- all of it ---- */
 
 void tally_add(struct tally *t, const struct watch_op *op, int64_t ns, enum tally_how how)
 {
+    t->done += how == TALLY_DONE || how == TALLY_FAILED;
     if (how != TALLY_WAITING) {
-        t->done++;
         add_code(&t->codes[op->code], ns, how != TALLY_DONE);
     }
     if (op->dir) {
@@ -241,7 +236,8 @@ int tally_show(const struct tally *t, struct watch_times *out)
     for (unsigned i = 0; !lacks && i < t->dir_count && i < WATCH_DIRS; i++) {
         const struct tally_dir *d = &sorted[i];
 
-        out->dirs[i] = (struct watch_dir){.path = strdup(d->path), .count = d->count, .total_ns = d->ns - d->error};
+        out->dirs[i] = (struct watch_dir){
+            .path = strdup(d->path ? d->path : "?"), .count = d->count, .total_ns = d->ns - d->error};
         lacks = !out->dirs[i].path;
         out->dir_count++;
     }

@@ -18,11 +18,11 @@ struct tally_dir {
     int64_t ns;     /* weight */
     int64_t error;  /* of it, inherited */
     uint64_t count; /* operations since it is kept */
-    char *path;     /* owned; NULL: not in use */
+    char *path;     /* owned; NULL: there was no memory for it */
 };
 
 struct tally {
-    uint64_t done; /* operations ended */
+    uint64_t done; /* operations that were answered */
     struct watch_code codes[STORE_CODES];
     struct watch_slow slow[WATCH_SLOW]; /* longest first */
     unsigned slow_count;                /* of slow */
