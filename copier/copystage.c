@@ -21,7 +21,8 @@ struct passage {
     struct store_file *from; /* open source file; NULL: none */
     struct staged *to;       /* the caller's */
     struct attr before;      /* of the source file when it was opened */
-    bool refused;            /* no reflink can be had of it */
+    bool by_hand;            /* its bytes go through our memory */
+    char *buffer;            /* worker's; NULL: none */
 };
 
 /* The stores' result of an operation at the source. */
@@ -83,8 +84,37 @@ static int take_for(struct passage *p, uint64_t written)
     return written <= p->to->taken ? 0 : take_room(p, written - p->to->taken);
 }
 
-/* Copies one extent. 0; 1: the temp dir failed, with *stage_err; -errno of the source. */
-static int copy_extent(struct passage *p, char *buffer, uint64_t at, uint64_t end, uint64_t *written, int *stage_err)
+/* One piece through memory. 0 with *out_len; 1: the temp dir failed, with *stage_err; -errno of the source. */
+static int copy_by_hand(struct passage *p, size_t want, uint64_t at, size_t *out_len, int *stage_err)
+{
+    if (p->buffer == NULL) {
+        p->buffer = worker_buffer_get(p->job->worker, BUFFER_MAX);
+        if (p->buffer == NULL) {
+            return copy_job_failed(p->job, true, STORE_READ, -ENOMEM);
+        }
+    }
+    int r = on_src(p, (struct store_op){
+                          .code = STORE_READ,
+                          .file = {.file = p->from, .buf = p->buffer, .len = want, .offset = at, .out_len = out_len}});
+    if (r != 0 || *out_len == 0) {
+        return r;
+    }
+    *stage_err = posix_stage_write(p->stage, p->to->file, p->buffer, *out_len, at);
+    return *stage_err != 0;
+}
+
+/* One piece. The kernel copies it where that is known to end: from a network source an operation may hang, and must be
+ * one of the store's. Whose an error was does not show there: it is looked for by hand. */
+static int copy_piece(struct passage *p, size_t want, uint64_t at, size_t *out_len, int *stage_err)
+{
+    if (!p->by_hand) {
+        p->by_hand = posix_stage_copy(p->stage, p->to->file, p->from, want, at, out_len) != 0;
+    }
+    return p->by_hand ? copy_by_hand(p, want, at, out_len, stage_err) : 0;
+}
+
+/* Copies one extent. The same results. */
+static int copy_extent(struct passage *p, uint64_t at, uint64_t end, uint64_t *written, int *stage_err)
 {
     while (at < end) {
         size_t got = 0;
@@ -92,21 +122,16 @@ static int copy_extent(struct passage *p, char *buffer, uint64_t at, uint64_t en
         if (atomic_load_explicit(&p->job->engine->stopping, memory_order_relaxed)) {
             return -ECANCELED;
         }
-        int r = on_src(
-            p, (struct store_op){.code = STORE_READ,
-                                 .file = {.file = p->from, .buf = buffer, .len = want, .offset = at, .out_len = &got}});
+        *stage_err = take_for(p, *written + want);
+        if (*stage_err != 0) {
+            return *stage_err == -ECANCELED ? -ECANCELED : 1;
+        }
+        int r = copy_piece(p, want, at, &got, stage_err);
         if (r != 0) {
             return r;
         }
         if (got == 0) {
             return -ERR_CHANGED;
-        }
-        *stage_err = take_for(p, *written + got);
-        if (*stage_err == 0) {
-            *stage_err = posix_stage_write(p->stage, p->to->file, buffer, got, at);
-        }
-        if (*stage_err != 0) {
-            return *stage_err == -ECANCELED ? -ECANCELED : 1;
         }
         *written += got;
         at += got;
@@ -115,7 +140,7 @@ static int copy_extent(struct passage *p, char *buffer, uint64_t at, uint64_t en
 }
 
 /* All extents; the same results. */
-static int copy_extents(struct passage *p, char *buffer, int *stage_err)
+static int copy_extents(struct passage *p, int *stage_err)
 {
     uint64_t size = p->before.size;
     uint64_t written = 0;
@@ -132,7 +157,7 @@ static int copy_extents(struct passage *p, char *buffer, int *stage_err)
             return r;
         }
         /* It may have grown: the look afterwards tells. */
-        r = copy_extent(p, buffer, data < size ? data : size, end < size ? end : size, &written, stage_err);
+        r = copy_extent(p, data < size ? data : size, end < size ? end : size, &written, stage_err);
         if (r != 0) {
             return r;
         }
@@ -156,19 +181,18 @@ static int fill_by_copy(struct passage *p)
         }
         return 1;
     }
-    char *buffer = worker_buffer_get(p->job->worker, BUFFER_MAX);
-    if (buffer == NULL) {
-        return copy_job_failed(p->job, true, STORE_READ, -ENOMEM);
-    }
     int r = 0;
     if (p->before.allocated < p->before.size) { /* its holes need its size */
         stage_err = posix_stage_end(p->stage, p->to->file, p->before.size);
         r = stage_err != 0;
     }
     if (r == 0) {
-        r = copy_extents(p, buffer, &stage_err);
+        r = copy_extents(p, &stage_err);
     }
-    worker_buffer_put(p->job->worker, buffer, BUFFER_MAX);
+    if (p->buffer != NULL) {
+        worker_buffer_put(p->job->worker, p->buffer, BUFFER_MAX);
+        p->buffer = NULL;
+    }
     if (r == 1) {
         stage_failed(p, stage_err);
     }
@@ -233,6 +257,7 @@ int copy_stage(struct copy_job *job, struct staged *staged)
     struct item *item = job->item;
     struct passage p = {
         .job = job, .staging = job->engine->staging, .src = own->src, .stage = own->stage, .to = staged};
+    p.by_hand = job->engine->src->caps.network;
     enum stage_way way = choose(job, p.staging, &item->attr, false);
     if (way == WAY_MEMORY || way == WAY_STREAM) {
         if (p.staging != NULL && job->engine->options->stage == STAGE_ALWAYS && !job->unstaged) {

@@ -268,6 +268,41 @@ static void write_and_read(void *arg)
     cr_assert_eq(store_run(s->port, &op), 0);
 }
 
+static void copy_within_the_kernel(void *arg)
+{
+    struct stage *s = arg;
+    struct store_file *from = NULL;
+    struct store_file *to = NULL;
+    char *data = malloc(3 * MIB);
+    char *back = malloc(3 * MIB);
+    size_t got = 0;
+    for (size_t i = 0; i < 3 * MIB; i++) {
+        data[i] = (char)(i % 251);
+    }
+    cr_assert_eq(posix_stage_make(s->port, &from), 0);
+    cr_assert_eq(posix_stage_make(s->port, &to), 0);
+    cr_assert_eq(posix_stage_write(s->port, from, data, 3 * MIB, 0), 0);
+    for (uint64_t at = 2 * MIB; at < 3 * MIB; at += got) { /* the end first: it must not matter */
+        cr_assert_eq(posix_stage_copy(s->port, to, from, (size_t)(4 * MIB - at), at, &got), 0);
+        cr_assert(got > 0 && got <= 3 * MIB - at);
+    }
+    for (uint64_t at = 0; at < MIB; at += got) {
+        cr_assert_eq(posix_stage_copy(s->port, to, from, (size_t)(MIB - at), at, &got), 0);
+    }
+    cr_assert_eq(posix_stage_copy(s->port, to, from, 10, 3 * MIB, &got), 0);
+    cr_assert_eq(got, 0, "behind the end");
+    cr_assert_eq(posix_stage_end(s->port, to, 3 * MIB), 0);
+    read_at(s, to, 0, back, 3 * MIB, 3 * MIB);
+    memset(data + MIB, 0, MIB);
+    cr_assert_eq(memcmp(data, back, 3 * MIB), 0);
+    struct store_op op = {.code = STORE_CLOSE, .file = {.file = from}};
+    cr_assert_eq(store_run(s->port, &op), 0);
+    op.file.file = to;
+    cr_assert_eq(store_run(s->port, &op), 0);
+    free(data);
+    free(back);
+}
+
 static void in_a_lane(enum way way, bool named, void (*fn)(void *arg))
 {
     struct stage s = {.named = named};
@@ -289,5 +324,12 @@ Test(staging, a_staged_file_is_written_read_and_used_again, .timeout = 20)
     for (enum way way = WAY_DIRECT; way < WAYS; way++) {
         in_a_lane(way, false, write_and_read);
         in_a_lane(way, true, write_and_read);
+    }
+}
+
+Test(staging, a_staged_file_is_copied_by_the_kernel, .timeout = 20)
+{
+    for (enum way way = WAY_DIRECT; way < WAYS; way++) {
+        in_a_lane(way, false, copy_within_the_kernel);
     }
 }

@@ -119,6 +119,9 @@ int io_utimensat(struct io *io, int dirfd, const char *path, const struct timesp
 int io_ftruncate(struct io *io, int fd, off_t length);
 off_t io_lseek(struct io *io, int fd, off_t offset, int whence);
 ssize_t io_copy_file_range(struct io *io, int fd_in, off_t off_in, int fd_out, off_t off_out, size_t len);
+/* Between files of any two file systems, copied once where read and write copy twice. Moves the offset of fd_out, so
+ * that no other call may use that meanwhile. */
+ssize_t io_sendfile(struct io *io, int fd_in, off_t off_in, int fd_out, off_t off_out, size_t len);
 int io_ficlone(struct io *io, int fd_to, int fd_from);
 ssize_t io_readlinkat(struct io *io, int dirfd, const char *path, char *buf, size_t size);
 ssize_t io_getdents(struct io *io, int fd, void *buf, size_t size);

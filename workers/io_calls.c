@@ -116,6 +116,12 @@ ssize_t io_copy_file_range(struct io *io, int fd_in, off_t off_in, int fd_out, o
     return (ssize_t)io_run(io, &req);
 }
 
+ssize_t io_sendfile(struct io *io, int fd_in, off_t off_in, int fd_out, off_t off_out, size_t len)
+{
+    struct io_req req = {.code = IO_SENDFILE, .fd = fd_in, .off = off_in, .fd2 = fd_out, .off2 = off_out, .len = len};
+    return (ssize_t)io_run(io, &req);
+}
+
 int io_ficlone(struct io *io, int fd_to, int fd_from)
 {
     struct io_req req = {.code = IO_FICLONE, .fd = fd_to, .fd2 = fd_from};

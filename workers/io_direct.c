@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -44,6 +45,16 @@ static int64_t call_ring_codes(const struct io_req *r)
     }
 }
 
+/* It has no offset for the file that is written. */
+static int64_t send_file(const struct io_req *r)
+{
+    off_t in = r->off;
+    if (lseek(r->fd2, r->off2, SEEK_SET) < 0) {
+        return -1;
+    }
+    return sendfile(r->fd2, r->fd, &in, r->len);
+}
+
 static int64_t call_other_codes(const struct io_req *r)
 {
     off_t in = r->off;
@@ -63,6 +74,8 @@ static int64_t call_other_codes(const struct io_req *r)
         return lseek(r->fd, r->off, (int)r->flags);
     case IO_COPY_FILE_RANGE:
         return copy_file_range(r->fd, &in, r->fd2, &out, r->len, 0);
+    case IO_SENDFILE:
+        return send_file(r);
     case IO_FICLONE:
         return ioctl(r->fd, FICLONE, r->fd2);
     case IO_READLINKAT:

@@ -35,6 +35,7 @@ enum io_code {
     IO_FTRUNCATE,
     IO_LSEEK,
     IO_COPY_FILE_RANGE,
+    IO_SENDFILE,
     IO_FICLONE,
     IO_READLINKAT,
     IO_GETDENTS,

@@ -87,15 +87,36 @@ int posix_stage_clone(struct port *stage, struct store_file *file, const struct 
     return err;
 }
 
+static void note_written(struct store_file *file, uint64_t offset, size_t len)
+{
+    file->sparse = file->sparse || offset > file->size;
+    file->size = offset + len > file->size ? offset + len : file->size;
+}
+
 int posix_stage_write(struct port *stage, struct store_file *file, const void *buf, size_t len, uint64_t offset)
 {
     int err = posix_write_all(stage, file->fd, buf, len, offset);
 
     if (!err) {
-        file->sparse = file->sparse || offset > file->size;
-        file->size = offset + len > file->size ? offset + len : file->size;
+        note_written(file, offset, len);
     }
     return err;
+}
+
+int posix_stage_copy(struct port *stage, struct store_file *file, const struct store_file *from, size_t len,
+                     uint64_t offset, size_t *out_len)
+{
+    int fd = posix_file_fd(from);
+    ssize_t n = fd < 0 ? -EOPNOTSUPP : io_sendfile(stage->io, fd, (off_t)offset, file->fd, (off_t)offset, len);
+
+    if (n < 0) {
+        return n == -EINVAL || n == -ENOSYS || n == -EOVERFLOW ? -EOPNOTSUPP : (int)n;
+    }
+    if (n > 0) {
+        note_written(file, offset, (size_t)n);
+    }
+    *out_len = (size_t)n;
+    return 0;
 }
 
 int posix_stage_end(struct port *stage, struct store_file *file, uint64_t size)

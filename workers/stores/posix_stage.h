@@ -26,6 +26,11 @@ int posix_stage_clone(struct port *stage, struct store_file *file, const struct 
 /* Writes len bytes at offset; what is left out is a hole. 0 or -errno. */
 int posix_stage_write(struct port *stage, struct store_file *file, const void *buf, size_t len, uint64_t offset);
 
+/* Copies up to len bytes at offset of from, an open file of any posix store, to the same place. 0 with *out_len (0:
+ * from ends there); -EOPNOTSUPP: not that way, read and write; else -errno of either file. */
+int posix_stage_copy(struct port *stage, struct store_file *file, const struct store_file *from, size_t len,
+                     uint64_t offset, size_t *out_len);
+
 /* All is written, or cloned: the file is size bytes long (ends in a hole where it is not yet). 0; -EIO where it is
  * longer than that already; -errno. Of a file with holes also before the first byte: some file systems (XFS) else fill
  * them. */
