@@ -43,7 +43,10 @@ expect 0 copy --state "$WORK/one.db" "$SRC" "$WORK/named"
 head -c 3000000 /dev/urandom >"$SRC/large"
 start_haul --bwlimit 1M --state "$WORK/one.db" "$SRC" "$WORK/named"
 first=$PID
-wait_until 20 test -n "$(sleep 0.3; find "$WORK/named" -name '.haul.*')"
+is_under_way() {
+    [ -n "$(find "$WORK/named" -name '.haul.*')" ]
+}
+wait_until 20 is_under_way
 status=0
 haul copy --state "$WORK/two.db" "$SRC" "$WORK/named" >/dev/null 2>"$WORK/err2" || status=$?
 [ $status = 11 ] && grep -q 'another run' "$WORK/err2" || fail "a second run by another name of the state: $status"
