@@ -17,6 +17,7 @@
 #include "copier/channel.h"
 #include "copier/copyfile.h"
 #include "copier/engine_internal.h"
+#include "copier/lease.h"
 #include "copier/quantity.h"
 #include "copier/status.h"
 #include "copier/upkeep.h"
@@ -25,7 +26,7 @@
 
 enum {
     QUEUE_SHARDS = 128,    /* shards between planner and workers */
-    FDS_OWN = 24,          /* descriptors for everything but files and directories */
+    FDS_OWN = 26,          /* descriptors for everything but files and directories */
     FDS_FEW = 256,         /* below that one walker and one worker must do */
     HANDLES_MAX = 2048,    /* directory descriptors kept for each side */
     RETRY_DELAY_MAX_S = 30 /* between two tries */
@@ -289,11 +290,13 @@ static int open_destination(struct engine *e, unsigned handles)
                                           .owner = e->options->owner,
                                           .fsync = e->options->fsync,
                                           .max_handles = handles,
-                                          .notices = e->notices};
+                                          .notices = e->notices,
+                                          .fence = engine_fence(e)};
     bool nothing_there = e->places.null || (e->options->dry_run && e->places.missing);
     struct store *bare = NULL;
     int r = nothing_there ? null_open(&options, &bare) : posix_open(&options, &bare);
     if (r == 0) {
+        e->bare = bare;
         r = wrap_destination(e, bare, &e->dst);
     }
     if (r != 0) {
@@ -389,6 +392,7 @@ static int make_planner(struct engine *e, const struct budget *b)
         .made = event_made,
         .existing = event_existing,
         .idle = upkeep_idle,
+        .owned = event_owned,
     };
     return planner_create(&options, &e->planner);
 }
@@ -478,6 +482,9 @@ static int prepare(struct engine *e, const struct budget *b)
         r = open_staging(e);
     }
     if (r == 0) {
+        r = engine_lease_take(e);
+    }
+    if (r == 0) {
         r = begin_run(e);
     }
     if (r != 0) {
@@ -526,6 +533,10 @@ static void copy(struct engine *e)
         upkeep_join(e);
         ticker_stop(e->ticker);
         return;
+    }
+    atomic_store(&e->running, true);
+    if (atomic_load(&e->fatal) != 0) {
+        engine_stop(e); /* the lease was lost before there was anything to be stopped */
     }
     /* Only now: a stop that came earlier waits in the channel, and finds a planner and a pool to be stopped. */
     r = pthread_create(&listener, NULL, listen_to_supervisor, e);
@@ -589,12 +600,18 @@ static int end_state(struct engine *e, int status)
 static int finish(struct engine *e)
 {
     int status = choose_status(e);
+    e->lease_failed = engine_lease_end(e, status == STATUS_OK) != 0;
+    status = choose_status(e); /* it may have been lost at the last moment */
     const char *but = atomic_load(&e->counts->sync_failed) > 0
                           ? "everything arrived, but a sync of the destination failed: the next run copies it again"
                           : NULL;
     if (e->state != NULL && end_state(e, status) != 0) {
         status = status == STATUS_OK ? STATUS_SOME_FAILED : status;
         but = "everything arrived, but the state could not be kept: the next run compares more";
+    }
+    if (e->lease_failed) {
+        status = status == STATUS_OK ? STATUS_SOME_FAILED : status;
+        but = but != NULL ? but : "everything arrived, but the lease could not be given back";
     }
     struct io_facts facts;
     pool_io_facts(e->pool, &facts);
@@ -655,6 +672,7 @@ static int run(struct engine *e)
         r = prepare(e, &b);
     }
     if (r != 0) {
+        engine_lease_end(e, true);
         if (e->run.number != 0) {
             state_run_end(e->state, r);
         }
@@ -667,6 +685,7 @@ static int run(struct engine *e)
 static void release(struct engine *e)
 {
     ticker_destroy(e->ticker);
+    lease_destroy(e->lease); /* it stops what is stopped below */
     if (e->planner == NULL || e->pool == NULL) {
         if (e->queue != NULL) {
             queue_close(e->queue);
@@ -705,6 +724,7 @@ int engine_run(const struct options *options, int channel)
                                        .stats = options->stats,
                                        .progress = options->progress,
                                        .dry_run = options->dry_run};
+    fence_init(&e.fence);
     e.umask = umask(0); /* modes are set exactly as asked */
     if (report_create(&how, &e.report) != 0) {
         channel_send(channel, CHANNEL_RESULT, STATUS_CANNOT, -1);

@@ -40,12 +40,18 @@ struct engine {
     dev_t dst_dev;                 /* file system of the destination's root; 0: none */
     struct tempdir tempdir;        /* as it was found */
     struct staging *staging;       /* owned; NULL: nothing goes through the local temp dir; constant */
+    struct store *bare;            /* the innermost of dst, without its layers; not owned */
+    struct fence fence;            /* of bare, where the run takes a lease */
+    struct lease *lease;           /* owned; NULL: none (dry run, null:) */
+    bool lease_ended;              /* it was given back, or that was tried */
+    bool lease_failed;             /* that failed */
     unsigned jobs_max;             /* operations in flight at most, by the descriptors we may have */
     struct queue *queue;           /* of shards, owned */
     struct planner *planner;       /* owned */
     struct pool *pool;             /* owned */
     struct retry_options retry;    /* of the destination's operations, and of whole files; constant */
     struct ticker *ticker;         /* owned; NULL: none */
+    atomic_bool running;           /* planner and pool are there, to be stopped */
     atomic_bool stopping;          /* nothing more is started */
     atomic_bool interrupted;       /* by the supervisor */
     atomic_int fatal;              /* first errno that stopped the run early; 0: none */
@@ -86,6 +92,16 @@ void event_failed(struct engine *e, const struct dir *dir, const char *name, con
 /* An item was published: into the state. hash NULL: unknown. read_ns: wall clock when its reading began. */
 void event_published(struct engine *e, struct dir *dir, const char *name, const struct attr *src,
                      const struct attr *dst, const uint8_t *hash, int64_t read_ns);
+
+/* The planner's owned. */
+int event_owned(void *arg, struct port *dst, struct dir *dir);
+
+/* engine_lease.c. The fence for the destination's store, or NULL: this run takes no lease. */
+struct fence *engine_fence(struct engine *e);
+/* Takes the lease. 0, or an exit status after a message; then the destination is as it was before. */
+int engine_lease_take(struct engine *e);
+/* Gives it back, with .haul/ where tidy. 0, or -errno after a message. Only the first call does anything. */
+int engine_lease_end(struct engine *e, bool tidy);
 
 /* ticker.c: the thread for progress and background syncs. */
 struct ticker;

@@ -78,6 +78,11 @@
  * copier/supervisor.c                the process that owes the exit status: lock, signals, deadline
  * copier/channel.c                   what supervisor and engine say to each other
  * copier/engine.c                    one run from start to report
+ * copier/engine_lease.c              when its lease is taken, what is said about it
+ * copier/lease.c                     one owner for a destination: renewed, lost, given back
+ * copier/lease_take.c                taken: the own one, those above, a dead one
+ * copier/lease_look.c                whether a holder lives
+ * copier/lease_text.c                what stands in the file
  * copier/copyfile.c                  carries out one item
  * copier/tempdir.c                   the local temp dir: found, checked, made
  * copier/staging.c                   which files go through it, and its room

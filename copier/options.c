@@ -159,6 +159,11 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
                          arg);
         }
         return 0;
+    case OPT_WAIT:
+        if (quantity_duration(arg, &o->wait_ns) != 0) {
+            return usage(errors, "--wait: '%s' is not a time (examples: 30s, 10m, 2h)", arg);
+        }
+        return 0;
     case OPT_OWNER:
         return set_owner(o, arg, errors);
     case OPT_STAGE:

@@ -54,6 +54,7 @@ struct options {
     bool progress;           /* a progress line also where standard error is no terminal */
     bool quiet;              /* only failures */
     bool json;               /* events on standard output */
+    int64_t wait_ns;         /* for another run's lease to go; 0: not at all */
     const char *state;       /* state file; NULL: the default of the pair; not owned */
     bool no_io_uring;        /* never make a ring */
     uint32_t recheck;        /* of what is published, in millionths: looked at again */
@@ -104,6 +105,7 @@ enum option_id {
     OPT_PROGRESS,
     OPT_QUIET,
     OPT_JSON,
+    OPT_WAIT,
     OPT_STATE,
     OPT_NO_IO_URING,
     OPT_RECHECK,

@@ -62,6 +62,8 @@ const struct option_row options_table[] = {
     {OPT_QUIET, 'q', false, "quiet", NULL, "Print failures only."},
     {OPT_JSON, 0, false, "json", NULL,
      "Write events to standard output, one JSON object a line; text for people goes to standard error."},
+    {OPT_WAIT, 0, false, "wait", "TIME",
+     "Wait up to TIME where another run works on the destination, or on a directory above it (default 0s: leave)."},
     {OPT_STATE, 0, false, "state", "FILE",
      "Remember what was done in FILE instead of $XDG_STATE_HOME/haul (~/.local/state/haul)."},
     {OPT_NO_IO_URING, 0, false, "no-io-uring", NULL, "Do not use io_uring."},
@@ -73,7 +75,8 @@ const unsigned options_table_rows = sizeof options_table / sizeof options_table[
 const struct status_row status_table[] = {
     {STATUS_OK, "Everything arrived."},
     {STATUS_USAGE, "Wrong use; nothing was touched."},
-    {STATUS_CANNOT, "Cannot read or write at all, the destination is full, or the engine crashed; stopped early."},
+    {STATUS_CANNOT,
+     "Cannot read or write at all, the destination is full or another run's, or the engine crashed; stopped early."},
     {STATUS_INTERRUPTED, "Interrupted by a signal; the next run goes on."},
     {STATUS_SOME_FAILED, "Some entries did not arrive; each is reported."},
     {STATUS_SOME_CHANGED, "Some source entries vanished or kept changing; all others arrived."},

@@ -79,7 +79,12 @@ static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *no
     struct planner *p = w->p;
     bool unlocked = false;
 
-    int err = enter_unlock(w, dir, there, &unlocked);
+    int err = dir->parent != NULL && p->options.owned != NULL ? p->options.owned(p->options.arg, w->dst, dir) : 0;
+    if (err != 0) {
+        plan_failed(p, dir, NULL, "lease", err, false, true);
+        return err;
+    }
+    err = enter_unlock(w, dir, there, &unlocked);
     if (err != 0) {
         plan_failed(p, dir, NULL, store_code_name(STORE_SETATTR), err, false, true);
         return err;

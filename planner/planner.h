@@ -85,6 +85,9 @@ struct plan_options {
     /* The walk is over and no item is under way: whoever holds directories should look after them now. Any thread, more
      * than once. May be NULL. */
     void (*idle)(void *arg);
+    /* dir, not the root, stood at the destination before this run. 0; -ERR_OWNED: another run works on it, the walk
+     * stops there and fails; -errno. Before anything is done to it; may wait. May be NULL. */
+    int (*owned)(void *arg, struct port *dst, struct dir *dir);
 };
 
 /* 0, -ENOMEM, or -errno of the list of files. options are copied; what they point to outlives the planner. Attaches the

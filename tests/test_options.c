@@ -80,6 +80,7 @@ Test(options, each_option_is_taken, .timeout = 10)
                         "10M",
                         "--sparse=never",
                         "--state=/s",
+                        "--wait=90s",
                         "--files-from=-",
                         "-0",
                         "a",
@@ -99,6 +100,7 @@ Test(options, each_option_is_taken, .timeout = 10)
     cr_assert_eq(o.recheck, 125000);
     cr_assert_eq(filter_count(o.filter), 2);
     cr_assert_str_eq(o.state, "/s");
+    cr_assert_eq(o.wait_ns, 90 * NS_PER_SEC);
     cr_assert_eq(o.stage, STAGE_ALWAYS);
     cr_assert_str_eq(o.temp_dir, "/t");
     cr_assert_eq(o.stage_max, 1ULL << 30);

@@ -1,0 +1,230 @@
+/*
+ * engine_lease: the lease of a run: when it is taken, what is said about it, when it goes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/errs.h"
+#include "copier/engine_internal.h"
+#include "copier/lease.h"
+#include "copier/quantity.h"
+#include "copier/status.h"
+#include "workers/stores/posix.h"
+
+#define PATIENCE_NS  (2 * NS_PER_SEC) /* for giving the lease back: P8 leaves 5 s for everything */
+#define LOOK_HANDLES 4
+
+#ifdef HAUL_TEST_FAULTS
+/* Builds for tests may renew more often, so that they do not last for minutes. */
+static int64_t period(void)
+{
+    const char *ms = getenv("HAUL_TEST_PERIOD");
+    return ms != NULL ? strtol(ms, NULL, 10) * NS_PER_MS : LEASE_PERIOD_NS;
+}
+#else
+static int64_t period(void)
+{
+    return LEASE_PERIOD_NS;
+}
+#endif
+
+/* ---- above, for a path: up to the root of the mount ---- */
+
+/* Where a directory is: file system, inode, mount. 0 or -errno. */
+static int where_is(const char *path, struct statx *out)
+{
+    return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO | STATX_MNT_ID, out) == 0 ? 0 : -errno;
+}
+
+static bool same_place(const struct statx *a, const struct statx *b)
+{
+    return a->stx_ino == b->stx_ino && a->stx_dev_major == b->stx_dev_major && a->stx_dev_minor == b->stx_dev_minor;
+}
+
+/* A subvolume has a device number of its own within one mount, a bind mount shares it: only what differs in both is
+ * another file system. */
+static bool same_mount(const struct statx *a, const struct statx *b)
+{
+    bool same_dev = a->stx_dev_major == b->stx_dev_major && a->stx_dev_minor == b->stx_dev_minor;
+    bool known = (a->stx_mask & b->stx_mask & STATX_MNT_ID) != 0;
+    return same_dev || (known && a->stx_mnt_id == b->stx_mnt_id);
+}
+
+/* The real path of the directory so many levels above, malloc'd; NULL with errno. */
+static char *path_above(const char *path, unsigned levels)
+{
+    char *up = malloc(strlen(path) + 3 * (size_t)levels + 1);
+    if (up == NULL) {
+        return NULL;
+    }
+    char *end = stpcpy(up, path);
+    for (unsigned i = 0; i < levels; i++) {
+        end = stpcpy(end, "/..");
+    }
+    char *real = realpath(up, NULL);
+    int err = errno;
+    free(up);
+    errno = err;
+    return real;
+}
+
+/* For nfs:// it will be the export's root at which this ends. */
+static int above(void *arg, unsigned levels, struct store **out_store, char **out_path)
+{
+    const struct engine *e = arg;
+    struct statx here;
+    struct statx below;
+    char *under = path_above(e->places.destination, levels - 1);
+    char *path = under != NULL ? path_above(under, 1) : NULL;
+    if (path == NULL) {
+        int err = errno;
+        free(under);
+        return err != 0 ? -err : -ENOMEM;
+    }
+    int r = where_is(path, &here);
+    if (r == 0) {
+        r = where_is(under, &below);
+    }
+    if (r == 0 && (same_place(&here, &below) || !same_mount(&here, &below))) {
+        r = -ENOENT;
+    }
+    if (r == 0) {
+        const struct store_options options = {
+            .side = DIR_DST, .path = path, .run_id = e->run_id, .max_handles = LOOK_HANDLES, .notices = e->notices};
+        r = posix_open(&options, out_store);
+    }
+    free(under);
+    if (r != 0) {
+        free(path);
+        return r;
+    }
+    *out_path = path;
+    return 0;
+}
+
+/* ---- what the lease tells ---- */
+
+static void waiting(void *arg, const char *path, const char *who, bool lives, int64_t ns)
+{
+    struct engine *e = arg;
+    char time[QUANTITY_MAX];
+    quantity_show_duration(ns, time);
+    if (lives) {
+        report_say(e->report, "another run works on '%s' (%s): waiting for it, at most %s", path, who, time);
+    } else {
+        report_say(e->report, "'%s' holds the lease of another run (%s): looking whether it lives, at most %s", path,
+                   who, time);
+    }
+}
+
+static void lost(void *arg, int err, const char *who)
+{
+    struct engine *e = arg;
+    int none = 0;
+    if (err == EOWNERDEAD) {
+        report_error(e->report, "another run has taken '%s' over (%s): this run leaves", e->places.destination, who);
+    } else {
+        report_error(e->report, "'%s': %s: this run leaves", e->places.destination, who);
+    }
+    atomic_compare_exchange_strong(&e->fatal, &none, err);
+    if (atomic_load(&e->running)) {
+        engine_stop(e);
+    } /* else the run looks at fatal as soon as it runs */
+}
+
+static bool is_dead(void *arg, const char *run_id)
+{
+    struct engine *e = arg;
+    return e->state != NULL && e->run.number != 0 && state_run_is_dead(e->state, run_id);
+}
+
+int event_owned(void *arg, struct port *dst, struct dir *dir)
+{
+    struct engine *e = arg;
+    char who[LEASE_WHO_MAX];
+    int r = e->lease != NULL ? lease_check_dir(e->lease, dst, dir, who) : 0;
+    if (r == -ERR_OWNED) {
+        char *path = dir_path(dir, NULL);
+        char *shown = name_show(path != NULL ? path : "?");
+        report_error(e->report, "%s: another run works there: %s", shown != NULL ? shown : "?", who);
+        free(shown);
+        free(path);
+    }
+    return r;
+}
+
+/* ---- from start to end ---- */
+
+struct fence *engine_fence(struct engine *e)
+{
+    bool takes = !e->options->dry_run && !e->places.null && e->places.only_name == NULL;
+    return takes ? &e->fence : NULL;
+}
+
+/* What was made for a run that does not take place. */
+static void unmake(struct engine *e)
+{
+    if (e->places.missing && rmdir(e->places.destination) != 0) {
+        notice_raise(e->notices, "the destination's root was made and could not be removed again");
+    }
+}
+
+int engine_lease_take(struct engine *e)
+{
+    struct lease_refusal refusal;
+    if (e->options->dry_run || e->places.null) {
+        return 0;
+    }
+    const struct lease_options options = {.store = e->bare,
+                                          .fence = &e->fence,
+                                          .run_id = e->run_id,
+                                          .path = e->places.destination,
+                                          .look_only = e->places.only_name != NULL,
+                                          .root_times = e->options->archive_dirs,
+                                          .period_ns = period(),
+                                          .wait_ns = e->options->wait_ns,
+                                          .notices = e->notices,
+                                          .arg = e,
+                                          .above = above,
+                                          .waiting = waiting,
+                                          .lost = lost,
+                                          .is_dead = is_dead};
+    int r = lease_take(&options, e->channel, &e->lease, &refusal);
+    if (r == 0) {
+        return 0;
+    }
+    int status = STATUS_CANNOT;
+    if (r == -ECANCELED) {
+        report_error(e->report, "interrupted: NOT everything arrived; the next run goes on");
+        status = STATUS_INTERRUPTED;
+    } else if (r == -ERR_OWNED) {
+        report_error(e->report,
+                     "another run works on '%s' (%s); wait until it has ended, or let this one wait with --wait",
+                     refusal.path != NULL ? refusal.path : e->places.destination, refusal.who);
+    } else {
+        report_error(e->report, "no lease on DST '%s': %s", e->places.destination, refusal.who);
+    }
+    free(refusal.path);
+    unmake(e);
+    return status;
+}
+
+int engine_lease_end(struct engine *e, bool tidy)
+{
+    if (e->lease == NULL || e->lease_ended) {
+        return 0;
+    }
+    e->lease_ended = true;
+    int r = lease_end(e->lease, tidy, PATIENCE_NS);
+    if (r != 0) {
+        report_error(e->report, "the lease on DST '%s' could not be given back: %s", e->places.destination,
+                     err_text(r));
+    }
+    return r;
+}

@@ -1,0 +1,482 @@
+#include "copier/lease.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/errs.h"
+#include "copier/lease_internal.h"
+
+#define ANSWER_NS (2 * NS_PER_SEC) /* what the thread gets to answer after it was told to stop */
+
+/* ---- refusals ---- */
+
+void lease_refuse(struct lease *l, const char *path, const struct lease_seen *seen)
+{
+    char *copy = strdup(path);
+    free(l->refusal.path);
+    l->refusal.path = copy;
+    if (seen->parsed) {
+        lease_describe(&seen->owner, l->refusal.who);
+    } else {
+        snprintf(l->refusal.who, sizeof l->refusal.who, "%s", "its lease is none that this haul can read");
+    }
+}
+
+int lease_fail(struct lease *l, const char *step, int err)
+{
+    snprintf(l->refusal.who, sizeof l->refusal.who, "cannot %s: %s", step, err_text(err));
+    return err;
+}
+
+/* ---- our lease ---- */
+
+void lease_grant(struct lease *l, int64_t begun_ns)
+{
+    l->renewed_ns = begun_ns;
+    l->safe_ns = begun_ns + 2 * l->options.period_ns;
+    fence_extend(l->options.fence, l->safe_ns);
+}
+
+int lease_publish(struct lease *l, bool exclusive)
+{
+    char text[LEASE_TEXT_MAX];
+    size_t len = 0;
+    struct dir *haul = NULL;
+    struct attr out = {0};
+    l->self.renewal++;
+    l->self.renewed_ns = clock_boot_ns();
+    int r = lease_format(&l->self, text, &len);
+    if (r == 0) {
+        r = dir_create_child(l->root, HAUL_DIR, strlen(HAUL_DIR), &haul);
+    }
+    if (r != 0) {
+        return r;
+    }
+    struct attr attr = {.mode = S_IFREG | 0644, .nlink = 1, .size = len};
+    struct store_op op = {
+        .code = STORE_PUBLISH,
+        .dir = haul,
+        .name = LEASE_NAME,
+        .put = {.attr = &attr, .keep = STORE_KEEP_MODE, .data = text, .exclusive = exclusive, .out = &out}};
+    r = lease_run(l->port, &op);
+    if (r == 0) {
+        atomic_store(&l->mtime_ns, clock_ns_of(&out.mtime));
+    }
+    dir_put(haul);
+    return r;
+}
+
+int lease_renew(struct lease *l)
+{
+    struct lease_seen seen = {0};
+    int64_t begun = clock_boot_ns();
+    int r = lease_look(l->port, l->root, &seen);
+    if (r != 0) {
+        return r;
+    }
+    bool ours = seen.there && seen.parsed && strcmp(seen.owner.run, l->self.run) == 0;
+    /* One that is gone while nobody else could have taken it was removed by hand; later nobody knows. */
+    if (!ours && (seen.there || clock_boot_ns() >= l->safe_ns)) {
+        if (seen.there) {
+            lease_refuse(l, l->options.path, &seen);
+        } else {
+            snprintf(l->refusal.who, sizeof l->refusal.who, "%s", "a run that has ended since");
+        }
+        return -EOWNERDEAD;
+    }
+    if (!ours) {
+        struct store_op op = {.code = STORE_MKDIR, .dir = l->root, .name = HAUL_DIR, .mkdir = {.mode = 0755}};
+        (void)lease_run(l->port, &op); /* publishing tells */
+    }
+    r = lease_publish(l, !ours);
+    if (r != 0) {
+        return r;
+    }
+    int64_t ended = clock_boot_ns();
+    l->renewed_ns = begun;
+    if (ended < l->safe_ns) {
+        lease_grant(l, begun); /* nobody can have taken it over in between */
+        return 0;
+    }
+    /* Somebody may have, between look and replacing; who does is not yet sure of it for two periods, and finds ours. If
+     * we were stopped in between, those are over. */
+    if (ended - begun > l->options.period_ns) {
+        l->shut_until_ns = ended + 2 * l->options.period_ns;
+    } else if (begun >= l->shut_until_ns) {
+        lease_grant(l, begun);
+    }
+    return 0;
+}
+
+int lease_unlock_root(struct lease *l)
+{
+    struct attr attr = {0};
+    struct store_op op = {.code = STORE_STAT, .dir = l->root, .stat = {.out = &attr}};
+    int r = lease_run(l->port, &op);
+    if (r != 0 || (attr.mode & S_IRWXU) == S_IRWXU) {
+        return r;
+    }
+    attr.mode |= S_IRWXU;
+    op = (struct store_op){.code = STORE_SETATTR, .dir = l->root, .setattr = {.attr = &attr, .keep = STORE_KEEP_MODE}};
+    r = lease_run(l->port, &op);
+    l->changed_mode = r == 0;
+    return r;
+}
+
+/* ---- giving it back ---- */
+
+/* Removes what was looked at. One that is gone is no error. */
+static int remove_entry(struct lease *l, struct dir *dir, const char *name, const struct attr *expect)
+{
+    struct store_op op = {.code = STORE_REMOVE,
+                          .dir = dir,
+                          .name = name,
+                          .remove = {.expect = expect, .dir = expect != NULL && S_ISDIR(expect->mode)}};
+    int r = lease_run(l->port, &op);
+    return r == -ENOENT ? 0 : r;
+}
+
+/* A temp name in .haul/ of a run that is dead: known, or older than any renewal under way. */
+static bool is_stale(const struct lease *l, const char *run, const struct attr *attr)
+{
+    if (strcmp(run, l->self.run) == 0 || strcmp(run, l->dead_run) == 0 ||
+        (l->options.is_dead != NULL && l->options.is_dead(l->options.arg, run))) {
+        return true;
+    }
+    return atomic_load(&l->mtime_ns) - clock_ns_of(&attr->mtime) > 4 * l->options.period_ns;
+}
+
+static void purge_entry(struct lease *l, struct dir *haul, const char *name)
+{
+    char run[RUN_ID_LEN + 1];
+    struct attr attr = {0};
+    struct store_op op = {.code = STORE_STAT, .dir = haul, .name = name, .stat = {.out = &attr}};
+    if (temp_name_parse(name, run) && lease_run(l->port, &op) == 0 && S_ISREG(attr.mode) && is_stale(l, run, &attr)) {
+        (void)remove_entry(l, haul, name, &attr);
+    }
+}
+
+static void purge(struct lease *l)
+{
+    struct store_list *list = NULL;
+    struct store_entry entry = {0};
+    struct dir *haul = NULL;
+    if (dir_create_child(l->root, HAUL_DIR, strlen(HAUL_DIR), &haul) != 0) {
+        return;
+    }
+    struct store_op op = {.code = STORE_LIST_OPEN, .dir = haul, .list = {.list = &list}};
+    if (lease_run(l->port, &op) == 0) {
+        do {
+            op = (struct store_op){.code = STORE_LIST_NEXT, .dir = haul, .list = {.list = &list, .out = &entry}};
+            if (lease_run(l->port, &op) != 0 || entry.name == NULL) {
+                break;
+            }
+            purge_entry(l, haul, entry.name);
+        } while (true);
+        op = (struct store_op){.code = STORE_LIST_CLOSE, .dir = haul, .list = {.list = &list}};
+        (void)store_run(l->port, &op);
+    }
+    dir_put(haul);
+}
+
+/* .haul/ itself, with temp names of dead runs. One with anything else in it stays. */
+static int remove_dir(struct lease *l)
+{
+    struct attr dir = {.mode = S_IFDIR};
+    struct store_op look = {.code = STORE_STAT, .dir = l->root, .name = HAUL_DIR, .stat = {.out = &dir}};
+    int r = lease_run(l->port, &look);
+    if (r != 0 || !S_ISDIR(dir.mode)) {
+        return r == -ENOENT ? 0 : r;
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        r = remove_entry(l, l->root, HAUL_DIR, &dir);
+        if (r == -ENOTEMPTY || r == -EEXIST) {
+            purge(l);
+        } else if (r == -EACCES && !l->changed_mode) {
+            (void)lease_unlock_root(l);
+        } else {
+            break;
+        }
+    }
+    return r == -ENOTEMPTY || r == -EEXIST ? 0 : r;
+}
+
+/* .haul/ is taken away, and the root is as it was before that, or before anything of ours was in it. */
+static int tidy_root(struct lease *l, bool restore)
+{
+    struct attr attr = l->before;
+    struct store_op op = {.code = STORE_STAT, .dir = l->root, .stat = {.out = &attr}};
+    int r = restore && l->has_before ? 0 : lease_run(l->port, &op);
+    if (!restore) {
+        l->changed_mode = false; /* whoever made it writable at the start has set it right since */
+    }
+    r = r == 0 ? remove_dir(l) : r;
+    bool times = (restore && l->has_before) || l->options.root_times;
+    if (r != 0 || (!times && !l->changed_mode)) {
+        return r;
+    }
+    unsigned keep = (l->changed_mode ? STORE_KEEP_MODE : 0) | (times ? STORE_KEEP_TIMES : 0);
+    op = (struct store_op){.code = STORE_SETATTR, .dir = l->root, .setattr = {.attr = &attr, .keep = keep}};
+    r = lease_run(l->port, &op);
+    l->changed_mode = false;
+    return r;
+}
+
+int lease_release(struct lease *l, bool tidy, bool restore)
+{
+    struct lease_seen seen = {0};
+    struct dir *haul = NULL;
+    l->safe_ns = INT64_MIN;
+    int r = dir_create_child(l->root, HAUL_DIR, strlen(HAUL_DIR), &haul);
+    if (r != 0) {
+        return r;
+    }
+    r = lease_look(l->port, l->root, &seen);
+    if (r == 0 && seen.there && seen.parsed && strcmp(seen.owner.run, l->self.run) == 0) {
+        r = remove_entry(l, haul, LEASE_NAME, &seen.attr);
+    }
+    dir_put(haul);
+    if (r == 0 && tidy) {
+        r = tidy_root(l, restore);
+    }
+    l->made_dir = false;
+    return r;
+}
+
+/* ---- the thread ---- */
+
+static int begin(struct lease *l, struct io *io)
+{
+    struct store_op op = {.code = STORE_STAT, .dir = l->root, .stat = {.out = &l->before}};
+    int r = store_port_create(l->options.store, io, &l->port);
+    if (r != 0) {
+        return lease_fail(l, "begin", r);
+    }
+    r = lease_run(l->port, &op);
+    l->has_before = r == 0;
+    l->self.root = l->before.ino;
+    return r == 0 ? 0 : lease_fail(l, "look at the destination", r);
+}
+
+static void answer(struct lease *l, int result)
+{
+    const uint64_t one = 1;
+    pthread_mutex_lock(&l->lock);
+    l->result = result;
+    l->answered = true;
+    pthread_mutex_unlock(&l->lock);
+    ssize_t n = write(l->event, &one, sizeof one);
+    (void)n; /* cannot fail: it is the first */
+}
+
+/* Waits that long, or for the end. True: the end. */
+static bool wait_end(struct lease *l, int64_t ns)
+{
+    int64_t at = clock_mono_ns() + (ns > 0 ? ns : 0);
+    struct timespec until = {.tv_sec = at / NS_PER_SEC, .tv_nsec = at % NS_PER_SEC};
+    pthread_mutex_lock(&l->lock);
+    int r = 0;
+    while (!l->end && r == 0) {
+        r = ns < 0 ? pthread_cond_wait(&l->change, &l->lock) : pthread_cond_timedwait(&l->change, &l->lock, &until);
+    }
+    bool end = l->end;
+    pthread_mutex_unlock(&l->lock);
+    return end;
+}
+
+/* Renews until the end. */
+static void keep(struct lease *l)
+{
+    int64_t period = l->options.period_ns;
+    bool network = l->options.store->caps.network;
+    while (!l->options.look_only) {
+        int64_t due = l->renewed_ns + period - clock_boot_ns();
+        if (wait_end(l, due > 0 ? due : 0)) {
+            return;
+        }
+        int r = lease_renew(l);
+        if (r == 0) {
+            continue;
+        }
+        bool hopeless = err_classify(r, network, false) != ERR_TRANSIENT && clock_boot_ns() >= l->safe_ns;
+        if (r == -EOWNERDEAD || hopeless) {
+            if (r != -EOWNERDEAD) {
+                lease_fail(l, "renew the lease", r);
+            }
+            fence_lose(l->options.fence);
+            l->options.lost(l->options.arg, -r, l->refusal.who);
+            break;
+        }
+        if (wait_end(l, period / 5)) {
+            return;
+        }
+    }
+    (void)wait_end(l, -1);
+}
+
+static void *lease_main(void *arg)
+{
+    struct lease *l = arg;
+    struct io *io = NULL;
+    int r = io_create(&(struct io_options){.no_ring = true}, &io);
+    if (r == 0) {
+        io_set_mode(io, IO_DIRECT);
+        fence_set_own(l->options.fence, io);
+        pthread_mutex_lock(&l->lock);
+        l->io = io;
+        if (l->cancelled) {
+            io_cancel_sleeps(io); /* that came too early to do it */
+        }
+        pthread_mutex_unlock(&l->lock);
+        r = begin(l, io);
+    } else {
+        lease_fail(l, "begin", r);
+    }
+    r = r == 0 ? lease_acquire(l) : r;
+    answer(l, r);
+    int end = 0;
+    if (r == 0) {
+        keep(l);
+        if (!l->options.look_only) {
+            end = lease_release(l, l->tidy, false);
+        }
+    }
+    store_port_destroy(l->port);
+    fence_set_own(l->options.fence, NULL);
+    pthread_mutex_lock(&l->lock);
+    l->io = NULL;
+    l->end_result = end;
+    l->ended = true;
+    pthread_cond_broadcast(&l->change);
+    pthread_mutex_unlock(&l->lock);
+    io_destroy(io);
+    return NULL;
+}
+
+/* ---- for the run ---- */
+
+static void cancel_sleeps(struct lease *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->cancelled = true;
+    if (l->io != NULL) {
+        io_cancel_sleeps(l->io);
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
+static int create(const struct lease_options *options, struct lease **out_lease)
+{
+    pthread_condattr_t monotonic;
+    struct lease *l = calloc(1, sizeof *l);
+    if (l == NULL) {
+        return -ENOMEM;
+    }
+    l->options = *options;
+    l->safe_ns = INT64_MIN;
+    l->shut_until_ns = INT64_MIN;
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&l->change, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    l->event = eventfd(0, EFD_CLOEXEC);
+    int r = l->event < 0 ? -errno : lease_self(&l->self);
+    if (r == 0) {
+        memcpy(l->self.run, options->run_id, sizeof l->self.run);
+        l->self.period_ns = options->period_ns;
+        store_attach(options->store, DIR_DST, &l->tree);
+        r = dir_create_root(&l->tree, &l->root);
+    }
+    if (r == 0) {
+        r = -pthread_create(&l->thread, NULL, lease_main, l);
+        l->started = r == 0;
+    }
+    if (r != 0) {
+        lease_destroy(l);
+        return r;
+    }
+    *out_lease = l;
+    return 0;
+}
+
+int lease_take(const struct lease_options *options, int stop_fd, struct lease **out_lease,
+               struct lease_refusal *out_refusal)
+{
+    *out_refusal = (struct lease_refusal){0};
+    struct lease *l = NULL;
+    int r = create(options, &l);
+    if (r != 0) {
+        snprintf(out_refusal->who, sizeof out_refusal->who, "cannot begin: %s", err_text(r));
+        *out_lease = NULL;
+        return r;
+    }
+    *out_lease = l;
+    struct pollfd fds[] = {{.fd = l->event, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
+    while (poll(fds, 2, -1) < 0 && errno == EINTR) {
+    }
+    if (fds[0].revents == 0) {
+        cancel_sleeps(l);
+        while (poll(fds, 1, (int)(ANSWER_NS / NS_PER_MS)) < 0 && errno == EINTR) {
+        }
+        if (fds[0].revents == 0) {
+            return -ECANCELED; /* the destination hangs */
+        }
+    }
+    pthread_mutex_lock(&l->lock);
+    r = l->result;
+    pthread_mutex_unlock(&l->lock);
+    if (r != 0) {
+        *out_refusal = l->refusal;
+        l->refusal.path = NULL;
+    }
+    return r;
+}
+
+int lease_end(struct lease *l, bool tidy, int64_t patience_ns)
+{
+    int64_t at = clock_mono_ns() + patience_ns;
+    struct timespec until = {.tv_sec = at / NS_PER_SEC, .tv_nsec = at % NS_PER_SEC};
+    int r = 0;
+    pthread_mutex_lock(&l->lock);
+    l->end = true;
+    l->tidy = tidy;
+    pthread_cond_broadcast(&l->change);
+    while (!l->ended && r == 0) {
+        r = pthread_cond_timedwait(&l->change, &l->lock, &until);
+    }
+    r = l->ended ? l->end_result : -ETIMEDOUT;
+    pthread_mutex_unlock(&l->lock);
+    return r;
+}
+
+void lease_destroy(struct lease *l)
+{
+    if (l == NULL) {
+        return;
+    }
+    if (l->started) {
+        pthread_mutex_lock(&l->lock);
+        l->end = true;
+        pthread_cond_broadcast(&l->change);
+        pthread_mutex_unlock(&l->lock);
+        cancel_sleeps(l);
+        pthread_join(l->thread, NULL);
+    }
+    dir_put(l->root);
+    if (l->event >= 0) {
+        close(l->event);
+    }
+    free(l->refusal.path);
+    pthread_cond_destroy(&l->change);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}

@@ -1,0 +1,317 @@
+/*
+ * lease_take: taking the lease, in its thread.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/errs.h"
+#include "copier/lease_internal.h"
+
+/* Within that time one exchange of a dead lease for ours is over, or takes the long way (local, network). */
+#define QUICK_NS        (50 * NS_PER_MS)
+#define QUICK_REMOTE_NS (500 * NS_PER_MS)
+#define LEVELS_MAX      4096 /* directories above the destination */
+#define MISSING_MAX     100  /* times in a row that .haul/ was removed under our hands */
+
+/* What is being waited for. */
+struct pending {
+    int64_t until_ns; /* CLOCK_BOOTTIME: how long a lease that lives is waited for */
+    bool told_lives;  /* waiting() was called for one that lives */
+    bool told_silent; /* ... for one that may be dead */
+};
+
+static int pause_for(const struct lease *l, int64_t ns)
+{
+    return io_sleep(l->port->io, ns) == 0 ? 0 : -ECANCELED;
+}
+
+static void tell_waiting(struct lease *l, struct pending *p, const char *path, const struct lease_seen *seen,
+                         bool lives)
+{
+    bool *told = lives ? &p->told_lives : &p->told_silent;
+    int64_t ns = lives ? p->until_ns - clock_boot_ns() : 3 * lease_period(seen, l->options.period_ns);
+    if (!*told && l->options.waiting != NULL) {
+        lease_refuse(l, path, seen);
+        l->options.waiting(l->options.arg, path, l->refusal.who, lives, ns);
+    }
+    *told = true;
+}
+
+/* ---- one lease ---- */
+
+/* One look at another's lease in root. The verdict, or -errno. */
+static int look_once(struct lease *l, struct port *port, struct dir *root, uint64_t root_ino, struct lease_watch *watch,
+                     struct lease_seen *out_seen)
+{
+    struct lease_facts facts;
+    int64_t asked = clock_boot_ns();
+    int r = lease_look(port, root, out_seen);
+    if (r != 0) {
+        return r;
+    }
+    int64_t now = clock_boot_ns();
+    lease_facts(&l->self, out_seen, root_ino, now, &facts);
+    return (int)lease_watch_step(watch, out_seen, &facts, l->options.period_ns, asked, now);
+}
+
+static bool is_ours(const struct lease *l, const struct lease_seen *seen)
+{
+    return seen->there && seen->parsed && strcmp(seen->owner.run, l->self.run) == 0;
+}
+
+/*
+ * A lease that lives, or may: 0: look again; -ERR_OWNED: it lives, and there is no time left to wait; -ECANCELED.
+ */
+static int wait_for(struct lease *l, struct pending *p, const char *path, const struct lease_seen *seen, bool lives)
+{
+    if (lives && clock_boot_ns() >= p->until_ns) {
+        lease_refuse(l, path, seen);
+        return -ERR_OWNED;
+    }
+    tell_waiting(l, p, path, seen, lives);
+    return pause_for(l, lease_step_ns(l->options.period_ns));
+}
+
+/* ---- the own one ---- */
+
+static int make_dir(struct lease *l)
+{
+    struct store_op op = {.code = STORE_MKDIR, .dir = l->root, .name = HAUL_DIR, .mkdir = {.mode = 0755}};
+    int r = lease_run(l->port, &op);
+    if (r == -EACCES && !l->changed_mode && lease_unlock_root(l) == 0 && l->changed_mode) {
+        r = lease_run(l->port, &op);
+    }
+    if (r == 0) {
+        l->made_dir = true;
+    }
+    return r == -EEXIST ? 0 : r;
+}
+
+/* Where nothing stands. 0; -EAGAIN: something has come in between; -errno, with the refusal. */
+static int take_free(struct lease *l, unsigned *missing)
+{
+    int r = make_dir(l);
+    if (r != 0) {
+        return lease_fail(l, "make " HAUL_DIR, r);
+    }
+    int64_t begun = clock_boot_ns();
+    r = lease_publish(l, true);
+    if (r == 0) {
+        lease_grant(l, begun);
+        return 0;
+    }
+    if (r == -ENOENT && ++*missing < MISSING_MAX) {
+        r = -EEXIST; /* a run that has ended took .haul/ away */
+    }
+    return r == -EEXIST ? -EAGAIN : lease_fail(l, "write " HAUL_DIR "/" LEASE_NAME, r);
+}
+
+/* Until our lease has proved to stay. 0; -EAGAIN: it is another's. */
+static int prove(struct lease *l)
+{
+    while (l->safe_ns == INT64_MIN) {
+        int64_t now = clock_boot_ns();
+        int64_t left = l->shut_until_ns - now;
+        int64_t due = l->renewed_ns + l->options.period_ns - now;
+        if (left > 0 && pause_for(l, left < due ? left : due > 0 ? due : 0) != 0) {
+            return -ECANCELED;
+        }
+        int r = lease_renew(l);
+        if (r == -EOWNERDEAD) {
+            return -EAGAIN;
+        }
+        if (r != 0 && err_classify(r, l->options.store->caps.network, false) != ERR_TRANSIENT) {
+            return lease_fail(l, "write " HAUL_DIR "/" LEASE_NAME, r);
+        }
+        if (r != 0 && pause_for(l, lease_step_ns(l->options.period_ns)) != 0) {
+            return -ECANCELED;
+        }
+    }
+    return 0;
+}
+
+/*
+ * A dead lease makes room for ours. Between the guard's look and the removal somebody else may have done the same: who
+ * is quick waits for as long as a quick one takes before it looks whether its lease has stayed, who was not waits until
+ * nobody can believe any more to be the owner. 0; -EAGAIN: look again; -errno.
+ */
+static int take_over(struct lease *l, const struct lease_seen *seen, bool silent)
+{
+    int64_t quick = l->options.store->caps.network ? QUICK_REMOTE_NS : QUICK_NS;
+    int64_t begun = clock_boot_ns();
+    struct dir *haul = NULL;
+    int r = dir_create_child(l->root, HAUL_DIR, strlen(HAUL_DIR), &haul);
+    if (r != 0) {
+        return lease_fail(l, "remember", r);
+    }
+    struct store_op op = {.code = STORE_REMOVE, .dir = haul, .name = LEASE_NAME, .remove = {.expect = &seen->attr}};
+    r = lease_run(l->port, &op);
+    dir_put(haul);
+    if (r != 0) {
+        return r == -ESTALE || r == -ENOENT ? -EAGAIN : lease_fail(l, "remove a dead " HAUL_DIR "/" LEASE_NAME, r);
+    }
+    if (seen->parsed) {
+        memcpy(l->dead_run, seen->owner.run, sizeof l->dead_run);
+    }
+    r = lease_publish(l, true);
+    if (r != 0) {
+        return r == -EEXIST || r == -ENOENT ? -EAGAIN : lease_fail(l, "write " HAUL_DIR "/" LEASE_NAME, r);
+    }
+    int64_t ended = clock_boot_ns();
+    bool slow = silent || ended - begun > quick;
+    l->renewed_ns = ended;
+    l->shut_until_ns = ended + (slow ? 2 * l->options.period_ns : quick);
+    return prove(l);
+}
+
+static int take_own(struct lease *l, struct pending *p)
+{
+    struct lease_watch watch = {0};
+    struct lease_seen seen = {0};
+    unsigned missing = 0;
+    for (;;) {
+        int verdict = look_once(l, l->port, l->root, l->self.root, &watch, &seen);
+        int r = -EAGAIN;
+        if (verdict < 0) {
+            return lease_fail(l, "read " HAUL_DIR "/" LEASE_NAME, verdict);
+        }
+        if (is_ours(l, &seen)) { /* the answer to its publishing was lost; or a repeat met the first try */
+            l->shut_until_ns = clock_boot_ns();
+            r = prove(l);
+        } else if (verdict == LEASE_NONE) {
+            r = take_free(l, &missing);
+        } else if (verdict == LEASE_GONE || verdict == LEASE_SILENT) {
+            r = take_over(l, &seen, verdict == LEASE_SILENT);
+            watch.begun = false;
+        } else {
+            r = wait_for(l, p, l->options.path, &seen, verdict == LEASE_LIVES);
+            r = r == 0 ? -EAGAIN : r;
+        }
+        if (r != -EAGAIN) {
+            return r;
+        }
+    }
+}
+
+/* ---- those above ---- */
+
+/* The own lease goes on while others are looked at. */
+static int keep_own(struct lease *l)
+{
+    if (l->options.look_only || l->safe_ns == INT64_MIN || clock_boot_ns() - l->renewed_ns < l->options.period_ns) {
+        return 0;
+    }
+    return lease_renew(l) == -EOWNERDEAD ? -EAGAIN : 0;
+}
+
+/* The lease in root, a directory above. 0: none that lives; -ERR_OWNED; -EAGAIN: the own one was lost; -errno. */
+static int look_at(struct lease *l, struct pending *p, struct port *port, struct dir *root, const char *path)
+{
+    struct lease_watch watch = {0};
+    struct lease_seen seen = {0};
+    struct attr attr = {0};
+    struct store_op op = {.code = STORE_STAT, .dir = root, .stat = {.out = &attr}};
+    int r = lease_run(port, &op);
+    while (r == 0) {
+        int verdict = look_once(l, port, root, attr.ino, &watch, &seen);
+        if (verdict < 0) {
+            return verdict;
+        }
+        if (is_ours(l, &seen) || verdict == LEASE_NONE || verdict == LEASE_GONE || verdict == LEASE_SILENT) {
+            return 0;
+        }
+        if (verdict == LEASE_LIVES) {
+            lease_refuse(l, path, &seen);
+            return -ERR_OWNED; /* waiting for it is done without a lease of our own */
+        }
+        tell_waiting(l, p, path, &seen, false);
+        r = pause_for(l, lease_step_ns(l->options.period_ns));
+        r = r == 0 ? keep_own(l) : r;
+    }
+    return r;
+}
+
+static int look_into(struct lease *l, struct pending *p, struct store *store, const char *path)
+{
+    struct dir_tree tree = {0};
+    struct dir *root = NULL;
+    struct port *port = NULL;
+    store_attach(store, DIR_DST, &tree);
+    int r = dir_create_root(&tree, &root);
+    if (r == 0) {
+        r = store_port_create(store, l->port->io, &port);
+    }
+    if (r == 0) {
+        r = look_at(l, p, port, root, path);
+    }
+    store_port_destroy(port);
+    dir_put(root);
+    return r;
+}
+
+/* What haul does not make, or may not see, is nobody's lease. */
+static bool is_no_lease(int r)
+{
+    return r == -EACCES || r == -EPERM || r == -ENOTDIR || r == -ELOOP || r == -ERR_CHANGED;
+}
+
+static int look_above(struct lease *l, struct pending *p)
+{
+    int r = 0;
+    if (l->options.look_only) {
+        r = look_at(l, p, l->port, l->root, l->options.path);
+    }
+    for (unsigned levels = 1; levels < LEVELS_MAX && (r == 0 || is_no_lease(r)); levels++) {
+        struct store *store = NULL;
+        char *path = NULL;
+        r = l->options.above(l->options.arg, levels, &store, &path);
+        if (r == -ENOENT) {
+            return 0;
+        }
+        if (r == 0) {
+            r = look_into(l, p, store, path);
+        }
+        if (is_no_lease(r) && r != -ENOTDIR) {
+            notice_raise(l->options.notices,
+                         "a directory above the destination could not be searched for another run's lease");
+        }
+        store_destroy(store);
+        free(path);
+    }
+    if (r != 0 && r != -ERR_OWNED && r != -EAGAIN && r != -ECANCELED) {
+        return lease_fail(l, "look for a lease above the destination", r);
+    }
+    return r;
+}
+
+int lease_acquire(struct lease *l)
+{
+    int64_t now = clock_boot_ns();
+    struct pending p = {.until_ns = l->options.wait_ns < INT64_MAX - now ? now + l->options.wait_ns : INT64_MAX};
+    for (;;) {
+        int r = l->options.look_only ? 0 : take_own(l, &p);
+        if (r == 0) {
+            r = look_above(l, &p);
+        }
+        if (r == 0) {
+            return 0;
+        }
+        if (!l->options.look_only) {
+            (void)lease_release(l, l->made_dir || l->changed_mode, true);
+        }
+        if (r == -ERR_OWNED && clock_boot_ns() < p.until_ns) {
+            if (!p.told_lives && l->options.waiting != NULL) {
+                l->options.waiting(l->options.arg, l->refusal.path != NULL ? l->refusal.path : l->options.path,
+                                   l->refusal.who, true, p.until_ns - clock_boot_ns());
+            }
+            p.told_lives = true;
+            r = pause_for(l, 2 * lease_step_ns(l->options.period_ns)) == 0 ? -EAGAIN : -ECANCELED;
+        }
+        if (r != -EAGAIN) {
+            return r;
+        }
+    }
+}
