@@ -248,8 +248,12 @@ static bool is_linked(struct port *p, int dir_fd, const char *name, const struct
 static int link_new(struct port *p, struct store_op *op, int from_fd, int dir_fd, const struct attr *from,
                     struct attr *out_seen)
 {
-    int err = io_linkat(p->io, from_fd, op->link.from_name, dir_fd, op->name, 0);
+    int err = fence_pass(posix_of(p)->fence, p->io);
 
+    if (err) {
+        return fail_at(op, "lease", err);
+    }
+    err = io_linkat(p->io, from_fd, op->link.from_name, dir_fd, op->name, 0);
     /* After a failure too: a lost answer, or somebody who was faster to the same end. */
     if (is_linked(p, dir_fd, op->name, from, out_seen)) {
         return 0;
@@ -491,11 +495,7 @@ static bool is_own_temp(struct port *p, const char *name)
 static int remove_in(struct port *p, struct store_op *op, int dir_fd)
 {
     struct attr seen;
-    int err = is_own_temp(p, op->name) ? 0 : fence_pass(posix_of(p)->fence, p->io);
-
-    if (err) {
-        return fail_at(op, "lease", err);
-    }
+    int err;
 
     if (op->remove.expect) {
         err = posix_attr_at(p, dir_fd, op->name, &seen);
@@ -505,6 +505,10 @@ static int remove_in(struct port *p, struct store_op *op, int dir_fd)
         if (!still_meant(op->remove.expect, &seen, op->remove.dir)) {
             return fail_at(op, STORE_STEP_GUARD, -ESTALE);
         }
+    }
+    err = is_own_temp(p, op->name) ? 0 : fence_pass(posix_of(p)->fence, p->io);
+    if (err) {
+        return fail_at(op, "lease", err);
     }
     return io_unlinkat(p->io, dir_fd, op->name, op->remove.dir ? AT_REMOVEDIR : 0);
 }
