@@ -224,6 +224,25 @@ static int open_state(struct engine *e)
     return r;
 }
 
+static mode_t wished_mode(const void *arg, mode_t mode)
+{
+    const struct engine *e = arg;
+    return chmod_apply(&e->options->chmod, mode, e->umask);
+}
+
+/* --chmod, --chown. Owns next: on failure it is destroyed. */
+static int wrap_wishes(struct engine *e, struct store *next, struct store **store)
+{
+    const struct options *o = e->options;
+    const struct remap_options wishes = {
+        .mode = o->chmod.count > 0 ? wished_mode : NULL, .arg = e, .uid = o->chown_uid, .gid = o->chown_gid};
+    if (wishes.mode == NULL && wishes.uid == (uid_t)-1 && wishes.gid == (gid_t)-1) {
+        *store = next;
+        return 0;
+    }
+    return remap_wrap(next, &wishes, store);
+}
+
 static int open_source(struct engine *e, unsigned handles)
 {
     const struct store_options options = {
@@ -234,7 +253,10 @@ static int open_source(struct engine *e, unsigned handles)
     if (r == 0) {
         struct store *next = e->src;
         e->src = NULL;
-        r = retry_wrap(next, &retry, &e->src);
+        r = retry_wrap(next, &retry, &next);
+        if (r == 0) {
+            r = wrap_wishes(e, next, &e->src);
+        }
     }
     if (r != 0) {
         report_error(e->report, "cannot open SRC '%s': %s", e->places.source, err_text(r));

@@ -41,6 +41,7 @@
  * workers/stores/layer.c             what the layers before a store share
  * workers/stores/retry.c             repeats what failed with a passing error
  * workers/stores/throttle.c          --bwlimit
+ * workers/stores/remap.c             --chmod and --chown: a source as it is wished for
  * workers/stores/dry.c               takes every change and makes none
  * workers/stores/watch.c             measures operations, knows what is under way
  * workers/stores/watch_tally.c       its figures
@@ -74,6 +75,8 @@
  * copier/options_table.c             the truth for parsing, help and man page
  * copier/help.c                      --help and the man page
  * copier/quantity.c                  sizes, rates and durations as people write them
+ * copier/chmod.c                     --chmod: parsed and applied
+ * copier/chown.c                     --chown: whose everything is to be
  * copier/places.c                    SRC and DST, checked
  * copier/supervisor.c                the process that owes the exit status: lock, signals, deadline
  * copier/channel.c                   what supervisor and engine say to each other

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "copier/chown.h"
 #include "copier/quantity.h"
 
 #define STAGE_MAX_DEFAULT (256ULL * 1024 * 1024) /* bytes */
@@ -110,6 +111,33 @@ static int set_bwlimit(struct options *o, const char *arg, FILE *errors)
     return 0;
 }
 
+static int set_chmod(struct options *o, const char *arg, FILE *errors)
+{
+    int r = chmod_parse(arg, &o->chmod);
+    if (r != 0) {
+        return usage(errors, "--chmod: '%s': %s", arg,
+                     r == -EINVAL ? "not a mode (examples: u+rwX,go-w or D755,F644)" : strerror(-r));
+    }
+    return 0;
+}
+
+static int set_chown(struct options *o, const char *arg, FILE *errors)
+{
+    switch (chown_parse(arg, &o->chown_uid, &o->chown_gid)) {
+    case CHOWN_EMPTY:
+        return usage(errors, "--chown: '%s' names neither user nor group", arg);
+    case CHOWN_UNKNOWN_USER:
+        return usage(errors, "--chown: '%s': there is no such user", arg);
+    case CHOWN_UNKNOWN_GROUP:
+        return usage(errors, "--chown: '%s': there is no such group", arg);
+    case CHOWN_OK:
+    default:
+        break;
+    }
+    const char *forbidden = chown_forbidden(o->chown_uid, o->chown_gid);
+    return forbidden != NULL ? usage(errors, "--chown: '%s': %s", arg, forbidden) : 0;
+}
+
 /* Options that only switch something on. */
 static bool set_flag(struct options *o, enum option_id id)
 {
@@ -164,6 +192,10 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
             return usage(errors, "--wait: '%s' is not a time (examples: 30s, 10m, 2h)", arg);
         }
         return 0;
+    case OPT_CHMOD:
+        return set_chmod(o, arg, errors);
+    case OPT_CHOWN:
+        return set_chown(o, arg, errors);
     case OPT_OWNER:
         return set_owner(o, arg, errors);
     case OPT_STAGE:
@@ -277,6 +309,9 @@ static int take_places(struct options *o, char **places, int count, FILE *errors
     if (strncmp(o->source, "nfs://", 6) == 0 || strncmp(o->destination, "nfs://", 6) == 0) {
         return usage(errors, "nfs:// is not spoken by this version; mount the server and give the path");
     }
+    if (o->owner == OWNER_IGNORE && (o->chown_uid != (uid_t)-1 || o->chown_gid != (gid_t)-1)) {
+        return usage(errors, "--chown says whose files are to be, --owner=ignore that they are nobody's in particular");
+    }
     if (o->from0 && o->files_from == NULL) {
         return usage(errors, "--from0 is about the list of --files-from, which is not given");
     }
@@ -285,7 +320,9 @@ static int take_places(struct options *o, char **places, int count, FILE *errors
 
 int options_parse(int argc, char **argv, FILE *errors, struct options *out_options)
 {
-    struct options o = {.command = COMMAND_COPY,
+    struct options o = {.chown_uid = (uid_t)-1,
+                        .chown_gid = (gid_t)-1,
+                        .command = COMMAND_COPY,
                         .retries = 5,
                         .retry_delay_ns = 500 * NS_PER_MS,
                         .recheck = RECHECK_DEFAULT,
@@ -308,6 +345,7 @@ int options_parse(int argc, char **argv, FILE *errors, struct options *out_optio
 
 void options_release(struct options *options)
 {
+    chmod_release(&options->chmod);
     filter_destroy(options->filter);
     options->filter = NULL;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "copier/chmod.h"
 #include "copier/sparse.h"
 #include "planner/filter.h"
 #include "workers/store.h"
@@ -42,6 +43,9 @@ struct options {
     int64_t retry_delay_ns;  /* before the first repeat */
     bool fsync;              /* each file durable before its rename */
     enum store_owner owner;  /* --owner */
+    struct chmod_list chmod; /* --chmod, all of them; owned */
+    uid_t chown_uid;         /* --chown; -1: as it is */
+    gid_t chown_gid;         /* --chown; -1: as it is */
     bool xattrs;             /* extended attributes too */
     bool acls;               /* POSIX ACLs too */
     bool archive_dirs;       /* directory times too */
@@ -93,6 +97,8 @@ enum option_id {
     OPT_RETRY_DELAY,
     OPT_FSYNC,
     OPT_OWNER,
+    OPT_CHMOD,
+    OPT_CHOWN,
     OPT_XATTRS,
     OPT_ACLS,
     OPT_ARCHIVE_DIRS,

@@ -27,6 +27,13 @@ const struct option_row options_table[] = {
     {OPT_OWNER, 0, false, "owner", "HOW",
      "auto: keep owner and group where the destination lets us (default); require: a file whose owner cannot be set "
      "fails; ignore: do not keep them."},
+    {OPT_CHMOD, 0, false, "chmod", "CHANGES",
+     "Copy as if the source had other permission bits, with rsync's meaning: comma-separated chmod(1) changes such as "
+     "u+rwX,go-w, g=u or 644; D before one is for directories only, F for everything else only."},
+    {OPT_CHOWN, 0, false, "chown", "USER:GROUP",
+     "Copy as if all of the source belonged to USER and GROUP, names or numbers; either may be left out (USER, "
+     ":GROUP). "
+     "Without root only your own user and groups."},
     {OPT_XATTRS, 'X', false, "xattrs", NULL,
      "Keep extended attributes: user.*, as root trusted.* and security.* (file capabilities) too. What the destination "
      "cannot hold is said once, with a count."},

@@ -51,6 +51,16 @@ int fault_wrap(struct store *next, const struct fault_options *options, struct s
 /* From "NTH[+COUNT]:ERRNO[:before|after|short|kill][:code,code...]" ("3:EIO:after:publish,commit"). 0 or -EINVAL. */
 int fault_parse(const char *text, struct fault_options *out_options);
 
+/* remap: a source whose entries have other modes and owners than they really have: what is wished for (--chmod,
+ * --chown), in every attribute that it hands out, access ACLs included. Symbolic links keep their mode. */
+struct remap_options {
+    mode_t (*mode)(const void *arg, mode_t mode); /* type and bits to type and bits; NULL: as they are. Any thread */
+    const void *arg;                              /* for mode; outlives the store */
+    uid_t uid;                                    /* of every entry; -1: as it is */
+    gid_t gid;                                    /* of every entry; -1: as it is */
+};
+int remap_wrap(struct store *next, const struct remap_options *options, struct store **out_store);
+
 /* dry: a destination that takes every change and makes none; looking goes to next. For --dry-run. */
 int dry_wrap(struct store *next, struct store **out_store);
 
