@@ -58,6 +58,7 @@
  * planner/enter.c                    a directory, and its counterpart at the destination
  * planner/entry.c                    what is to be done for one entry
  * planner/extra.c                    extended attributes, compared
+ * planner/there.c                    what stands in a directory at the destination, listed once
  * planner/shards.c                   items into shards, shards into the queue
  * planner/finish.c                   directories that have nothing left to do
  * planner/links.c                    the table of hard-link groups

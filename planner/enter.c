@@ -95,7 +95,12 @@ static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *no
     node->right = !unlocked && compare_attrs(&wanted, there, keep, p->options.dst->caps.time_granularity_ns,
                                              KNOWN_NOTHING) == COMPARE_SAME;
     extra_plan_dir(w, dir, false);
-    if (p->options.existing != NULL && p->options.existing(p->options.arg, w->dst, dir)) {
+    /* For a few names that were asked for by themselves a listing would be too much. */
+    bool temps = true;
+    if (p->options.dst->caps.network && p->options.files_from == NULL && p->options.only_name == NULL) {
+        temps = there_read(w, dir);
+    }
+    if (temps && p->options.existing != NULL && p->options.existing(p->options.arg, w->dst, dir)) {
         atomic_store_explicit(&node->touched, true, memory_order_relaxed);
     }
     return 0;

@@ -178,9 +178,10 @@ static int look(struct walker *w, struct dir *dir, const char *name, const struc
 {
     const char *to = dst_name(w->p, name);
     struct attr there = {0};
+    enum there_known known = there_find(w->p, dir, to, &there);
     struct store_op op = {.code = STORE_STAT, .dir = dir, .name = to, .stat = {.out = &there}};
 
-    int err = store_run(w->dst, &op);
+    int err = known == THERE_FOUND ? 0 : known == THERE_NOTHING ? -ENOENT : store_run(w->dst, &op);
     if (err == -ENOENT) {
         return 0;
     }

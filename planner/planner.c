@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "planner/links.h"
@@ -89,6 +90,9 @@ int planner_create(const struct plan_options *options, struct planner **out_plan
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->change, NULL);
     err = find_groups(p);
+    if (err == 0 && getrandom(&p->there_seed, sizeof(p->there_seed), 0) != (ssize_t)sizeof(p->there_seed)) {
+        err = -EIO;
+    }
     if (err != 0) {
         goto fail;
     }

@@ -3,8 +3,12 @@
  * queue while the walk goes on. It decides everything that could race: directories, what stands in the way, hard-link
  * leaders. Directories are finished (owner, mode, times) when the last item below them is done.
  *
- * Memory does not grow with the number of files: listings are streamed, pending directories are bounded (beyond that
- * the walk goes depth first, with parked listings), hard-link groups live in a private SQLite file.
+ * Where each look at the destination is a round trip, a directory that stood there is listed once, with attributes, and
+ * its entries are not asked for one by one.
+ *
+ * Memory does not grow with the number of files: listings are streamed, those of the destination are bounded, pending
+ * directories are bounded (beyond that the walk goes depth first, with parked listings), hard-link groups live in a
+ * private SQLite file.
  */
 #ifndef HAUL_PLANNER_PLANNER_H
 #define HAUL_PLANNER_PLANNER_H
@@ -79,8 +83,9 @@ struct plan_options {
     void (*same)(void *arg, const struct dir *dir, const char *name, const struct attr *src);
     /* dir was made at the destination. May be NULL. */
     void (*made)(void *arg, const struct dir *dir);
-    /* dir stood at the destination before this run: the janitor's chance to look for stale temp names. True: it took
-     * something out of dir, whose times have changed with that. May be NULL. */
+    /* dir stood at the destination before this run: the janitor's chance to look for stale temp names. Not called where
+     * dir was listed for other reasons and no temp name was met. True: it took something out of dir, whose times have
+     * changed with that. May be NULL. */
     bool (*existing)(void *arg, struct port *dst, struct dir *dir);
     /* The walk is over and no item is under way: whoever holds directories should look after them now. Any thread, more
      * than once. May be NULL. */

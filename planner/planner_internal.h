@@ -7,6 +7,7 @@
  *     enter.c      a directory: its attributes, and its counterpart at the destination
  *     entry.c      what is to be done for one entry
  *     extra.c      extended attributes: of both sides, compared
+ *     there.c      what stands in a directory at the destination, where it is dear to ask
  *     shards.c     items into shards, shards into the queue
  *     finish.c     plan nodes; directories that have nothing left to do
  *     links.c      the table of hard-link groups
@@ -34,6 +35,7 @@
 
 struct links;
 struct link_phase;
+struct there;
 
 /* What the planner knows of a directory with work left: dir->plan. Written by the walker that enters the directory,
  * before anything else can see it, save where said. */
@@ -50,6 +52,7 @@ struct plan_dir {
     struct attr attr;      /* of the source directory */
     struct xattrs *xattrs; /* of the source directory, where they are kept and it is made or not right; owned; NULL:
                               they are left alone */
+    struct there *there;   /* what stands there, while the entries are walked; only its walker; owned */
 };
 
 /* A directory whose listing is under way. */
@@ -102,6 +105,8 @@ struct planner {
     atomic_ulong outstanding;      /* items made and not ended */
     atomic_bool links_full;        /* a link was refused since its file had too many */
     atomic_ulong held;             /* planner_hold without its planner_release */
+    uint64_t there_seed;           /* of the hashes in there.c; constant */
+    atomic_ulong there_count;      /* entries that all of its lists have room for */
 
     struct walker *walkers; /* owned */
     unsigned walker_count;  /* of them; written by the first one under the lock */
@@ -193,6 +198,23 @@ int extra_differs(struct walker *w, struct dir *dir, const char *name, const cha
 /* Puts those of the directory at the source into its plan: fresh: as it is new, else where they differ, which makes it
  * not right. What fails is reported; the other attributes are set nevertheless. */
 void extra_plan_dir(struct walker *w, struct dir *dir, bool fresh);
+
+/* --- there.c --- */
+
+enum there_known {
+    THERE_UNKNOWN, /* ask */
+    THERE_NOTHING, /* nothing of that name stood there when the directory was listed */
+    THERE_FOUND,
+};
+
+/* Lists dir, which stands at the destination, for there_find. False: there is surely no temp name in it. */
+bool there_read(struct walker *w, struct dir *dir);
+
+/* What stands under name in dir, as it was listed. Only the walker that lists dir. */
+enum there_known there_find(const struct planner *p, const struct dir *dir, const char *name, struct attr *out_attr);
+
+/* Forgets what was listed. */
+void there_drop(struct planner *p, struct dir *dir);
 
 /* --- walk.c --- */
 

@@ -155,6 +155,7 @@ static void enter(struct walker *w, struct dir *dir)
         err = list_begin(w, dir);
     }
     if (err != 0) {
+        there_drop(p, dir);
         plan_dir_done(p, finishing_port(w), dir);
     }
 }
@@ -166,6 +167,7 @@ static void leave(struct walker *w)
     struct store_op op = {.code = STORE_LIST_CLOSE, .dir = frame.dir, .list = {.list = &frame.list}};
 
     (void)store_run(w->src, &op); /* nothing was written through it */
+    there_drop(w->p, frame.dir);
     shards_dir_end(w);
     plan_dir_done(w->p, finishing_port(w), frame.dir);
 }

@@ -20,8 +20,11 @@ struct odd_store {
     const char *gone;                 /* this entry is listed, but not there any more */
     const char *breaks;               /* the listing of this directory fails */
     unsigned listed;                  /* after so many entries; under the lock */
+    unsigned invented;                /* the root's listing begins with so many entries that are not there; lock */
+    unsigned asked;                   /* STORE_STAT with a name; under the lock */
     unsigned long codes[STORE_CODES]; /* requests seen; under the lock */
     pthread_mutex_t lock;
+    char name[32]; /* of the entry that was invented last */
 };
 
 static int odd_port_create(struct store *s, struct io *io, struct port **out)
@@ -43,12 +46,30 @@ static void odd_destroy(struct store *s)
     free(s);
 }
 
+/* Whether the listing goes on with an entry that is not there. */
+static bool odd_invents(struct odd_store *odd, struct store_op *op)
+{
+    pthread_mutex_lock(&odd->lock);
+    bool some = odd->invented > 0 && op->dir->parent == NULL;
+    if (some) {
+        snprintf(odd->name, sizeof(odd->name), "invented %u", odd->invented--);
+        *op->list.out = (struct store_entry){.name = odd->name, .name_len = strlen(odd->name), .has_attr = true};
+        op->list.out->attr.mode = S_IFREG;
+    }
+    pthread_mutex_unlock(&odd->lock);
+    return some;
+}
+
 static int odd_run(struct port *p, struct store_op *op)
 {
     struct odd_store *odd = (struct odd_store *)p->store;
     pthread_mutex_lock(&odd->lock);
     odd->codes[op->code]++;
+    odd->asked += op->code == STORE_STAT && op->name != NULL;
     pthread_mutex_unlock(&odd->lock);
+    if (op->code == STORE_LIST_NEXT && odd_invents(odd, op)) {
+        return 0;
+    }
     if (op->code == STORE_STAT && op->name != NULL && odd->gone != NULL && strcmp(op->name, odd->gone) == 0) {
         return -ENOENT;
     }
@@ -211,6 +232,72 @@ Test(planner_stores, fresh_directories_are_not_asked, .timeout = 60)
     memset(f.to->codes, 0, sizeof(f.to->codes));
     plan_try_run(&f.t);
     cr_expect_eq(f.to->codes[STORE_SETATTR], 0, "directories that are right are not touched");
+    end(&f);
+}
+
+static void remove_at(const char *base, const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", base, name);
+    cr_assert_eq(remove(path), 0);
+}
+
+/* Where each question is a round trip, directories that stand there are listed, and files are not asked for. */
+Test(planner_stores, a_network_destination_is_listed, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    tree_file(f.src, "contents", "a/file");
+    f.to->head.caps.network = true;
+    plan_try_run(&f.t);
+    cr_expect_eq(f.t.counts.todo, 31);
+    cr_expect_eq(f.t.existing, 0, "the root was listed, and there was no temp name in it");
+    f.to->asked = 0;
+    plan_try_run(&f.t);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    cr_expect_eq(f.t.counts.todo, 0);
+    cr_expect_eq(f.t.counts.same, 31);
+    cr_expect_eq(f.to->asked, 11, "directories were asked for, %u, and nothing else", f.to->asked);
+
+    /* What differs is seen, what stands in the way is removed, and what the listing could not tell is asked for. */
+    remove_at(f.dst, "a/0/one");
+    tree_file(f.dst, "other", "a/1/one");
+    remove_at(f.dst, "a/file");
+    tree_dir(f.dst, "a/file");
+    tree_file(f.dst, "", "a/2/.haul.0123456789abcdef.0123456789abcdef");
+    f.to->broken = "two";
+    f.to->asked = 0;
+    plan_try_run(&f.t);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    cr_expect_eq(f.t.counts.todo, 3);
+    cr_expect_eq(f.t.existing, 1, "one temp name was met");
+    cr_expect_geq(f.to->asked, 11 + 10);
+    remove_at(f.dst, "a/2/.haul.0123456789abcdef.0123456789abcdef");
+    plan_try_same(&f.t, false);
+    end(&f);
+}
+
+/* The lists have a bound; what is beyond it is asked for. A listing that breaks off proves nothing absent. */
+Test(planner_stores, listings_of_the_destination_are_bounded, .timeout = 60)
+{
+    struct fixture f;
+    begin(&f);
+    f.to->head.caps.network = true;
+    f.t.options.walkers = 1;
+    plan_try_run(&f.t);
+    f.to->invented = 300000;
+    f.to->asked = 0;
+    plan_try_run(&f.t);
+    cr_expect_eq(f.t.counts.todo, 0);
+    cr_expect_gt(f.to->invented, 0, "the listing was ended early");
+    f.to->invented = 0;
+    f.to->breaks = "5";
+    f.to->listed = 1;
+    f.to->asked = 0;
+    plan_try_run(&f.t);
+    cr_expect_str_empty(f.t.failed, "%s", f.t.failed);
+    cr_expect_eq(f.t.counts.todo, 0);
+    cr_expect_eq(f.to->asked, 11 + 2, "%u", f.to->asked);
     end(&f);
 }
 
