@@ -28,6 +28,7 @@
  * workers/store.c                    the contract of a place that files are read from or published to
  *
  * workers/stores/posix.c             a directory or mount
+ * workers/stores/posix_mount.c       what the kernel tells about its mount
  * workers/stores/posix_dirs.c        its directory handles
  * workers/stores/posix_list.c        listings
  * workers/stores/posix_read.c        attributes and contents

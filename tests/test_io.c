@@ -90,7 +90,10 @@ static void file_life(void *arg)
     cr_assert_eq(stx.stx_size, 10004);
     cr_assert_eq(stx.stx_mode, S_IFREG | 0600);
     cr_assert_eq(io_ftruncate(io, fd, 77), 0);
-    cr_assert_eq(io_fchmod(io, fd, 0640), 0);
+    cr_assert_eq(io_fchmod(io, fd, 0600), 0);
+    cr_assert_eq(io_fchmodat(io, s->dir, name, 0640, 0), 0);
+    int err = io_fchmodat(io, s->dir, name, 0640, AT_SYMLINK_NOFOLLOW);
+    cr_assert(err == 0 || err == -ENOSYS || err == -EPERM, "%d", err);
     const struct timespec times[2] = {{.tv_sec = 1000 + n, .tv_nsec = 1}, {.tv_sec = 2000 + n, .tv_nsec = 123456789}};
     cr_assert_eq(io_utimensat(io, fd, NULL, times, 0), 0);
     cr_assert_eq(io_fchownat(io, s->dir, name, getuid(), getgid(), AT_SYMLINK_NOFOLLOW), 0);

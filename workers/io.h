@@ -113,6 +113,8 @@ int io_fsync(struct io *io, int fd);
 /* Without an operation in the ring: a helper thread in IO_ASYNC mode. */
 int io_mknodat(struct io *io, int dirfd, const char *path, mode_t mode, dev_t rdev);
 int io_fchmod(struct io *io, int fd, mode_t mode);
+/* With flags it is fchmodat2 (since Linux 6.6): -ENOSYS before. */
+int io_fchmodat(struct io *io, int dirfd, const char *path, mode_t mode, int flags);
 int io_fchownat(struct io *io, int dirfd, const char *path, uid_t uid, gid_t gid, int flags);
 /* path NULL: the file behind dirfd itself. */
 int io_utimensat(struct io *io, int dirfd, const char *path, const struct timespec times[2], int flags);

@@ -84,6 +84,12 @@ int io_fchmod(struct io *io, int fd, mode_t mode)
     return (int)io_run(io, &req);
 }
 
+int io_fchmodat(struct io *io, int dirfd, const char *path, mode_t mode, int flags)
+{
+    struct io_req req = {.code = IO_FCHMODAT, .fd = dirfd, .path = path, .mode = mode, .flags = (unsigned)flags};
+    return (int)io_run(io, &req);
+}
+
 int io_fchownat(struct io *io, int dirfd, const char *path, uid_t uid, gid_t gid, int flags)
 {
     struct io_req req = {

@@ -9,10 +9,15 @@
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "workers/io_internal.h"
+
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452 /* since Linux 6.6 */
+#endif
 
 static int64_t call_ring_codes(const struct io_req *r)
 {
@@ -64,6 +69,9 @@ static int64_t call_other_codes(const struct io_req *r)
         return mknodat(r->fd, r->path, r->mode, r->rdev);
     case IO_FCHMOD:
         return fchmod(r->fd, r->mode);
+    case IO_FCHMODAT:
+        return r->flags ? syscall(SYS_fchmodat2, r->fd, r->path, r->mode, r->flags)
+                        : fchmodat(r->fd, r->path, r->mode, 0);
     case IO_FCHOWNAT:
         return fchownat(r->fd, r->path, r->uid, r->gid, (int)r->flags);
     case IO_UTIMENSAT:

@@ -30,6 +30,7 @@ enum io_code {
     IO_RING_CODES,
     IO_MKNODAT = IO_RING_CODES,
     IO_FCHMOD,
+    IO_FCHMODAT,
     IO_FCHOWNAT,
     IO_UTIMENSAT,
     IO_FTRUNCATE,

@@ -12,6 +12,10 @@ for vers in 4.1 3 4.0 4.2; do
     begin=$SECONDS
     expect 0 copy --json "$SRC" "$NFS/everything.$vers"
     figure_is failed 0
+    case $vers in
+    4.0) err_has 'NFS 4\.0 mount opens' ;;
+    *) ! grep -q 'mount opens' "$WORK/err" || fail "a notice about $vers" ;;
+    esac
     judge_lab "$SRC" "everything.$vers"
     no_temps "$EXPORT/everything.$vers"
     expect 0 copy --json "$SRC" "$NFS/everything.$vers"

@@ -223,6 +223,9 @@ int posix_open_root(const struct store_options *options, int root_fd, struct sto
     if (err) {
         goto fail;
     }
+    if (s->head.caps.network) {
+        posix_mount_look(s);
+    }
     *out_store = &s->head;
     return 0;
 fail:

@@ -2,6 +2,7 @@
  * posix_internal: what the files of the posix store share.
  *
  *   posix.c          opening, capabilities, the table of codes
+ *   posix_mount.c    what the kernel tells about the mount
  *   posix_dirs.c     directory handles: opened by walking down, kept, evicted
  *   posix_read.c     looking and reading: stat, readlink, read
  *   posix_list.c     listings
@@ -18,6 +19,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include "workers/stores/posix.h"
 
@@ -102,6 +104,15 @@ static inline struct posix_store *posix_of(const struct port *p)
 {
     return (struct posix_store *)p->store;
 }
+
+/* ---- posix_mount.c ---- */
+
+#define POSIX_VERSION_MAX 8 /* bytes of "4.1" and the like, with the NUL */
+
+/* The protocol version of the NFS mount of that device number, from an open /proc/self/mountinfo. False: it is none. */
+bool posix_nfs_version(FILE *mountinfo, dev_t dev, char out_version[POSIX_VERSION_MAX]);
+/* Says once what makes the mount slower than it need be. */
+void posix_mount_look(const struct posix_store *s);
 
 /* ---- posix_dirs.c ---- */
 

@@ -6,14 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "workers/stores/posix_internal.h"
-
-#ifndef SYS_fchmodat2
-#define SYS_fchmodat2 452 /* since Linux 6.6 */
-#endif
 
 #define SPECIAL (S_ISUID | S_ISGID | S_ISVTX)
 
@@ -149,31 +143,31 @@ int posix_set_times(struct port *p, const struct attr *attr, int dir_fd, const c
     return err;
 }
 
-/* chmod through an O_PATH descriptor. Not in the ring and seldom needed: blocks the thread. */
-static int chmod_path_fd(struct posix_store *s, int fd, mode_t mode)
+/* chmod through an O_PATH descriptor. */
+static int chmod_path_fd(struct port *p, int fd, mode_t mode)
 {
+    struct posix_store *s = posix_of(p);
     char path[40];
 
     if (!atomic_load_explicit(&s->no_fchmodat2, memory_order_relaxed)) {
-        if (syscall(SYS_fchmodat2, fd, "", mode, AT_EMPTY_PATH) == 0) {
-            return 0;
-        }
-        if (errno != ENOSYS && errno != EPERM) {
-            return -errno;
+        int err = io_fchmodat(p->io, fd, "", mode, AT_EMPTY_PATH);
+
+        if (err != -ENOSYS && err != -EPERM) {
+            return err;
         }
         /* EPERM may be a sandbox's word for "unknown": the other way tells. */
-        if (errno == ENOSYS) {
+        if (err == -ENOSYS) {
             atomic_store(&s->no_fchmodat2, true);
         }
     }
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return chmod(path, mode) == 0 ? 0 : -errno;
+    return io_fchmodat(p->io, AT_FDCWD, path, mode, 0);
 }
 
 int posix_set_mode(struct port *p, int fd, bool is_path, mode_t mode)
 {
     struct posix_store *s = posix_of(p);
-    int err = is_path ? chmod_path_fd(s, fd, mode & 07777) : io_fchmod(p->io, fd, mode & 07777);
+    int err = is_path ? chmod_path_fd(p, fd, mode & 07777) : io_fchmod(p->io, fd, mode & 07777);
 
     if (s->lenient && (err == -EPERM || err == -EOPNOTSUPP || err == -EINVAL)) {
         return 0; /* what it made of the mode is seen and said later */
