@@ -412,6 +412,7 @@ static int make_planner(struct engine *e, const struct budget *b)
         .failed = event_plan_failed,
         .same = event_same,
         .made = event_made,
+        .met = upkeep_met,
         .existing = event_existing,
         .idle = upkeep_idle,
         .owned = event_owned,

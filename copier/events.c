@@ -119,7 +119,6 @@ bool event_existing(void *arg, struct port *dst, struct dir *dir)
     }
     const struct temps_rules rules = upkeep_temps(e);
     unsigned removed = 0;
-    upkeep_met(e, dir);
     int r = temps_purge(dst, dir, &rules, &removed);
     atomic_fetch_add(&e->counts->purged, removed);
     if (r != 0) {

@@ -39,8 +39,9 @@ static void met_bits(const struct upkeep *u, uint64_t id, uint32_t bits[MET_PROB
     bits[3] = (uint32_t)(hash.high64 >> 32) % MET_BITS;
 }
 
-void upkeep_met(struct engine *e, const struct dir *dir)
+void upkeep_met(void *arg, const struct dir *dir)
 {
+    const struct engine *e = arg;
     const struct upkeep *u = e->upkeep;
     uint32_t bits[MET_PROBES];
     if (u == NULL || !u->sweeps) {

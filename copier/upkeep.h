@@ -15,8 +15,9 @@ int upkeep_create(struct engine *e);
 /* Starts the janitor, when there is a pool. 0 or -EAGAIN. */
 int upkeep_start(struct engine *e);
 
-/* The walk has met dir, which stood at the destination before, and purges it itself. Any thread. */
-void upkeep_met(struct engine *e, const struct dir *dir);
+/* The walk has met dir, which stood at the destination before, and sees itself whether there are temp names in it. Any
+ * thread. plan_options.met. */
+void upkeep_met(void *arg, const struct dir *dir);
 
 /* An entry was published: from inside its item. */
 void upkeep_published(struct engine *e, struct dir *dir, const char *name, const struct attr *src,

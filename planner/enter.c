@@ -95,6 +95,9 @@ static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *no
     node->right = !unlocked && compare_attrs(&wanted, there, keep, p->options.dst->caps.time_granularity_ns,
                                              KNOWN_NOTHING) == COMPARE_SAME;
     extra_plan_dir(w, dir, false);
+    if (p->options.met != NULL) {
+        p->options.met(p->options.arg, dir);
+    }
     /* For a few names that were asked for by themselves a listing would be too much. */
     bool temps = true;
     if (p->options.dst->caps.network && p->options.files_from == NULL && p->options.only_name == NULL) {

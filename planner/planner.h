@@ -83,6 +83,8 @@ struct plan_options {
     void (*same)(void *arg, const struct dir *dir, const char *name, const struct attr *src);
     /* dir was made at the destination. May be NULL. */
     void (*made)(void *arg, const struct dir *dir);
+    /* dir stood at the destination before this run, and the walk has come to it. May be NULL. */
+    void (*met)(void *arg, const struct dir *dir);
     /* dir stood at the destination before this run: the janitor's chance to look for stale temp names. Not called where
      * dir was listed for other reasons and no temp name was met. True: it took something out of dir, whose times have
      * changed with that. May be NULL. */
