@@ -114,6 +114,7 @@ Test(lease, a_process_is_gone_only_where_that_is_known, .timeout = 10)
     struct lease_owner o = self;
     cr_assert_not(lease_process_gone(&self, &o));
     pid_t child = fork();
+    cr_assert_geq(child, 0);
     if (child == 0) {
         pause();
         _exit(0);
