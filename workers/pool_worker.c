@@ -356,8 +356,10 @@ static void worker_leave(struct worker *w)
     w->over = true;
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
-    while (stays) {
-        pause();
+    if (stays) {
+        for (;;) {
+            pause();
+        }
     }
 }
 

@@ -21,7 +21,7 @@ static bool find_version(const char *options, char out[POSIX_VERSION_MAX])
         size_t len;
 
         o += *o == ',' ? 1 : 0;
-        if (strncmp(o, key, sizeof(key) - 1)) {
+        if (strncmp(o, key, sizeof(key) - 1) != 0) {
             continue;
         }
         o += sizeof(key) - 1;
