@@ -91,6 +91,9 @@ static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *no
     }
     node->made = p->options.only_name == NULL;
     struct attr wanted = node->attr;
+    if (node->made) {
+        entry_ask_owner(w, dir, NULL, there, &node->attr);
+    }
     unsigned keep = entry_keep(p, plan_dir_keep(p), there, &wanted);
     node->right = !unlocked && compare_attrs(&wanted, there, keep, p->options.dst->caps.time_granularity_ns,
                                              KNOWN_NOTHING) == COMPARE_SAME;

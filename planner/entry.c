@@ -97,7 +97,8 @@ static bool group_can_be_had(const struct planner *p, gid_t gid)
 
 unsigned entry_keep(const struct planner *p, unsigned keep, const struct attr *there, struct attr *attr)
 {
-    bool all = p->uid == 0 || p->options.owner_required;
+    const atomic_bool *refused = p->options.dst->caps.owner_refused;
+    bool all = p->options.owner_required || (p->uid == 0 && !(refused != NULL && atomic_load(refused)));
     keep &= all ? ~0U : ~STORE_KEEP_OWNER;
     keep &= all || group_can_be_had(p, attr->gid) ? ~0U : ~STORE_KEEP_GROUP;
     if (S_ISREG(attr->mode)) {
@@ -124,6 +125,7 @@ static int compare_entry(struct walker *w, struct dir *dir, const char *name, co
     const struct plan_options *o = &w->p->options;
     enum known known = ask_state(o, dir, name, attr, there);
     struct attr wanted = *attr;
+    entry_ask_owner(w, dir, dst_name(w->p, name), there, attr);
     unsigned keep = entry_keep(w->p, o->keep, there, &wanted);
     enum compare result = compare_attrs(&wanted, there, keep, o->dst->caps.time_granularity_ns, known);
     if (result == COMPARE_SAME && known != KNOWN_GOOD) {
@@ -144,6 +146,23 @@ static int compare_entry(struct walker *w, struct dir *dir, const char *name, co
     }
     *out_result = result;
     return 0;
+}
+
+void entry_ask_owner(struct walker *w, struct dir *dir, const char *name, const struct attr *there,
+                     const struct attr *attr)
+{
+    struct planner *p = w->p;
+    unsigned owner = p->options.keep & (STORE_KEEP_OWNER | STORE_KEEP_GROUP);
+    bool other = ((owner & STORE_KEEP_OWNER) != 0 && there->uid != attr->uid) ||
+                 ((owner & STORE_KEEP_GROUP) != 0 && there->gid != attr->gid);
+
+    if (!other || p->options.dst->caps.owner_refused == NULL || S_ISLNK(attr->mode) ||
+        (there->mode & S_IFMT) != (attr->mode & S_IFMT) || there->nlink > attr->nlink ||
+        atomic_exchange(&p->owner_asked, true)) {
+        return;
+    }
+    struct store_op op = {.code = STORE_SETATTR, .dir = dir, .name = name, .setattr = {.attr = attr, .keep = owner}};
+    (void)store_run(w->dst, &op); /* what fails is done, or told, as for every other entry */
 }
 
 static enum item_kind kind_of(mode_t mode)

@@ -102,8 +102,9 @@ struct planner {
     struct links *links;           /* its own lock */
     struct link_phase *link_phase; /* during PHASE_LINKS; its own lock */
     atomic_bool stop;              /* planner_stop was called */
-    atomic_ulong outstanding;      /* items made and not ended */
     atomic_bool links_full;        /* a link was refused since its file had too many */
+    atomic_bool owner_asked;       /* the destination was asked to set an owner */
+    atomic_ulong outstanding;      /* items made and not ended */
     atomic_ulong held;             /* planner_hold without its planner_release */
     uint64_t there_seed;           /* of the hashes in there.c; constant */
     atomic_ulong there_count;      /* entries that all of its lists have room for */
@@ -181,6 +182,11 @@ void entry_decide(struct walker *w, struct dir *dir, const char *name, size_t na
 /* What of keep can be had for an entry with attr where there stands now; takes special bits out of *attr that would go
  * with an owner that cannot be had. Else each run would find the same difference again. */
 unsigned entry_keep(const struct planner *p, unsigned keep, const struct attr *there, struct attr *attr);
+
+/* Before entry_keep: where dir/name (NULL: dir itself) has another owner at the destination than at the source, has the
+ * destination find out whether it takes owners at all. Once a run. */
+void entry_ask_owner(struct walker *w, struct dir *dir, const char *name, const struct attr *there,
+                     const struct attr *attr);
 
 /* Makes room where a directory stands in the way of a non-directory: removes it if it is empty. 0, or -errno, reported.
  */

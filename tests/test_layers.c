@@ -1,5 +1,5 @@
 /*
- * test_layers: retry, throttle, fault, dry, and the null store.
+ * test_layers: retry, throttle, fault, remap, dry, and the null store.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -736,6 +736,91 @@ static void dry(struct conf *c)
 Test(dry, changes_nothing, .timeout = 20)
 {
     on_shm("dry", dry);
+}
+
+/* ---- remap ---- */
+
+static mode_t mode_wished(const void *arg, mode_t mode)
+{
+    return (mode & ~(mode_t)07777) | *(const mode_t *)arg;
+}
+
+static void expect_wished(const struct attr *attr, mode_t perm)
+{
+    cr_assert_eq(attr->mode & 07777, perm);
+    cr_assert_eq(attr->uid, 77);
+    cr_assert_eq(attr->gid, 88);
+}
+
+static void list_wished(struct conf *c, mode_t perm)
+{
+    struct store_list *list = NULL;
+    struct store_entry entry = {0};
+    struct store_op op = {.code = STORE_LIST_OPEN, .dir = c->root, .list = {.list = &list, .want_attr = true}};
+
+    cr_assert_eq(store_run(c->port, &op), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        op = (struct store_op){.code = STORE_LIST_NEXT, .dir = c->root, .list = {.list = &list, .out = &entry}};
+        cr_assert_eq(store_run(c->port, &op), 0);
+        expect_wished(&entry.attr, S_ISLNK(entry.attr.mode) ? 0777 : perm);
+    }
+    cr_assert_eq(store_run(c->port, &op), 0);
+    cr_assert_null(entry.name);
+    op = (struct store_op){.code = STORE_LIST_CLOSE, .dir = c->root, .list = {.list = &list}};
+    cr_assert_eq(store_run(c->port, &op), 0);
+}
+
+/* Every attribute that a source hands out, whatever the operation. */
+static void remapped(struct conf *c)
+{
+    const mode_t perm = 0751;
+    const struct remap_options wishes = {.mode = mode_wished, .arg = &perm, .uid = 77, .gid = 88};
+    struct store_file *file = NULL;
+    struct xattrs *x = NULL;
+    struct attr a = {0};
+    struct attr b = {0};
+    char buf[8];
+    size_t len = 0;
+    struct store_op op;
+
+    store_port_destroy(c->port);
+    cr_assert_eq(remap_wrap(c->store, &wishes, &c->store), 0);
+    cr_assert_eq(store_port_create(c->store, c->lane.io, &c->port), 0);
+    conf_put_file(c, "file", "data", 4, 0600);
+    cr_assert_eq(symlinkat("file", c->fd, "link"), 0);
+    cr_assert_eq(conf_stat(c, c->root, "file", &a), 0);
+    expect_wished(&a, perm);
+    cr_assert_eq(conf_stat(c, c->root, "link", &a), 0);
+    expect_wished(&a, 0777);
+    cr_assert_eq(conf_stat(c, c->root, NULL, &a), 0);
+    expect_wished(&a, perm);
+    list_wished(c, perm);
+    op = (struct store_op){.code = STORE_READ_SMALL,
+                           .dir = c->root,
+                           .name = "file",
+                           .read_small = {.buf = buf, .size = sizeof(buf), .out_len = &len, .before = &a, .after = &b}};
+    cr_assert_eq(store_run(c->port, &op), 0);
+    expect_wished(&a, perm);
+    expect_wished(&b, perm);
+    op = (struct store_op){
+        .code = STORE_XATTRS, .dir = c->root, .name = "file", .xattrs = {.kinds = XATTRS_KINDS, .out = &x, .attr = &a}};
+    cr_assert_eq(store_run(c->port, &op), 0);
+    expect_wished(&a, perm);
+    xattrs_destroy(x);
+    op = (struct store_op){.code = STORE_OPEN, .dir = c->root, .name = "file", .open = {.out = &file, .attr = &a}};
+    cr_assert_eq(store_run(c->port, &op), 0);
+    expect_wished(&a, perm);
+    op = (struct store_op){.code = STORE_FSTAT, .stat = {.out = &b, .file = file}};
+    cr_assert_eq(store_run(c->port, &op), 0);
+    expect_wished(&b, perm);
+    op = (struct store_op){.code = STORE_CLOSE, .file = {.file = file}};
+    cr_assert_eq(store_run(c->port, &op), 0);
+    cr_assert_eq(conf_see(c, "file").st_mode & 07777, 0600, "nothing is changed there");
+}
+
+Test(remap, every_attribute, .timeout = 20)
+{
+    on_shm("remap", remapped);
 }
 
 Test(null, takes_everything_and_holds_nothing, .timeout = 20)

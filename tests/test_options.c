@@ -68,6 +68,10 @@ Test(options, each_option_is_taken, .timeout = 10)
                         "-x",
                         "--fsync",
                         "--archive-dirs",
+                        "-X",
+                        "--acls",
+                        "--chmod=Du+x",
+                        "--chmod=go-w,F644",
                         "--stats",
                         "--progress",
                         "--json",
@@ -108,7 +112,10 @@ Test(options, each_option_is_taken, .timeout = 10)
     cr_assert_eq(o.sparse, SPARSE_NEVER);
     cr_assert_str_eq(o.files_from, "-");
     cr_assert(o.dry_run && o.one_file_system && o.fsync && o.archive_dirs && o.stats && o.progress && o.json &&
-              o.quiet && o.no_io_uring && o.from0);
+              o.quiet && o.no_io_uring && o.from0 && o.xattrs && o.acls);
+    cr_assert_eq(o.chmod.count, 3);
+    cr_assert_eq(o.chown_uid, (uid_t)-1);
+    cr_assert_eq(o.chown_gid, (gid_t)-1);
     options_release(&o);
     free(said);
 }
@@ -140,6 +147,10 @@ static const struct {
     {{"mirror", "a", "b"}, "unknown command 'mirror'"},
     {{"copy", "a"}, "takes SRC and DST"},
     {{"copy", "", "b"}, "SRC is empty"},
+    {{"copy", "--chmod=u+q", "a", "b"}, "--chmod: 'u+q': not a mode"},
+    {{"copy", "--chown=no.such.user", "a", "b"}, "no such user"},
+    {{"copy", "--chown=:no.such.group", "a", "b"}, "no such group"},
+    {{"copy", "--chown=:", "a", "b"}, "neither user nor group"},
     {{"copy", "a", ""}, "DST is empty"},
     {{"copy", "--frob", "a", "b"}, "unknown option '--frob'"},
     {{"copy", "-Z", "a", "b"}, "unknown option '-Z'"},

@@ -17,6 +17,7 @@
 #ifndef HAUL_WORKERS_STORE_H
 #define HAUL_WORKERS_STORE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -222,16 +223,18 @@ struct store_op {
 
 /* What a store can do, as data. Constant once the store is open. */
 struct store_caps {
-    const char *kind;             /* "posix", "nfs41", "null" */
-    const char *fs;               /* name of the file system or protocol ("ext4", "nfs4"), static */
-    bool network;                 /* errors come and go, each operation is a round trip */
-    bool spread;                  /* better with many directories at a time */
-    bool durable;                 /* what is published is durable at once (NFS); else after STORE_SYNC or --fsync */
-    unsigned in_flight;           /* operations at first, over all workers; 0: one for each worker */
-    unsigned in_flight_max;       /* and at most */
-    uint64_t small_max;           /* bytes of the largest file for PUBLISH and READ_SMALL */
-    uint64_t part;                /* bytes of a good READ or WRITE of a large file */
-    int64_t time_granularity_ns;  /* of its time stamps; 0: unknown */
+    const char *kind;                 /* "posix", "nfs41", "null" */
+    const char *fs;                   /* name of the file system or protocol ("ext4", "nfs4"), static */
+    bool network;                     /* errors come and go, each operation is a round trip */
+    bool spread;                      /* better with many directories at a time */
+    bool durable;                     /* what is published is durable at once (NFS); else after STORE_SYNC or --fsync */
+    unsigned in_flight;               /* operations at first, over all workers; 0: one for each worker */
+    unsigned in_flight_max;           /* and at most */
+    uint64_t small_max;               /* bytes of the largest file for PUBLISH and READ_SMALL */
+    uint64_t part;                    /* bytes of a good READ or WRITE of a large file */
+    int64_t time_granularity_ns;      /* of its time stamps; 0: unknown */
+    const atomic_bool *owner_refused; /* becomes true when the store finds that owners cannot be set here, by SETATTR at
+                                         the latest; any thread may look, while the store is open. NULL: never */
     int64_t clock_granularity_ns; /* how far the clock behind ctime may lag: two changes closer than this may carry the
                                      same stamp (P7). Never 0; 2 s where unknown */
 };

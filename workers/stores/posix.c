@@ -94,6 +94,7 @@ static void caps_init(struct posix_store *s, const struct posix_fs *fs, const st
         .part = fs->network ? PART_REMOTE : PART,
         .time_granularity_ns = granularity_of(fs, root),
         .clock_granularity_ns = fs->clock_granularity,
+        .owner_refused = s->owner == OWNER_AUTO && geteuid() == 0 ? &s->owner_refused : NULL,
     };
 }
 

@@ -345,6 +345,17 @@ static bool time_differs(const struct timespec *a, const struct timespec *b)
     return a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec;
 }
 
+/* Root may not set an owner, but the mode: so it is not this entry that is locked (immutable), it is the destination
+ * that does not take us for root. */
+static void note_refusal(struct port *p, int fd, const struct posix_want *w, const struct attr *seen)
+{
+    struct posix_store *s = posix_of(p);
+
+    if (w->refused && s->privileged && !S_ISLNK(seen->mode) && posix_set_mode(p, fd, true, seen->mode & 07777) == 0) {
+        atomic_store(&s->owner_refused, true);
+    }
+}
+
 /* The owner first, since setting it takes setuid and setgid away. seen is up to date afterwards. */
 static int set_owner_fd(struct port *p, struct store_op *op, int fd, struct posix_want *w, struct attr *seen)
 {
@@ -357,6 +368,7 @@ static int set_owner_fd(struct port *p, struct store_op *op, int fd, struct posi
     if (err) {
         return fail_at(op, "chown", err);
     }
+    note_refusal(p, fd, w, seen);
     err = posix_attr_at(p, fd, "", seen);
     return err ? fail_at(op, "stat", err) : 0;
 }

@@ -89,6 +89,7 @@ struct posix_want {
     unsigned keep;               /* STORE_KEEP_* */
     uid_t uid;                   /* owner to set, or -1: as it comes */
     gid_t gid;                   /* group to set, or -1: as it comes */
+    bool refused;                /* the destination said that we may not set them */
 };
 
 /* A regular file under its temp name. posix_publish.c. */
