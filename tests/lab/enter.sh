@@ -6,7 +6,7 @@
 if [ -z "${LAB:-}" ]; then
     exec bash "$(dirname "${BASH_SOURCE[0]}")/vm" "$@" -- bash "$0"
 fi
-export TMPDIR=$SCRATCH E2E_TIMEOUT=${E2E_TIMEOUT:-600}
+export TMPDIR=$SCRATCH E2E_TIMEOUT=${E2E_TIMEOUT:-1500}
 . "$(dirname "${BASH_SOURCE[0]}")/../e2e/lib.sh"
 
 # judge_lab SRC NAME: SRC and the folder of that name on the server's own file system, by rsync alone. Directory times do
