@@ -11,6 +11,7 @@
  *     late MS             breaks it so many ms after the rename instead of before its answer
  *     delay MS [OP...]    each operation (of those names) takes so much longer; 0: none
  *     hang [OP...]        operations (of those names; none named: all) do not answer any more
+ *     hang-in TEXT [OP.]  the same, but only for paths that contain TEXT
  *     hang-after N [OP..] the same from the Nth rename from now on
  *     heal                no fault of any kind from now on; what hangs goes on
  *
@@ -73,6 +74,7 @@ static struct {
     char delay_ops[OPS_MAX]; /* " rename getattr "; empty: all */
     bool hang;
     char hang_ops[OPS_MAX];
+    char hang_in[OPS_MAX];    /* only paths that contain it; empty: all */
     unsigned long hang_after; /* renames until hang; 0: not armed */
 } g = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -102,11 +104,11 @@ static bool listed(const char *ops, const char *op)
 }
 
 /* What every operation begins with. */
-static void enter(const char *op)
+static void enter(const char *op, const char *path)
 {
     pthread_mutex_lock(&g.lock);
     long ms = listed(g.delay_ops, op) ? g.delay_ms : 0;
-    while (g.hang && listed(g.hang_ops, op)) {
+    while (g.hang && listed(g.hang_ops, op) && (path == NULL || strstr(path, g.hang_in) != NULL)) {
         pthread_cond_wait(&g.change, &g.lock);
     }
     pthread_mutex_unlock(&g.lock);
@@ -324,9 +326,16 @@ static void command(char *line)
         g.delay_ms = take_number(&rest);
         take_ops(g.delay_ops, &rest);
     } else if (strcmp(word, "hang") == 0) {
+        g.hang_in[0] = '\0';
+        take_ops(g.hang_ops, &rest);
+        g.hang = true;
+    } else if (strcmp(word, "hang-in") == 0) {
+        const char *in = strtok_r(NULL, " ", &rest);
+        snprintf(g.hang_in, sizeof(g.hang_in), "%s", in != NULL ? in : "");
         take_ops(g.hang_ops, &rest);
         g.hang = true;
     } else if (strcmp(word, "hang-after") == 0) {
+        g.hang_in[0] = '\0';
         g.hang_after = (unsigned long)take_number(&rest);
         take_ops(g.hang_ops, &rest);
     } else if (strcmp(word, "heal") == 0) {
@@ -371,13 +380,13 @@ static int done(int r)
 
 static int do_getattr(const char *path, struct stat *st, struct fuse_file_info *fi)
 {
-    enter("getattr");
+    enter("getattr", path);
     return done(fi != NULL ? fstat((int)fi->fh, st) : fstatat(g.root, rel(path), st, AT_SYMLINK_NOFOLLOW));
 }
 
 static int do_readlink(const char *path, char *buf, size_t size)
 {
-    enter("readlink");
+    enter("readlink", path);
     ssize_t n = readlinkat(g.root, rel(path), buf, size - 1);
     if (n < 0) {
         return -errno;
@@ -410,33 +419,33 @@ static int give(const char *path)
 
 static int do_mknod(const char *path, mode_t mode, dev_t dev)
 {
-    enter("mknod");
+    enter("mknod", path);
     int r = done(mknodat(g.root, rel(path), mode, dev));
     return r == 0 ? give(path) : r;
 }
 
 static int do_mkdir(const char *path, mode_t mode)
 {
-    enter("mkdir");
+    enter("mkdir", path);
     int r = done(mkdirat(g.root, rel(path), mode));
     return r == 0 ? give(path) : r;
 }
 
 static int do_unlink(const char *path)
 {
-    enter("unlink");
+    enter("unlink", path);
     return done(unlinkat(g.root, rel(path), 0));
 }
 
 static int do_rmdir(const char *path)
 {
-    enter("rmdir");
+    enter("rmdir", path);
     return done(unlinkat(g.root, rel(path), AT_REMOVEDIR));
 }
 
 static int do_symlink(const char *target, const char *path)
 {
-    enter("symlink");
+    enter("symlink", path);
     int r = done(symlinkat(target, g.root, rel(path)));
     return r == 0 ? give(path) : r;
 }
@@ -444,7 +453,7 @@ static int do_symlink(const char *target, const char *path)
 static int do_rename(const char *from, const char *to, unsigned int flags)
 {
     struct stat st;
-    enter("rename");
+    enter("rename", from);
     bool regular = fstatat(g.root, rel(from), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
     int r = done(renameat2(g.root, rel(from), g.root, rel(to), flags));
     if (r == 0 && regular) {
@@ -455,26 +464,26 @@ static int do_rename(const char *from, const char *to, unsigned int flags)
 
 static int do_link(const char *from, const char *to)
 {
-    enter("link");
+    enter("link", from);
     return done(linkat(g.root, rel(from), g.root, rel(to), 0));
 }
 
 static int do_chmod(const char *path, mode_t mode, struct fuse_file_info *fi)
 {
-    enter("chmod");
+    enter("chmod", path);
     return done(fi != NULL ? fchmod((int)fi->fh, mode) : fchmodat(g.root, rel(path), mode, 0));
 }
 
 static int do_chown(const char *path, uid_t uid, gid_t gid, struct fuse_file_info *fi)
 {
-    enter("chown");
+    enter("chown", path);
     return done(fi != NULL ? fchown((int)fi->fh, uid, gid)
                            : fchownat(g.root, rel(path), uid, gid, AT_SYMLINK_NOFOLLOW));
 }
 
 static int do_truncate(const char *path, off_t size, struct fuse_file_info *fi)
 {
-    enter("truncate");
+    enter("truncate", path);
     if (fi != NULL) {
         return done(ftruncate((int)fi->fh, size));
     }
@@ -488,13 +497,13 @@ static int do_truncate(const char *path, off_t size, struct fuse_file_info *fi)
 
 static int do_utimens(const char *path, const struct timespec times[2], struct fuse_file_info *fi)
 {
-    enter("utimens");
+    enter("utimens", path);
     return done(fi != NULL ? futimens((int)fi->fh, times) : utimensat(g.root, rel(path), times, AT_SYMLINK_NOFOLLOW));
 }
 
 static int do_create(const char *path, mode_t mode, struct fuse_file_info *fi)
 {
-    enter("create");
+    enter("create", path);
     int fd = openat(g.root, rel(path), fi->flags | O_CREAT | O_CLOEXEC, mode);
     if (fd < 0) {
         return -errno;
@@ -509,7 +518,7 @@ static int do_create(const char *path, mode_t mode, struct fuse_file_info *fi)
 
 static int do_open(const char *path, struct fuse_file_info *fi)
 {
-    enter("open");
+    enter("open", path);
     int fd = openat(g.root, rel(path), (fi->flags & ~O_EXCL) | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
@@ -520,53 +529,47 @@ static int do_open(const char *path, struct fuse_file_info *fi)
 
 static int do_read(const char *path, char *buf, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-    (void)path;
-    enter("read");
+    enter("read", path);
     ssize_t n = pread((int)fi->fh, buf, size, offset);
     return n < 0 ? -errno : (int)n;
 }
 
 static int do_write(const char *path, const char *buf, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-    (void)path;
-    enter("write");
+    enter("write", path);
     ssize_t n = pwrite((int)fi->fh, buf, size, offset);
     return n < 0 ? -errno : (int)n;
 }
 
 static int do_statfs(const char *path, struct statvfs *st)
 {
-    (void)path;
-    enter("statfs");
+    enter("statfs", path);
     return done(fstatvfs(g.root, st));
 }
 
 static int do_flush(const char *path, struct fuse_file_info *fi)
 {
-    (void)path;
-    enter("flush");
+    enter("flush", path);
     int fd = dup((int)fi->fh);
     return fd < 0 ? -errno : done(close(fd));
 }
 
 static int do_release(const char *path, struct fuse_file_info *fi)
 {
-    (void)path;
-    enter("release");
+    enter("release", path);
     return done(close((int)fi->fh));
 }
 
 static int do_fsync(const char *path, int data_only, struct fuse_file_info *fi)
 {
-    (void)path;
-    enter("fsync");
+    enter("fsync", path);
     return done(data_only ? fdatasync((int)fi->fh) : fsync((int)fi->fh));
 }
 
 static off_t do_lseek(const char *path, off_t offset, int whence, struct fuse_file_info *fi)
 {
     (void)path;
-    enter("lseek");
+    enter("lseek", path);
     off_t at = lseek((int)fi->fh, offset, whence);
     return at < 0 ? -errno : at;
 }
@@ -580,7 +583,7 @@ static void full_path(const char *path, char out[PATH_MAX])
 static int do_setxattr(const char *path, const char *name, const char *value, size_t size, int flags)
 {
     char full[PATH_MAX];
-    enter("setxattr");
+    enter("setxattr", path);
     full_path(path, full);
     return done(lsetxattr(full, name, value, size, flags));
 }
@@ -588,7 +591,7 @@ static int do_setxattr(const char *path, const char *name, const char *value, si
 static int do_getxattr(const char *path, const char *name, char *value, size_t size)
 {
     char full[PATH_MAX];
-    enter("getxattr");
+    enter("getxattr", path);
     full_path(path, full);
     ssize_t n = lgetxattr(full, name, value, size);
     return n < 0 ? -errno : (int)n;
@@ -597,7 +600,7 @@ static int do_getxattr(const char *path, const char *name, char *value, size_t s
 static int do_listxattr(const char *path, char *list, size_t size)
 {
     char full[PATH_MAX];
-    enter("listxattr");
+    enter("listxattr", path);
     full_path(path, full);
     ssize_t n = llistxattr(full, list, size);
     return n < 0 ? -errno : (int)n;
@@ -606,14 +609,14 @@ static int do_listxattr(const char *path, char *list, size_t size)
 static int do_removexattr(const char *path, const char *name)
 {
     char full[PATH_MAX];
-    enter("removexattr");
+    enter("removexattr", path);
     full_path(path, full);
     return done(lremovexattr(full, name));
 }
 
 static int do_opendir(const char *path, struct fuse_file_info *fi)
 {
-    enter("opendir");
+    enter("opendir", path);
     int fd = openat(g.root, rel(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (dir == NULL) {
@@ -631,9 +634,8 @@ static int do_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t o
                       enum fuse_readdir_flags flags)
 {
     DIR *dir = (DIR *)(uintptr_t)fi->fh; // NOLINT(performance-no-int-to-ptr): libfuse has no other place for it
-    (void)path;
     (void)flags;
-    enter("readdir");
+    enter("readdir", path);
     seekdir(dir, offset);
     for (;;) {
         errno = 0;
@@ -650,8 +652,7 @@ static int do_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t o
 
 static int do_releasedir(const char *path, struct fuse_file_info *fi)
 {
-    (void)path;
-    enter("releasedir");
+    enter("releasedir", path);
     return done(closedir((DIR *)(uintptr_t)fi->fh)); // NOLINT(performance-no-int-to-ptr)
 }
 
