@@ -178,7 +178,8 @@ int64_t io_run(struct io *io, struct io_req *req)
         return io_call(req);
     }
     req->fiber = fiber_self();
-    if (req->code < IO_RING_CODES && io_has_ring(io) && io->ring.has[req->code]) {
+    bool apart = req->code == IO_PWRITE && io->options.writes_apart;
+    if (req->code < IO_RING_CODES && !apart && io_has_ring(io) && io->ring.has[req->code]) {
         ring_take(&io->ring, req);
     } else if (take_by_helper(io, req) < 0) {
         return io_call(req); /* no thread to be had: better slow than not */

@@ -28,7 +28,10 @@ enum io_mode {
 };
 
 struct io_options {
-    bool no_ring;     /* --no-io-uring: never make a ring */
+    bool no_ring; /* --no-io-uring: never make a ring */
+    bool
+        writes_apart; /* writes go to helper threads: the kernel's ring lets writes of different files wait for each
+                         other (it tells 64 kinds of files apart), so that one without an answer would hold up others */
     unsigned entries; /* wanted ring size, operations; 0: 256 */
     unsigned helpers; /* most helper threads (started on demand); 0: 64 */
 };

@@ -31,7 +31,7 @@ int watch_wrap(struct store *next, struct store **out_store);
 /* An operation under way. */
 struct watch_op {
     enum store_code code;  /* constant */
-    const struct dir *dir; /* constant; NULL: the operation did not say */
+    struct dir *dir;       /* constant; NULL: the operation did not say */
     const char *name;      /* constant; NULL: dir itself, or the operation did not say */
     uint64_t bytes;        /* COPY, COMMIT: bytes that it may have to move or make durable; constant */
     int64_t begun_ns;      /* monotonic; constant */
