@@ -11,7 +11,9 @@
 enum channel_kind {
     CHANNEL_LOCK,   /* engine -> supervisor, with a descriptor: hold this lock until you end */
     CHANNEL_RESULT, /* engine -> supervisor: value is the exit status; the report is printed */
-    CHANNEL_STOP,   /* supervisor -> engine: stop: finish or drop what is in flight, record, end */
+    CHANNEL_EXIT, /* engine -> supervisor: value is the exit status, all is written; what keeps the process from now on
+                     is only what it has at the kernel */
+    CHANNEL_STOP, /* supervisor -> engine: stop: finish or drop what is in flight, record, end */
 };
 
 struct channel_message {

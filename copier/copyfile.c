@@ -120,6 +120,8 @@ static int write_runs(struct copy_job *job, const struct small *f, struct store_
         size_t run = sparse_next_run(f->data + at, f->len - at, at, &zero);
         if (!zero) {
             job->op = (struct store_op){.code = STORE_WRITE,
+                                        .dir = job->item->work.dir,
+                                        .name = item_dst_name(job->item),
                                         .up = {.upload = upload, .buf = f->data + at, .len = run, .offset = at}};
             r = store_run(own->dst, &job->op);
             job->moved += run;
@@ -147,7 +149,7 @@ static int publish_sparse(struct copy_job *job, const struct small *f, struct at
     }
     r = write_runs(job, f, upload);
     if (r != 0) {
-        struct store_op abort = {.code = STORE_ABORT, .up = {.upload = upload}};
+        struct store_op abort = {.code = STORE_ABORT, .dir = dir, .name = name, .up = {.upload = upload}};
         (void)store_run(own->dst, &abort);
         return r;
     }
@@ -197,10 +199,12 @@ static int try_small(struct copy_job *job, const struct staged *staged)
     if (f.data == NULL) {
         return copy_job_failed(job, true, STORE_READ_SMALL, -ENOMEM);
     }
+    job->buffer = size;
     int r = staged->file != NULL ? read_staged(job, staged, &f) : read_source(job, &f, size);
     if (r == 0) {
         r = publish_small(job, &f);
     }
+    job->buffer = 0;
     worker_buffer_put(job->worker, f.data, size);
     return r;
 }
@@ -304,8 +308,10 @@ static int try_file_often(struct copy_job *job, struct staged *staged)
 static int copy_file(struct copy_job *job)
 {
     struct staged staged = {0};
+    job->staged = &staged;
     int r = try_file_often(job, &staged);
     copy_unstage(job, &staged);
+    job->staged = NULL;
     return r;
 }
 
@@ -455,12 +461,64 @@ int copy_job_failed(struct copy_job *job, bool on_source, enum store_code code, 
     return err;
 }
 
+/* The item counts as done, whatever became of it. */
+static void count_item(struct engine *e, const struct copy_job *job)
+{
+    add(&e->counts->done, 1);
+    add(&e->counts->done_bytes, job->item->kind == ITEM_FILE ? job->planned : 0);
+}
+
+/* A path of the source's tree where it can be told, which is what the report is about. malloc'd. */
+static char *lost_path(const struct copy_job *job, const struct watch_op *op)
+{
+    return job->ending ? watch_path(op->dir, op->name) : dir_path(job->item->work.dir, job->item->name);
+}
+
+/*
+ * worker_on_lost: in place of a job whose operation got no answer. What the job held at the kernel stays as it is; its
+ * memory is counted out, its entry has failed, and its outcome is unknown: the next run looks at it again.
+ */
+static void copy_lost(void *arg, const void *reason)
+{
+    const struct copy_unanswered *why = reason;
+    struct copy_job job = *(const struct copy_job *)arg;
+    struct engine *e = job.engine;
+    struct engine_worker *own = worker_own(job.worker);
+    struct item *item = job.item;
+    struct dir *finished = job.ending ? why->op->dir : NULL;
+    char *path = lost_path(&job, why->op);
+    event_unanswered(e, path != NULL ? path : "?", why->op->code, clock_mono_ns() - why->op->begun_ns, why->on_source);
+    free(path);
+    if (job.buffer > 0) {
+        worker_buffer_lost(job.worker, job.buffer);
+        job.buffer = 0;
+    }
+    struct port *dst = atomic_load(&e->stopping) ? NULL : own->dst;
+    if (finished != NULL) {
+        worker_on_lost(copy_lost, &job); /* the next directory may not answer either */
+        planner_finish_lost(e->planner, dst, finished);
+        return;
+    }
+    atomic_fetch_sub_explicit(&e->counts->under_way, job.under_way, memory_order_relaxed);
+    if (job.staged != NULL && job.staged->taken > 0) {
+        staging_give(e->staging, job.staged->taken); /* others would wait for it in vain */
+    }
+    if (e->state != NULL) {
+        state_forget(e->state, item->work.dir->id, item->name);
+    }
+    count_item(e, &job);
+    job.ending = true;
+    worker_on_lost(copy_lost, &job);
+    planner_item_lost(e->planner, dst, item, -ETIMEDOUT);
+}
+
 void copy_run(void *arg, struct worker *w, struct work *work)
 {
     struct engine *e = arg;
     struct engine_worker *own = worker_own(w);
     struct copy_job job = {.engine = e, .worker = w, .item = (struct item *)work};
-    unsigned long planned = job.item->kind == ITEM_FILE ? job.item->attr.size : 0;
+    job.planned = job.item->attr.size;
+    worker_on_lost(copy_lost, &job);
     int r = 0;
     if (e->options->dry_run) {
         char *path = dir_path(work->dir, job.item->name);
@@ -481,9 +539,10 @@ void copy_run(void *arg, struct worker *w, struct work *work)
         atomic_fetch_add(&e->counts->unfinished, 1);
     }
     xattrs_destroy(job.xattrs);
-    add(&e->counts->done, 1);
-    add(&e->counts->done_bytes, planned);
+    job.xattrs = NULL;
+    count_item(e, &job);
     bool stopped = atomic_load(&e->stopping);
+    job.ending = true;
     planner_item_done(e->planner, stopped ? NULL : own->dst, job.item, r);
 }
 

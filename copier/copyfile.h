@@ -10,16 +10,27 @@ struct staged;
 
 /* One item being carried out, on its fiber's stack. */
 struct copy_job {
-    struct engine *engine; /* not owned */
-    struct worker *worker; /* not owned */
-    struct item *item;     /* owned until planner_item_done */
-    struct store_op op;    /* the last operation, for the report of a failure */
-    bool on_source;        /* whose operation it was */
-    bool on_stage;         /* it was an operation on a staged file */
-    bool unstaged;         /* this file does not go through the temp dir any more */
-    unsigned long moved;   /* bytes really written */
-    struct xattrs *xattrs; /* of the source entry, where they are kept; owned; NULL: left alone */
-    struct attr xattrs_of; /* its attributes when they were read */
+    struct engine *engine;       /* not owned */
+    struct worker *worker;       /* not owned */
+    struct item *item;           /* owned until planner_item_done */
+    struct store_op op;          /* the last operation, for the report of a failure */
+    bool on_source;              /* whose operation it was */
+    bool on_stage;               /* it was an operation on a staged file */
+    bool unstaged;               /* this file does not go through the temp dir any more */
+    const struct staged *staged; /* what it has in the temp dir; NULL: nothing */
+    unsigned long under_way;     /* bytes of it in counts->under_way */
+    size_t buffer;               /* bytes of the worker's buffer that it holds, as asked; 0: none */
+    bool ending;                 /* it is done, and planner_item_done was called */
+    unsigned long moved;         /* bytes really written */
+    struct xattrs *xattrs;       /* of the source entry, where they are kept; owned; NULL: left alone */
+    struct attr xattrs_of;       /* its attributes when they were read */
+    unsigned long planned;       /* size as the walk saw it */
+};
+
+/* Why a job is given up: worker_on_lost's why. */
+struct copy_unanswered {
+    const struct watch_op *op; /* what got no answer */
+    bool on_source;            /* whose operation it is */
 };
 
 /* Which attributes the run keeps: STORE_KEEP_*. */

@@ -80,6 +80,8 @@ static void hash_end(struct part_hash *h, uint8_t out[16])
 static int on_src(struct stream *s, struct store_op op)
 {
     s->job->op = op;
+    s->job->op.dir = s->job->item->work.dir; /* for whoever asks what is under way */
+    s->job->op.name = s->job->item->name;
     s->job->on_source = true;
     int r = store_run(s->src, &s->job->op);
     s->job->on_stage = r != 0 && s->staged->file != NULL;
@@ -89,6 +91,8 @@ static int on_src(struct stream *s, struct store_op op)
 static int on_dst(struct stream *s, struct store_op op)
 {
     s->job->op = op;
+    s->job->op.dir = s->job->item->work.dir;
+    s->job->op.name = item_dst_name(s->job->item);
     s->job->on_source = false;
     s->job->on_stage = false;
     return store_run(s->dst, &s->job->op);
@@ -120,6 +124,7 @@ static int stream_open(struct stream *s)
         s->buffer_size = BUFFER_MAX;
     }
     s->buffer = worker_buffer_get(s->job->worker, s->buffer_size);
+    s->job->buffer = s->buffer != NULL ? s->buffer_size : 0;
     if (s->hash.part == NULL || s->hash.whole == NULL || s->buffer == NULL) {
         return copy_job_failed(s->job, true, STORE_OPEN, -ENOMEM);
     }
@@ -153,6 +158,7 @@ static void stream_close(struct stream *s)
     s->job->op = last; /* what is reported is what failed, not what cleaned up after it */
     s->job->on_source = on_source;
     s->job->on_stage = on_stage;
+    s->job->buffer = 0;
     if (s->buffer != NULL) {
         worker_buffer_put(s->job->worker, s->buffer, s->buffer_size);
     }
@@ -163,6 +169,7 @@ static void stream_close(struct stream *s)
 static void stream_moved(struct stream *s, unsigned long bytes)
 {
     s->job->moved += bytes;
+    s->job->under_way += bytes;
     atomic_fetch_add_explicit(&s->job->engine->counts->under_way, bytes, memory_order_relaxed);
 }
 
@@ -372,6 +379,7 @@ int copy_large(struct copy_job *job, const struct staged *staged)
         r = stream_publish(&s);
     }
     stream_close(&s);
-    atomic_fetch_sub_explicit(&job->engine->counts->under_way, job->moved, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&job->engine->counts->under_way, job->under_way, memory_order_relaxed);
+    job->under_way = 0;
     return r;
 }

@@ -92,6 +92,7 @@ static int copy_by_hand(struct passage *p, size_t want, uint64_t at, size_t *out
         if (p->buffer == NULL) {
             return copy_job_failed(p->job, true, STORE_READ, -ENOMEM);
         }
+        p->job->buffer = BUFFER_MAX;
     }
     int r = on_src(p, (struct store_op){
                           .code = STORE_READ,
@@ -190,6 +191,7 @@ static int fill_by_copy(struct passage *p)
         r = copy_extents(p, &stage_err);
     }
     if (p->buffer != NULL) {
+        p->job->buffer = 0;
         worker_buffer_put(p->job->worker, p->buffer, BUFFER_MAX);
         p->buffer = NULL;
     }

@@ -21,6 +21,7 @@
 #include "copier/quantity.h"
 #include "copier/status.h"
 #include "copier/upkeep.h"
+#include "copier/watchdog.h"
 #include "workers/stores/layers.h"
 #include "workers/stores/posix.h"
 
@@ -249,14 +250,17 @@ static int open_source(struct engine *e, unsigned handles)
         .side = DIR_SRC, .path = e->places.source, .run_id = e->run_id, .max_handles = handles, .notices = e->notices};
     struct retry_options retry = e->retry;
     retry.on_source = true;
-    int r = posix_open(&options, &e->src);
+    struct store *next = NULL;
+    int r = posix_open(&options, &next);
     if (r == 0) {
-        struct store *next = e->src;
-        e->src = NULL;
+        r = watch_wrap(next, &next);
+    }
+    if (r == 0) {
+        e->watch[DIR_SRC] = next;
         r = retry_wrap(next, &retry, &next);
-        if (r == 0) {
-            r = wrap_wishes(e, next, &e->src);
-        }
+    }
+    if (r == 0) {
+        r = wrap_wishes(e, next, &e->src);
     }
     if (r != 0) {
         report_error(e->report, "cannot open SRC '%s': %s", e->places.source, err_text(r));
@@ -294,7 +298,11 @@ static int wrap_faults(struct store *next, struct store **store)
 static int wrap_destination(struct engine *e, struct store *next, struct store **store)
 {
     const struct options *o = e->options;
-    int r = wrap_faults(next, &next);
+    int r = watch_wrap(next, &next);
+    if (r == 0) {
+        e->watch[DIR_DST] = next;
+        r = wrap_faults(next, &next);
+    }
     if (r == 0 && o->dry_run) {
         r = dry_wrap(next, &next);
     }
@@ -434,10 +442,11 @@ static int make_pool(struct engine *e, const struct budget *b)
         .start = start < max ? start : max,
         .max = max,
         .spread = src->spread || dst->spread,
-        .io = {.no_ring = o->no_io_uring},
+        .io = {.no_ring = o->no_io_uring, .writes_apart = dst->network},
         .begin = copy_begin,
         .end = copy_end,
         .run = copy_run,
+        .attend = watchdog_attend,
         .drop = copy_drop,
         .cost = item_cost,
         .arg = e,
@@ -497,10 +506,12 @@ static int open_staging(struct engine *e)
 /* Everything between the checks and the walk. 0 or an exit status after a message. */
 static int prepare(struct engine *e, const struct budget *b)
 {
+    watchdog_step(e->watchdog, "DST", e->options->destination);
     int r = e->options->dry_run ? 0 : places_make(&e->places, e->umask, e->report);
     if (r == 0) {
         r = open_destination(e, b->handles);
     }
+    watchdog_step(e->watchdog, NULL, NULL);
     if (r == 0) {
         r = open_staging(e);
     }
@@ -541,6 +552,7 @@ static int prepare(struct engine *e, const struct budget *b)
 static void copy(struct engine *e)
 {
     pthread_t listener;
+    watchdog_arm(e->watchdog);
     int r = ticker_create(e, &e->ticker);
     if (r == 0) {
         r = upkeep_start(e);
@@ -578,85 +590,6 @@ static void copy(struct engine *e)
     ticker_stop(e->ticker); /* a background sync that is under way must not delay the end */
 }
 
-/* A stop that came when nothing was left to do has stopped nothing. */
-static bool was_interrupted(const struct engine *e)
-{
-    return atomic_load(&e->interrupted) &&
-           (atomic_load(&e->counts->unfinished) > 0 || !atomic_load(&planner_counts(e->planner)->complete));
-}
-
-static int choose_status(const struct engine *e)
-{
-    if (was_interrupted(e)) {
-        return STATUS_INTERRUPTED;
-    }
-    if (atomic_load(&e->fatal) != 0) {
-        return STATUS_CANNOT;
-    }
-    if (atomic_load(&e->counts->failed) > 0 || atomic_load(&e->counts->broken) > 0) {
-        return STATUS_SOME_FAILED;
-    }
-    if (atomic_load(&e->counts->changed) > 0) {
-        return STATUS_SOME_CHANGED;
-    }
-    /* Nothing may be lost quietly: what was planned and not done is a failure, whatever the reason. */
-    return atomic_load(&e->counts->unfinished) + atomic_load(&e->counts->sync_failed) > 0 ? STATUS_SOME_FAILED
-                                                                                          : STATUS_OK;
-}
-
-/* Ends the run in the state. Where that cannot be kept, everything may have arrived, but not everything is well. */
-static int end_state(struct engine *e, int status)
-{
-    int r = state_run_end(e->state, status);
-    if (r == 0) {
-        r = state_error(e->state);
-    }
-    if (r == -EBADMSG) {
-        report_error(e->report, "the state '%s' is damaged; it is moved aside, and the next run makes a new one",
-                     e->state_path);
-    } else if (r != 0) {
-        report_error(e->report, "the state '%s' could not be written: %s", e->state_path, err_text(r));
-    }
-    return r;
-}
-
-static int finish(struct engine *e)
-{
-    int status = choose_status(e);
-    e->lease_failed = engine_lease_end(e, status == STATUS_OK) != 0;
-    status = choose_status(e); /* it may have been lost at the last moment */
-    const char *but = atomic_load(&e->counts->sync_failed) > 0
-                          ? "everything arrived, but a sync of the destination failed: the next run copies it again"
-                          : NULL;
-    if (e->state != NULL && end_state(e, status) != 0) {
-        status = status == STATUS_OK ? STATUS_SOME_FAILED : status;
-        but = "everything arrived, but the state could not be kept: the next run compares more";
-    }
-    if (e->lease_failed) {
-        status = status == STATUS_OK ? STATUS_SOME_FAILED : status;
-        but = but != NULL ? but : "everything arrived, but the lease could not be given back";
-    }
-    struct io_facts facts;
-    pool_io_facts(e->pool, &facts);
-    if (!facts.ring && facts.ring_error != 0) {
-        notice_raise(e->notices, "io_uring is not available here; haul works without it");
-    }
-    const struct report_end end = {.plan = planner_counts(e->planner),
-                                   .notices = e->notices,
-                                   .status = status,
-                                   .interrupted = was_interrupted(e),
-                                   .fatal = atomic_load(&e->fatal),
-                                   .but = but,
-                                   .elapsed_ns = clock_mono_ns() - e->begun_ns,
-                                   .io = &facts,
-                                   .limit = pool_limit(e->pool),
-                                   .run = e->run.number};
-    if (report_ended(e->report, &end) != 0 && status == STATUS_OK) {
-        status = STATUS_SOME_FAILED;
-    }
-    return status;
-}
-
 /* Before anything is created: the list must be there. 0 or an exit status after a message. */
 static int check_list(const struct engine *e)
 {
@@ -666,6 +599,42 @@ static int check_list(const struct engine *e)
     }
     report_error(e->report, "--files-from '%s': %s", list, err_text(errno));
     return STATUS_CANNOT;
+}
+
+/* What looks at SRC and DST before anything else does. 0 or an exit status after a message. */
+static int find_places(struct engine *e, const struct budget *b)
+{
+    watchdog_step(e->watchdog, "SRC or DST", e->options->destination);
+    int r = places_find(e->options, e->report, &e->places);
+    if (r == 0) {
+        r = check_list(e);
+    }
+    if (r == 0) {
+        watchdog_step(e->watchdog, "SRC", e->options->source);
+        r = open_source(e, b->handles);
+    }
+    watchdog_step(e->watchdog, NULL, NULL);
+    return r;
+}
+
+/* Gives the lease back; the destination may not answer. */
+static void end_lease(struct engine *e, bool succeeded)
+{
+    watchdog_step(e->watchdog, "DST", e->options->destination);
+    e->lease_failed = engine_lease_end(e, succeeded) != 0;
+    watchdog_step(e->watchdog, NULL, NULL);
+}
+
+/* From here on the main thread ends the run, or the watchdog does: then the process ends meanwhile. */
+static void take_end(struct engine *e)
+{
+    if (!engine_take_end(e)) {
+        for (;;) {
+            pause();
+        }
+    }
+    watchdog_destroy(e->watchdog);
+    e->watchdog = NULL;
 }
 
 /* The whole run. Returns the exit status; everything is still there to be released. */
@@ -678,13 +647,12 @@ static int run(struct engine *e)
         return STATUS_CANNOT;
     }
     const struct budget b = share_descriptors(fds);
-    int r = places_find(e->options, e->report, &e->places);
-    if (r == 0) {
-        r = check_list(e);
+    int r = watchdog_create(e, &e->watchdog);
+    if (r != 0) {
+        report_error(e->report, "cannot start: %s", err_text(r));
+        return STATUS_CANNOT;
     }
-    if (r == 0) {
-        r = open_source(e, b.handles);
-    }
+    r = find_places(e, &b);
     if (r == 0 && is_staging_considered(e)) {
         r = tempdir_find(e->options, &e->places, e->report, &e->tempdir);
     }
@@ -695,14 +663,17 @@ static int run(struct engine *e)
         r = prepare(e, &b);
     }
     if (r != 0) {
-        engine_lease_end(e, true);
+        end_lease(e, true);
+        take_end(e);
         if (e->run.number != 0) {
             state_run_end(e->state, r);
         }
         return r;
     }
     copy(e);
-    return finish(e);
+    end_lease(e, engine_status(e) == STATUS_OK);
+    take_end(e);
+    return engine_finish(e);
 }
 
 static void release(struct engine *e)
@@ -769,6 +740,9 @@ int engine_run(const struct options *options, int channel)
         status = run(&e);
     }
     /* All is said and recorded: what a hung file system does to the rest does not change the result. */
+    if (e.pool != NULL && pool_lost(e.pool) > 0) {
+        engine_exit(&e, status);
+    }
     channel_send(channel, CHANNEL_RESULT, status, -1);
     release(&e);
     return status;

@@ -16,48 +16,54 @@
 #include "planner/planner.h"
 #include "workers/pool.h"
 #include "workers/stores/layers.h"
+#include "workers/stores/watch.h"
+
+struct watchdog;
 
 struct engine {
-    const struct options *options; /* constant */
-    int channel;                   /* to the supervisor */
-    struct places places;          /* constant once found */
-    struct report *report;         /* thread-safe */
-    struct report_counts *counts;  /* of report */
-    struct notices *notices;       /* thread-safe */
-    char run_id[RUN_ID_LEN + 1];   /* constant */
-    char *state_path;              /* owned; NULL: no state (dry run, null:) */
-    struct state *state;           /* thread-safe; NULL: none */
-    struct state_run run;          /* of this run; constant */
-    struct state_run previous;     /* number 0: none; constant */
-    bool purge;                    /* earlier runs may have left temp names */
-    atomic_bool purge_failed;      /* a directory could not be searched for them */
-    struct upkeep *upkeep;         /* the janitor's part; owned; NULL: none */
-    pthread_key_t reader_key;      /* each walker's struct state_reader */
-    bool reader_key_made;          /* constant once made */
-    struct dir_tree *tree;         /* of the planner's nodes */
-    struct store *src;             /* owned */
-    struct store *dst;             /* owned */
-    dev_t dst_dev;                 /* file system of the destination's root; 0: none */
-    struct tempdir tempdir;        /* as it was found */
-    struct staging *staging;       /* owned; NULL: nothing goes through the local temp dir; constant */
-    struct store *bare;            /* the innermost of dst, without its layers; not owned */
-    struct fence fence;            /* of bare, where the run takes a lease */
-    struct lease *lease;           /* owned; NULL: none (dry run, null:) */
-    bool lease_ended;              /* it was given back, or that was tried */
-    bool lease_failed;             /* that failed */
-    unsigned jobs_max;             /* operations in flight at most, by the descriptors we may have */
-    struct queue *queue;           /* of shards, owned */
-    struct planner *planner;       /* owned */
-    struct pool *pool;             /* owned */
-    struct retry_options retry;    /* of the destination's operations, and of whole files; constant */
-    struct ticker *ticker;         /* owned; NULL: none */
-    atomic_bool running;           /* planner and pool are there, to be stopped */
-    atomic_bool stopping;          /* nothing more is started */
-    atomic_bool interrupted;       /* by the supervisor */
-    atomic_int fatal;              /* first errno that stopped the run early; 0: none */
-    mode_t umask;                  /* as the user has it; constant */
-    int64_t begun_real_ns;         /* wall clock */
-    int64_t begun_ns;              /* monotonic */
+    const struct options *options;  /* constant */
+    int channel;                    /* to the supervisor */
+    struct places places;           /* constant once found */
+    struct report *report;          /* thread-safe */
+    struct report_counts *counts;   /* of report */
+    struct notices *notices;        /* thread-safe */
+    char run_id[RUN_ID_LEN + 1];    /* constant */
+    char *state_path;               /* owned; NULL: no state (dry run, null:) */
+    struct state *state;            /* thread-safe; NULL: none */
+    struct state_run run;           /* of this run; constant */
+    struct state_run previous;      /* number 0: none; constant */
+    bool purge;                     /* earlier runs may have left temp names */
+    atomic_bool purge_failed;       /* a directory could not be searched for them */
+    struct upkeep *upkeep;          /* the janitor's part; owned; NULL: none */
+    pthread_key_t reader_key;       /* each walker's struct state_reader */
+    bool reader_key_made;           /* constant once made */
+    struct dir_tree *tree;          /* of the planner's nodes */
+    struct store *src;              /* owned */
+    struct store *dst;              /* owned */
+    struct store *watch[DIR_SIDES]; /* layers of src and dst that measure; not owned */
+    dev_t dst_dev;                  /* file system of the destination's root; 0: none */
+    struct tempdir tempdir;         /* as it was found */
+    struct staging *staging;        /* owned; NULL: nothing goes through the local temp dir; constant */
+    struct store *bare;             /* the innermost of dst, without its layers; not owned */
+    struct fence fence;             /* of bare, where the run takes a lease */
+    struct lease *lease;            /* owned; NULL: none (dry run, null:) */
+    bool lease_ended;               /* it was given back, or that was tried */
+    bool lease_failed;              /* that failed */
+    unsigned jobs_max;              /* operations in flight at most, by the descriptors we may have */
+    struct queue *queue;            /* of shards, owned */
+    struct planner *planner;        /* owned */
+    struct pool *pool;              /* owned */
+    struct retry_options retry;     /* of the destination's operations, and of whole files; constant */
+    struct watchdog *watchdog;      /* owned */
+    struct ticker *ticker;          /* owned; NULL: none */
+    atomic_bool ending;             /* some thread has begun to end the run */
+    atomic_bool running;            /* planner and pool are there, to be stopped */
+    atomic_bool stopping;           /* nothing more is started */
+    atomic_bool interrupted;        /* by the supervisor */
+    atomic_int fatal;               /* first errno that stopped the run early; 0: none */
+    mode_t umask;                   /* as the user has it; constant */
+    int64_t begun_real_ns;          /* wall clock */
+    int64_t begun_ns;               /* monotonic */
 };
 
 #define STAGE_SPARES 8 /* staged files that a worker keeps open */
@@ -74,6 +80,22 @@ struct engine_worker {
 /* Stops the run: planner and pool end as soon as what is in flight is finished or dropped. Any thread. */
 void engine_stop(struct engine *e);
 
+/* engine_end.c */
+
+/* The exit status as it stands now. */
+int engine_status(const struct engine *e);
+/* Ends the run in report and state, after planner and pool have ended. Returns the exit status. */
+int engine_finish(struct engine *e);
+/* Only one thread ends the run: false: another one does, and perhaps the process with it. */
+bool engine_take_end(struct engine *e);
+/* The supervisor need not wait for more than what has to be said: whatever blocks from now on does not keep it. */
+void engine_left(const struct engine *e, int status);
+/* Ends run and process although something is under way that does not answer; why is the last line. After
+ * engine_take_end and engine_left; never in a thread that waits for an answer. */
+_Noreturn void engine_leave(struct engine *e, int status, const char *why);
+/* Ends the process at once, after everything was said; nothing is released. */
+_Noreturn void engine_exit(const struct engine *e, int status);
+
 /* copyfile.c: pool callbacks. */
 int copy_begin(void *arg, struct worker *w);
 void copy_end(void *arg, struct worker *w);
@@ -89,6 +111,8 @@ bool event_existing(void *arg, struct port *dst, struct dir *dir);
 /* An item failed; stops the run where err would meet every further file alike. Forgets it in the state. */
 void event_failed(struct engine *e, const struct dir *dir, const char *name, const struct store_op *op, int err,
                   bool on_source);
+/* What path names, relative to the side's root, got no answer: reported as failed, outcome unknown. */
+void event_unanswered(struct engine *e, const char *path, enum store_code code, int64_t waited_ns, bool on_source);
 /* An item was published: into the state. hash NULL: unknown. read_ns: wall clock when its reading began. */
 void event_published(struct engine *e, struct dir *dir, const char *name, const struct attr *src,
                      const struct attr *dst, const uint8_t *hash, int64_t read_ns);

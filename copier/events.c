@@ -111,6 +111,21 @@ void event_made(void *arg, const struct dir *dir)
     free(path);
 }
 
+void event_unanswered(struct engine *e, const char *path, enum store_code code, int64_t waited_ns, bool on_source)
+{
+    const struct report_failure failure = {.path = path,
+                                           .op = store_code_name(code),
+                                           .err = ETIMEDOUT,
+                                           .kind = ERR_TRANSIENT,
+                                           .attempts = 1,
+                                           .on_source = on_source,
+                                           .waited_ns = waited_ns > 0 ? waited_ns : 1};
+    report_failed(e->report, &failure);
+    if (e->state != NULL) {
+        state_failure(e->state, path, failure.op, failure.err, failure.attempts);
+    }
+}
+
 bool event_existing(void *arg, struct port *dst, struct dir *dir)
 {
     struct engine *e = arg;

@@ -83,6 +83,7 @@
  * copier/supervisor.c                the process that owes the exit status: lock, signals, deadline
  * copier/channel.c                   what supervisor and engine say to each other
  * copier/engine.c                    one run from start to report
+ * copier/engine_end.c                how it ends
  * copier/engine_lease.c              when its lease is taken, what is said about it
  * copier/lease.c                     one owner for a destination: renewed, lost, given back
  * copier/lease_take.c                taken: the own one, those above, a dead one
@@ -97,6 +98,7 @@
  * copier/copylarge.c                 streams one large or sparse file
  * copier/events.c                    what planner and workers report: failures, records
  * copier/upkeep.c                    the janitor's part in a run: what is repaired, reported, purged
+ * copier/watchdog.c                  bounds what gets no answer
  * copier/ticker.c                    progress and background syncs
  * copier/state.c                     the memory of what was done: its life, its runs
  * copier/state_path.c                where it is kept
@@ -105,6 +107,7 @@
  * copier/state_writer.c              writes it in batches
  * copier/state_read.c                looks it up
  * copier/report.c                    failures, progress and summary, for people and as events
+ * copier/report_times.c              where the time went
  * copier/json.c                      one event a line
  */
 #include <fcntl.h>

@@ -111,6 +111,17 @@ static int set_bwlimit(struct options *o, const char *arg, FILE *errors)
     return 0;
 }
 
+static int set_io_timeout(struct options *o, const char *arg, FILE *errors)
+{
+    if (quantity_duration(arg, &o->io_timeout_ns) != 0) {
+        return usage(errors, "--io-timeout: '%s' is not a time (examples: 30s, 5m)", arg);
+    }
+    if (o->io_timeout_ns != 0 && o->io_timeout_ns < NS_PER_SEC) {
+        return usage(errors, "--io-timeout: '%s' is less than a second", arg);
+    }
+    return 0;
+}
+
 static int set_chmod(struct options *o, const char *arg, FILE *errors)
 {
     int r = chmod_parse(arg, &o->chmod);
@@ -187,6 +198,8 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
                          arg);
         }
         return 0;
+    case OPT_IO_TIMEOUT:
+        return set_io_timeout(o, arg, errors);
     case OPT_WAIT:
         if (quantity_duration(arg, &o->wait_ns) != 0) {
             return usage(errors, "--wait: '%s' is not a time (examples: 30s, 10m, 2h)", arg);
@@ -323,6 +336,7 @@ int options_parse(int argc, char **argv, FILE *errors, struct options *out_optio
     struct options o = {.chown_uid = (uid_t)-1,
                         .chown_gid = (gid_t)-1,
                         .command = COMMAND_COPY,
+                        .io_timeout_ns = 120 * NS_PER_SEC,
                         .retries = 5,
                         .retry_delay_ns = 500 * NS_PER_MS,
                         .recheck = RECHECK_DEFAULT,

@@ -40,6 +40,7 @@ struct options {
     unsigned jobs;           /* operations in flight; 0: tunes itself */
     uint64_t bwlimit;        /* bytes a second; 0: none */
     unsigned retries;        /* repeats after the first try */
+    int64_t io_timeout_ns;   /* that an operation may go without an answer; 0: for ever */
     int64_t retry_delay_ns;  /* before the first repeat */
     bool fsync;              /* each file durable before its rename */
     enum store_owner owner;  /* --owner */
@@ -95,6 +96,7 @@ enum option_id {
     OPT_BWLIMIT,
     OPT_RETRIES,
     OPT_RETRY_DELAY,
+    OPT_IO_TIMEOUT,
     OPT_FSYNC,
     OPT_OWNER,
     OPT_CHMOD,

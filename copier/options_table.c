@@ -23,6 +23,10 @@ const struct option_row options_table[] = {
      "that changes while it is read is tried again as often."},
     {OPT_RETRY_DELAY, 0, false, "retry-delay", "TIME",
      "Wait TIME before the first repeat (default 500ms), then twice as long each time, at most 30s."},
+    {OPT_IO_TIMEOUT, 0, false, "io-timeout", "TIME",
+     "Give up an operation at source or destination that has no answer after TIME (default 120s, 1s at least), on hard "
+     "mounts too: its file is reported, and the others go on. Where nothing is answered any more, haul ends within 5 "
+     "seconds. 0 waits for ever."},
     {OPT_FSYNC, 0, false, "fsync", NULL, "Make each file durable before it gets its final name."},
     {OPT_OWNER, 0, false, "owner", "HOW",
      "auto: keep owner and group where the destination lets us (default); require: a file whose owner cannot be set "
@@ -83,7 +87,8 @@ const struct status_row status_table[] = {
     {STATUS_OK, "Everything arrived."},
     {STATUS_USAGE, "Wrong use; nothing was touched."},
     {STATUS_CANNOT,
-     "Cannot read or write at all, the destination is full or another run's, or the engine crashed; stopped early."},
+     "Cannot read or write at all, the destination is full, another run's or does not answer, or the engine crashed; "
+     "stopped early."},
     {STATUS_INTERRUPTED, "Interrupted by a signal; the next run goes on."},
     {STATUS_SOME_FAILED, "Some entries did not arrive; each is reported."},
     {STATUS_SOME_CHANGED, "Some source entries vanished or kept changing; all others arrived."},

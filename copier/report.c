@@ -14,6 +14,7 @@
 #include "base/name.h"
 #include "copier/json.h"
 #include "copier/quantity.h"
+#include "copier/report_times.h"
 #include "copier/status.h"
 
 struct report {
@@ -153,9 +154,14 @@ static void failure_text(struct report *r, const struct report_failure *f)
     if (f->attempts > 1) {
         snprintf(tries, sizeof tries, " (%u tries)", f->attempts);
     }
+    char unanswered[80];
+    if (f->waited_ns > 0) {
+        snprintf(unanswered, sizeof unanswered, "no answer for %.0f s%s", (double)f->waited_ns / 1e9,
+                 f->on_source ? "" : "; outcome unknown");
+    }
     report_error(r, "%s: %s %s: %s%s%s", path != NULL ? path : f->path,
-                 f->on_source ? "source:" : "destination:", f->op, err_text(f->err), tries,
-                 f->below ? "; nothing below it was copied" : "");
+                 f->on_source ? "source:" : "destination:", f->op, f->waited_ns > 0 ? unanswered : err_text(f->err),
+                 tries, f->below ? "; nothing below it was copied" : "");
     free(path);
 }
 
@@ -173,6 +179,9 @@ void report_failed(struct report *r, const struct report_failure *f)
         json_set_text(event, "message", err_text(f->err));
         json_set_number(event, "attempts", f->attempts > 0 ? f->attempts : 1);
         json_object_set_new(event, "below", json_boolean(f->below));
+        if (f->waited_ns > 0) {
+            json_object_set_new(event, "waited_seconds", json_real((double)f->waited_ns / 1e9));
+        }
         emit(r, event);
     }
 }
@@ -365,6 +374,7 @@ static void end_stats(struct report *r, const struct report_end *end)
         report_say(r, "io_uring: not used%s%s; %u in flight at the end", end->io->ring_error != 0 ? ": " : "",
                    end->io->ring_error != 0 ? err_text(end->io->ring_error) : "", end->limit);
     }
+    report_times_text(r, end->times);
 }
 
 static void end_json(struct report *r, const struct report_end *end)
@@ -418,6 +428,10 @@ static void end_json(struct report *r, const struct report_end *end)
     if (end->fatal != 0) {
         json_set_text(event, "stopped_by", err_name(end->fatal));
     }
+    if (end->why != NULL) {
+        json_set_text(event, "why", end->why);
+    }
+    report_times_json(event, end->times);
     emit(r, event);
 }
 
@@ -427,7 +441,9 @@ static void end_verdict(struct report *r, const struct report_end *end)
     unsigned long failed = get(&r->counts.failed);
     unsigned long changed = get(&r->counts.changed);
     const char *more = failed + changed > REPORT_FAILURES_SHOWN ? "; --json lists them all" : "";
-    if (end->interrupted) {
+    if (end->why != NULL) {
+        report_error(r, "%s; NOT everything arrived", end->why);
+    } else if (end->interrupted) {
         report_error(r, "interrupted: NOT everything arrived; the next run goes on");
     } else if (end->fatal != 0) {
         report_error(r, "stopped early: %s; NOT everything arrived", err_text(end->fatal));

@@ -15,6 +15,7 @@
 #include "base/notice.h"
 #include "planner/planner.h"
 #include "workers/io.h"
+#include "workers/stores/watch.h"
 
 #define REPORT_FAILURES_SHOWN 20 /* listed as text; all are in --json and in the state */
 
@@ -84,6 +85,7 @@ struct report_failure {
     enum err_class kind; /* ERR_VANISHED or not */
     bool on_source;      /* which root path is below */
     bool below;          /* with all that is below it */
+    int64_t waited_ns;   /* no answer came for so long; 0: it was answered with err */
 };
 void report_failed(struct report *r, const struct report_failure *failure);
 
@@ -115,8 +117,10 @@ struct report_end {
     int status;         /* exit status */
     bool interrupted;   /* stopped by a signal */
     int fatal;          /* errno that stopped the run early; 0: none */
+    const char *why;    /* what stopped it, in words, where that is no errno; NULL else */
     const char *but;    /* last line where all arrived and status says that not all is well; NULL else */
     int64_t elapsed_ns; /* of the whole run */
+    const struct watch_times *times[DIR_SIDES]; /* where the time went; NULL: not measured */
     const struct io_facts *io;
     unsigned limit; /* operations in flight at the end */
     int64_t run;    /* number; 0: none */

@@ -19,6 +19,7 @@
 /* P8 promises 5 s from the signal to the end. */
 #define STOP_NS  (4 * NS_PER_SEC)
 #define AGAIN_NS (500 * NS_PER_MS) /* signals closer together are one wish: timeout(1) sends to us and to our group */
+#define EXIT_NS  (500 * NS_PER_MS) /* what an engine gets that is in its _exit */
 #define KILL_NS  (500 * NS_PER_MS) /* what a killed engine gets to disappear, before it is left behind */
 
 struct supervisor {
@@ -105,9 +106,10 @@ static void take_message(struct supervisor *s)
     } else if (fd >= 0) {
         close(fd);
     }
-    if (message.kind == CHANNEL_RESULT) {
-        s->status = message.value; /* all is said and recorded; what is left must not keep us */
-        s->deadline_ns = clock_mono_ns() + STOP_NS;
+    if (message.kind == CHANNEL_RESULT || message.kind == CHANNEL_EXIT) {
+        s->status = message.value; /* what is left must not keep us */
+        int64_t deadline = clock_mono_ns() + (message.kind == CHANNEL_EXIT ? EXIT_NS : STOP_NS);
+        s->deadline_ns = s->deadline_ns != 0 && s->deadline_ns < deadline ? s->deadline_ns : deadline;
     }
 }
 

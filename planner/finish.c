@@ -74,6 +74,19 @@ static void finish(struct planner *p, struct port *dst, const struct plan_dir *n
     }
 }
 
+/* dir has nothing left to do: its plan goes. Returns the parent that counted it; NULL: none. The reference to dir is
+ * the caller's. */
+static struct dir *dir_end(struct dir *dir)
+{
+    struct plan_dir *node = plan_of(dir);
+    /* The parent lives on: our part of its pending keeps its node and so its reference. */
+    struct dir *parent = node->alone ? NULL : dir->parent;
+    dir->plan = NULL;
+    xattrs_destroy(node->xattrs);
+    free(node);
+    return parent;
+}
+
 void plan_dir_done(struct planner *p, struct port *dst, struct dir *dir)
 {
     while (dir != NULL) {
@@ -84,12 +97,14 @@ void plan_dir_done(struct planner *p, struct port *dst, struct dir *dir)
         if (dst != NULL && node->made && !planner_stopping(p)) {
             finish(p, dst, node, dir);
         }
-        /* The parent lives on: our part of its pending keeps its node and so its reference. */
-        struct dir *parent = node->alone ? NULL : dir->parent;
-        dir->plan = NULL;
-        xattrs_destroy(node->xattrs);
-        free(node);
+        struct dir *parent = dir_end(dir);
         dir_put(dir);
         dir = parent;
     }
+}
+
+void plan_dir_lost(struct planner *p, struct port *dst, struct dir *dir)
+{
+    plan_of(dir)->xattrs = NULL; /* what the operation uses stays, and so does the reference to dir */
+    plan_dir_done(p, dst, dir_end(dir));
 }

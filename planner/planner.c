@@ -436,7 +436,17 @@ bool planner_link_is_full(struct planner *p, const struct item *item)
            links_state(p->links, item->attr.dev, item->attr.ino, &state) == 0 && state == LINK_FAILED;
 }
 
-void planner_item_done(struct planner *p, struct port *dst, struct item *item, int result)
+/* Nothing is left of an item. */
+static void item_over(struct planner *p)
+{
+    if (atomic_fetch_sub(&p->outstanding, 1) == 1) {
+        tell_if_idle(p);
+        wake_waiting(p);
+    }
+}
+
+/* What others learn from its end. */
+static void item_settle(struct planner *p, const struct port *dst, const struct item *item, int result)
 {
     if (dst != NULL && item->leader) {
         int err = links_settle(p->links, item->attr.dev, item->attr.ino, result == 0 ? LINK_ARRIVED : LINK_FAILED);
@@ -450,12 +460,27 @@ void planner_item_done(struct planner *p, struct port *dst, struct item *item, i
     if (dst != NULL && item->kind == ITEM_LINK && item_link_copies(result)) {
         link_again(p, item, result);
     }
+}
+
+void planner_item_done(struct planner *p, struct port *dst, struct item *item, int result)
+{
+    item_settle(p, dst, item, result);
     plan_dir_done(p, dst, item->work.dir);
     item_destroy(item);
-    if (atomic_fetch_sub(&p->outstanding, 1) == 1) {
-        tell_if_idle(p);
-        wake_waiting(p);
-    }
+    item_over(p);
+}
+
+void planner_item_lost(struct planner *p, struct port *dst, struct item *item, int result)
+{
+    item_settle(p, dst, item, result);
+    plan_dir_done(p, dst, item->work.dir);
+    item_over(p);
+}
+
+void planner_finish_lost(struct planner *p, struct port *dst, struct dir *dir)
+{
+    plan_dir_lost(p, dst, dir);
+    item_over(p);
 }
 
 /* --- what is held beyond the end of its item --- */

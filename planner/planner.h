@@ -124,6 +124,17 @@ const struct plan_counts *planner_counts(const struct planner *p);
 void planner_item_done(struct planner *p, struct port *dst, struct item *item, int result);
 
 /*
+ * The same for an item whose operation got no answer and was given up: item and its references stay, since the kernel
+ * may still use them.
+ */
+void planner_item_lost(struct planner *p, struct port *dst, struct item *item, int result);
+
+/* planner_item_done or _lost will never return, since an operation on dir, a directory that was being finished, was
+ * given up (and reported by whoever did that): does what was left to be done after it. Nothing that it used is freed.
+ */
+void planner_finish_lost(struct planner *p, struct port *dst, struct dir *dir);
+
+/*
  * Whether an ITEM_LINK would be refused for sure: another link to the same file was refused with -EMLINK. Whoever
  * carries it out then takes -EMLINK for its result and asks nobody. Any thread; takes a short lock.
  */

@@ -155,6 +155,9 @@ void plan_dir_hold(struct dir *dir);
  * is being stopped: frees them only. dir itself may be gone afterwards. */
 void plan_dir_done(struct planner *p, struct port *dst, struct dir *dir);
 
+/* The finishing of dir within plan_dir_done got no answer and was given up: goes on with its parents. */
+void plan_dir_lost(struct planner *p, struct port *dst, struct dir *dir);
+
 /* The keep flags for a directory's attributes. */
 unsigned plan_dir_keep(const struct planner *p);
 

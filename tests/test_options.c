@@ -35,6 +35,7 @@ Test(options, defaults, .timeout = 10)
     cr_assert_str_eq(o.destination, "/b");
     cr_assert_eq(o.retries, 5);
     cr_assert_eq(o.retry_delay_ns, 500 * NS_PER_MS);
+    cr_assert_eq(o.io_timeout_ns, 120 * NS_PER_SEC);
     cr_assert_eq(o.owner, OWNER_AUTO);
     cr_assert_eq(o.jobs, 0);
     cr_assert_eq(o.bwlimit, 0);
@@ -62,6 +63,7 @@ Test(options, each_option_is_taken, .timeout = 10)
                         "--bwlimit=100",
                         "--retries=0",
                         "--retry-delay=2s",
+                        "--io-timeout=90s",
                         "--owner=ignore",
                         "--recheck=12.5%",
                         "-n",
@@ -100,6 +102,7 @@ Test(options, each_option_is_taken, .timeout = 10)
     cr_assert_eq(o.bwlimit, 102400);
     cr_assert_eq(o.retries, 0);
     cr_assert_eq(o.retry_delay_ns, 2 * NS_PER_SEC);
+    cr_assert_eq(o.io_timeout_ns, 90 * NS_PER_SEC);
     cr_assert_eq(o.owner, OWNER_IGNORE);
     cr_assert_eq(o.recheck, 125000);
     cr_assert_eq(filter_count(o.filter), 2);

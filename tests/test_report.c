@@ -147,3 +147,79 @@ Test(report, lists_the_first_20_failures, .timeout = 20)
     cr_assert(strstr(text, "50 failed; --json lists them all") != NULL, "%s", text);
     free(text);
 }
+
+static struct watch_times some_times(void)
+{
+    struct watch_times t = {.dir_count = 1, .slow_count = 1};
+    t.codes[STORE_PUBLISH] = (struct watch_code){.count = 3, .failed = 1, .total_ns = 5000000000, .max_ns = 4000000000};
+    t.codes[STORE_PUBLISH].buckets[20] = 2;
+    t.codes[STORE_PUBLISH].buckets[31] = 1;
+    t.dirs[0] = (struct watch_dir){.count = 3, .total_ns = 5000000000};
+    t.slow[0] = (struct watch_slow){.code = STORE_PUBLISH, .ns = 4000000000, .unanswered = true};
+    return t;
+}
+
+Test(report, where_the_time_went_is_told, .timeout = 20)
+{
+    static struct plan_counts plan;
+    static const struct io_facts facts;
+    char dir[] = "slow";
+    char file[] = "slow/file";
+    struct watch_times t = some_times();
+    t.dirs[0].path = dir;
+    t.slow[0].path = file;
+    const struct report_options how = {.json = true, .stats = true};
+    struct report *r = NULL;
+    struct notices *notices = NULL;
+    int json = redirect(stdout);
+    int text = redirect(stderr);
+    cr_assert_eq(notices_create(&notices), 0);
+    cr_assert_eq(report_create(&how, &r), 0);
+    const struct report_end end = {.plan = &plan,
+                                   .notices = notices,
+                                   .status = STATUS_CANNOT,
+                                   .why = "stopped early: the destination does not answer",
+                                   .times = {[DIR_DST] = &t},
+                                   .io = &facts,
+                                   .elapsed_ns = 1};
+    report_ended(r, &end);
+    report_destroy(r);
+    notices_destroy(notices);
+    char *said = slurp(text);
+    cr_assert(strstr(said, "publish") != NULL && strstr(said, "4.0 s") != NULL && strstr(said, "(1 failed)") != NULL,
+              "%s", said);
+    cr_assert_not_null(strstr(said, "destination publish slow/file (no answer)"));
+    cr_assert_not_null(strstr(said, "does not answer; NOT everything arrived"));
+    free(said);
+    char *out = slurp(json);
+    json_t *event = json_loads(out, 0, NULL);
+    cr_assert_not_null(event, "%s", out);
+    json_t *op = json_array_get(json_object_get(event, "operations"), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(op, "operation")), "publish");
+    cr_assert_eq(json_integer_value(json_object_get(op, "count")), 3);
+    cr_assert_float_eq(json_real_value(json_object_get(op, "max_seconds")), 4, 1e-6);
+    cr_assert(json_real_value(json_object_get(op, "median_seconds")) < 0.01);
+    json_t *slow = json_array_get(json_object_get(event, "slow_operations"), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(slow, "path")), "slow/file");
+    cr_assert(json_is_false(json_object_get(slow, "answered")));
+    cr_assert_eq(json_array_size(json_object_get(event, "slow_directories")), 1);
+    json_decref(event);
+    free(out);
+}
+
+Test(report, no_answer_is_told_with_its_seconds, .timeout = 20)
+{
+    const struct report_options how = {0};
+    struct report *r = NULL;
+    int text = redirect(stderr);
+    cr_assert_eq(report_create(&how, &r), 0);
+    struct report_failure hung = plain;
+    hung.err = ETIMEDOUT;
+    hung.on_source = false;
+    hung.waited_ns = 120000000000;
+    report_failed(r, &hung);
+    report_destroy(r);
+    char *said = slurp(text);
+    cr_assert_not_null(strstr(said, "a/b: destination: open: no answer for 120 s; outcome unknown"), "%s", said);
+    free(said);
+}

@@ -139,6 +139,14 @@ static int result_then_hang(void *arg, int channel)
     return hang(arg, channel);
 }
 
+/* Is in its exit, which hangs. */
+static int exit_then_hang(void *arg, int channel)
+{
+    channel_send(channel, CHANNEL_RESULT, STATUS_CANNOT, -1);
+    channel_send(channel, CHANNEL_EXIT, STATUS_CANNOT, -1);
+    return hang(arg, channel);
+}
+
 /* A supervisor in a process of its own, started with a signal ignored (0: none). */
 static pid_t start_ignoring(int ignored, supervisor_engine engine, void *arg)
 {
@@ -334,6 +342,16 @@ Test(supervisor, a_result_stands_whatever_hangs_afterwards, .timeout = 30)
     struct shared *s = share();
     int w = wait_for(start(result_then_hang, s));
     cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_SOME_FAILED);
+}
+
+/* What only has something at the kernel is not waited for as long as what may still have something to do. */
+Test(supervisor, an_exit_that_hangs_is_cut_short, .timeout = 30)
+{
+    struct shared *s = share();
+    int64_t begin = clock_mono_ns();
+    int w = wait_for(start(exit_then_hang, s));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_CANNOT);
+    cr_assert(clock_mono_ns() - begin < 3 * NS_PER_SEC);
 }
 
 Test(supervisor, the_engine_dies_with_the_supervisor, .timeout = 30)
