@@ -170,7 +170,7 @@ static void leave(struct watchdog *w, enum dir_side side, bool interrupted)
     char *why = reason(&list, side, interrupted);
     int status = interrupted ? STATUS_INTERRUPTED : STATUS_CANNOT;
     engine_left(e, status);
-    for (unsigned i = 0; i < list.count && !interrupted; i++) {
+    for (unsigned i = 0; list.stuck != NULL && i < list.count && !interrupted; i++) {
         const struct stuck *s = &list.stuck[i];
         event_unanswered(e, s->path != NULL ? s->path : "?", s->code, s->ns, side == DIR_SRC);
     }
