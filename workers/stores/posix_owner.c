@@ -92,6 +92,7 @@ int posix_want_chown(struct port *p, struct posix_want *w, int dir_fd, const cha
     if (made && err != -EINVAL) {
         atomic_store(&s->owner_refused, true);
     }
+    w->refused = err != -EINVAL;
     w->uid = (uid_t)-1;
     w->gid = (gid_t)-1;
     return 0;
