@@ -131,19 +131,19 @@ Test(watch, counts_times_and_failures_of_each_code, .timeout = 20)
     cr_assert_eq(stat_in(&r, r.root, "b"), -EIO);
     cr_assert_eq(store_run(r.port, &sync), -EIO, "without a directory");
     r.mute.answer = 0;
-    r.mute.takes_ns = 20 * NS_PER_MS;
+    r.mute.takes_ns = 200 * NS_PER_MS;
     cr_assert_eq(stat_in(&r, r.root, "slow"), 0);
     cr_assert_eq(watch_times(r.watch, &t), 0);
     const struct watch_code *c = &t.codes[STORE_STAT];
     cr_assert_eq(c->count, 7);
     cr_assert_eq(c->failed, 1);
-    cr_assert(c->max_ns >= 20 * NS_PER_MS && c->total_ns >= c->max_ns);
+    cr_assert(c->max_ns >= 200 * NS_PER_MS && c->total_ns >= c->max_ns);
     uint64_t sum = 0;
     for (unsigned i = 0; i < WATCH_BUCKETS; i++) {
         sum += c->buckets[i];
     }
     cr_assert_eq(sum, 7);
-    cr_assert(watch_quantile(c, 0.5) < 10 * NS_PER_MS);
+    cr_assert(watch_quantile(c, 0.5) < 100 * NS_PER_MS);
     cr_assert_eq(t.codes[STORE_SYNC].failed, 1);
     cr_assert_str_eq(t.slow[0].path, "slow");
     cr_assert(!t.slow[0].unanswered && t.slow[0].code == STORE_STAT);
@@ -159,6 +159,18 @@ Test(watch, counts_times_and_failures_of_each_code, .timeout = 20)
     rig_close(&r);
 }
 
+#define SLOW_NS (10 * NS_PER_MS)
+
+static const struct watch_dir *find_dir(const struct watch_times *t, const char *path)
+{
+    for (unsigned i = 0; i < t->dir_count; i++) {
+        if (strcmp(t->dirs[i].path, path) == 0) {
+            return &t->dirs[i];
+        }
+    }
+    return NULL;
+}
+
 /* More directories than are kept, in a bad order: the slow ones are found, and none is said to be slower than it was.
  */
 Test(watch, finds_the_slow_directories_among_many, .timeout = 60)
@@ -171,7 +183,7 @@ Test(watch, finds_the_slow_directories_among_many, .timeout = 60)
     int64_t took;
 
     rig_open(&r, WAY_DIRECT);
-    r.mute.takes_ns = 3 * NS_PER_MS;
+    r.mute.takes_ns = SLOW_NS;
     for (unsigned i = 0; i < 3; i++) {
         slow[i] = child(r.root, names[i]);
     }
@@ -191,10 +203,12 @@ Test(watch, finds_the_slow_directories_among_many, .timeout = 60)
     took = clock_mono_ns() - begin;
     cr_assert_eq(watch_times(r.watch, &t), 0);
     cr_assert_eq(t.dir_count, WATCH_DIRS);
+    /* Not their order among others: on a busy machine any operation may have to wait for a processor. */
     for (unsigned i = 0; i < 3; i++) {
-        cr_assert_str_eq(t.dirs[i].path, names[i]); /* 12, 8, 4 times 3 ms */
-        cr_assert(t.dirs[i].total_ns > (12 - 4 * i) * 3 * NS_PER_MS / 2, "%s: %ld", names[i], t.dirs[i].total_ns);
-        cr_assert(t.dirs[i].total_ns <= took);
+        const struct watch_dir *d = find_dir(&t, names[i]);
+        cr_assert_not_null(d, "%s is not among the slowest", names[i]);
+        cr_assert(d->total_ns >= (12 - 4 * i) * SLOW_NS / 2, "%s: %ld", names[i], d->total_ns);
+        cr_assert(d->total_ns <= took);
         dir_put(slow[i]);
     }
     watch_times_release(&t);
