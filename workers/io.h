@@ -8,6 +8,9 @@
  * has lost what the flush had to say. Paths, buffers and results must live until the function returns; they do, since
  * the caller waits.
  *
+ * Sockets are different: they answer when another machine does. In a fiber only that fiber waits for one, in IO_DIRECT
+ * mode too, and each wait has a limit.
+ *
  * All functions belong to the thread that created the io, save io_wake, io_post and io_cancel_sleeps.
  */
 #ifndef HAUL_WORKERS_IO_H
@@ -16,8 +19,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 struct io;
 struct statx;
@@ -83,6 +88,24 @@ void io_wait(struct io *io, const void *key);
 /* Lets every fiber that waits for key go on, at the next io_turn. Same thread. */
 void io_notify(struct io *io, const void *key);
 
+/*
+ * One fiber's wait for one thing, which costs the same however many others wait. In its user's storage, zero at first.
+ * One fiber at a time waits for an event. Not for abandoned fibers' stacks: whoever sets it later must find it.
+ */
+struct io_event {
+    struct io_req *waiter; /* io's own; NULL: nobody waits */
+    bool set;              /* io_event_set was called and nobody has waited since */
+};
+
+/* The calling fiber waits until e is set (at once where it is), which it takes back, or until deadline_ns (monotonic;
+ * INT64_MAX: no limit). 0 or -ETIMEDOUT. In both modes; not outside of a fiber. */
+int io_event_wait(struct io *io, struct io_event *e, int64_t deadline_ns);
+/* Lets the fiber that waits for e, or the next one that will, go on at the next io_turn. Same thread. */
+void io_event_set(struct io *io, struct io_event *e);
+
+/* The calling fiber goes on at the next io_turn, after all that can go on now. Nothing outside of a fiber. */
+void io_yield(struct io *io);
+
 /* One message from another thread; in its sender's storage, which must stay until it is delivered. */
 struct io_post {
     const void *key;      /* as for io_wait and io_notify; set before io_post */
@@ -136,5 +159,21 @@ ssize_t io_listxattr(struct io *io, int fd, char *buf, size_t size);
 ssize_t io_getxattr(struct io *io, int fd, const char *name, void *buf, size_t size);
 int io_setxattr(struct io *io, int fd, const char *name, const void *value, size_t size);
 int io_removexattr(struct io *io, int fd, const char *name);
+
+/*
+ * Sockets: blocking ones (without O_NONBLOCK). The kernel touches addresses and buffers only while one of these
+ * functions makes its system call, never while the fiber waits: a fiber that is given up leaves nothing behind that
+ * could be written to. deadline_ns is monotonic (INT64_MAX: no limit); where it passes -ETIMEDOUT; one that has passed
+ * already lets the call be tried once.
+ */
+
+/* Waits until fd has one of events (poll's POLLIN, POLLOUT). Returns what poll would tell (> 0), or -errno. */
+int io_poll(struct io *io, int fd, short events, int64_t deadline_ns);
+/* 0 or -errno. A socket whose connect failed is to be closed. */
+int io_connect(struct io *io, int fd, const struct sockaddr *address, socklen_t len, int64_t deadline_ns);
+/* Sends some of the bytes, at least one. -EPIPE without a signal. */
+ssize_t io_sendmsg(struct io *io, int fd, const struct iovec *iov, size_t count, int64_t deadline_ns);
+/* Receives some bytes; 0: the other end has closed. */
+ssize_t io_recvmsg(struct io *io, int fd, const struct iovec *iov, size_t count, int64_t deadline_ns);
 
 #endif
