@@ -39,6 +39,7 @@
  * workers/stores/posix_entries.c     directories, links, nodes, attributes, removal
  * workers/stores/posix_owner.c       who may own what
  * workers/stores/posix_xattrs.c      extended attributes and ACLs
+ * workers/stores/nfs41/ops.c         the operations of NFSv4.1: arguments and results
  * workers/stores/layer.c             what the layers before a store share
  * workers/stores/retry.c             repeats what failed with a passing error
  * workers/stores/throttle.c          --bwlimit

@@ -1,0 +1,82 @@
+/*
+ * nfs41: an NFSv4.1 server as a store, spoken to directly, without a mount (RFC 8881).
+ *
+ * A small file is published in one COMPOUND: created under a temp name, written, given its attributes, checked by the
+ * server itself (VERIFY), closed, renamed. At its start the store finds out with a file of its own what the server can
+ * do, and steps down where it must; nfs41_facts tells what was chosen.
+ *
+ * One client id for the store, one session for each port. Handles of directories are kept in dir->handle[side].data.
+ */
+#ifndef HAUL_STORES_NFS41_H
+#define HAUL_STORES_NFS41_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "workers/store.h"
+
+/* Where, as whom, and how patiently. The strings and groups need to live only until nfs41_open returns. */
+struct nfs41_options {
+    const char *host;      /* name or address */
+    uint16_t port;         /* 0: 2049 */
+    const char *path;      /* export and path below it, absolute, as the server's pseudo root shows it */
+    uid_t uid;             /* AUTH_SYS */
+    gid_t gid;             /* AUTH_SYS */
+    const gid_t *groups;   /* AUTH_SYS; may be NULL */
+    unsigned group_count;  /* entries in groups; AUTH_SYS carries 16 at most: more are a notice */
+    bool reserved_port;    /* from a port below 1024, where we may: many servers demand it of root */
+    int64_t io_timeout_ns; /* an operation without an answer ends with -ETIMEDOUT before that; 0: 60 s */
+    unsigned retries;      /* of a connection that breaks, before an operation fails */
+    unsigned connections;  /* of each session; 0: 1 */
+    bool make_missing;     /* create missing directories below the export; else -ENOENT */
+    mode_t missing_mode;   /* their permission bits */
+};
+
+/* What was stepped down to, because the server lacks something. */
+#define NFS41_STEP_SPLIT      1U  /* OPEN in a COMPOUND of its own: no current stateid, or too few operations in one */
+#define NFS41_STEP_NO_VERIFY  2U  /* attributes are looked at by us before the rename, not by the server */
+#define NFS41_STEP_OWNERS     4U  /* owners are refused */
+#define NFS41_STEP_OWNER_TEXT 8U  /* owners read back as names, not as numbers: they are looked at by us */
+#define NFS41_STEP_READ_OPEN  16U /* files have to be opened to be read */
+#define NFS41_STEP_SINGLE     32U /* one file in a COMPOUND, however many wait */
+#define NFS41_STEP_SMALL      64U /* requests smaller than asked for */
+
+/* What the server granted and what came of it; counters so far. */
+struct nfs41_facts {
+    uint32_t request_max;    /* bytes of a request */
+    uint32_t response_max;   /* bytes of a response */
+    uint32_t cached_max;     /* bytes of a response that the server keeps for a replay */
+    unsigned operations_max; /* in one COMPOUND */
+    unsigned slots;          /* of a session */
+    unsigned lease_s;        /* seconds */
+    uint64_t read_max;       /* bytes of a READ */
+    uint64_t write_max;      /* bytes of a WRITE */
+    unsigned steps;          /* NFS41_STEP_* */
+    char server[128];        /* what it calls itself, as text; "" where it does not say */
+    uint64_t compounds;      /* sent, all told */
+    uint64_t combined;       /* files that shared a COMPOUND with others */
+    uint64_t connects;       /* connections made */
+    uint64_t replays;        /* requests sent again on a new connection */
+    uint64_t rebuilds;       /* sessions that were lost and made anew */
+    uint64_t waits;          /* requests that the server put off (DELAY, GRACE) */
+    uint64_t publishes;      /* files published in a COMPOUND */
+    uint64_t cleanups;       /* files whose COMPOUND stopped after OPEN, and was cleaned up after */
+};
+
+/*
+ * Opens the store. In the calling thread, which it blocks: connects, makes the client id, finds the path, tries the
+ * server out. options->path is for messages only. 0, or -errno and then, where something helpful can be said,
+ * *out_problem: a sentence that says what to do, malloc'd, the caller's; else NULL.
+ */
+int nfs41_open(const struct store_options *options, const struct nfs41_options *nfs, struct store **out_store,
+               char **out_problem);
+
+/* s may be a layer above it. 0, or -EINVAL: there is no nfs41 store below. Any thread. */
+int nfs41_facts(const struct store *s, struct nfs41_facts *out_facts);
+
+/* Ends what the run old_run_id, which is dead or has lost its lease, still has at this server: the same client owner
+ * with a new verifier ends its sessions and opens (RFC 8881 18.35). Blocks as io does. 0 or -errno. */
+int nfs41_evict(struct store *s, struct io *io, const char *old_run_id);
+
+#endif
