@@ -40,6 +40,7 @@
  * workers/stores/posix_owner.c       who may own what
  * workers/stores/posix_xattrs.c      extended attributes and ACLs
  * workers/stores/nfs41/ops.c         the operations of NFSv4.1: arguments and results
+ * workers/stores/nfs41/attrs.c       its attributes
  * workers/stores/layer.c             what the layers before a store share
  * workers/stores/retry.c             repeats what failed with a passing error
  * workers/stores/throttle.c          --bwlimit

@@ -19,7 +19,7 @@ struct letter {
     struct io *to;       /* the fiber's */
 };
 
-static void *send(void *arg)
+static void *post_one(void *arg)
 {
     struct letter *letter = arg;
     letter->text = letter->want;
@@ -41,7 +41,7 @@ static void read_letters(void *arg)
         pthread_t thread;
         cr_assert_not_null(letter);
         *letter = (struct letter){.post.key = letter, .want = i + 1, .to = r->io};
-        cr_assert_eq(pthread_create(&thread, NULL, send, letter), 0);
+        cr_assert_eq(pthread_create(&thread, NULL, post_one, letter), 0);
         pthread_detach(thread);
         io_await(r->io, &letter->post);
         cr_assert_eq(letter->text, i + 1);
