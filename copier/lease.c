@@ -42,7 +42,7 @@ void lease_grant(struct lease *l, int64_t begun_ns)
 {
     l->renewed_ns = begun_ns;
     l->safe_ns = begun_ns + 2 * l->options.period_ns;
-    fence_extend(l->options.fence, l->safe_ns);
+    fence_extend(l->options.fence, begun_ns, l->safe_ns);
 }
 
 int lease_publish(struct lease *l, bool exclusive)
@@ -292,14 +292,41 @@ static bool wait_end(struct lease *l, int64_t ns)
     return end;
 }
 
+/* Until the next renewal is due, which is at once where the fence is in doubt. True: the end. */
+static bool wait_due(struct lease *l)
+{
+    int64_t step = lease_step_ns(l->options.period_ns);
+    for (;;) {
+        int64_t due = l->renewed_ns + l->options.period_ns - clock_boot_ns();
+        if (due <= 0 || fence_doubted(l->options.fence)) {
+            return wait_end(l, 0);
+        }
+        if (wait_end(l, due < step ? due : step)) {
+            return true;
+        }
+    }
+}
+
+/* Without a lease of its own: the server hears of us now and then, and does not forget us. */
+static void keep_in_touch(struct lease *l)
+{
+    while (l->options.touch_ns > 0 && !wait_end(l, l->options.touch_ns)) {
+        struct attr attr = {0};
+        struct store_op op = {.code = STORE_STAT, .dir = l->root, .stat = {.out = &attr, .fresh = true}};
+        (void)store_run(l->port, &op); /* whoever works finds out what is wrong */
+    }
+}
+
 /* Renews until the end. */
 static void keep(struct lease *l)
 {
     int64_t period = l->options.period_ns;
     bool network = l->options.store->caps.network;
+    if (l->options.look_only) {
+        keep_in_touch(l);
+    }
     while (!l->options.look_only) {
-        int64_t due = l->renewed_ns + period - clock_boot_ns();
-        if (wait_end(l, due > 0 ? due : 0)) {
+        if (wait_due(l)) {
             return;
         }
         int r = lease_renew(l);

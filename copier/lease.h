@@ -12,6 +12,8 @@
  * - Renewed: looked at, and replaced if it is still ours. A renewal that began at T opens the fence (workers/fence.h)
  *   until T + 2 periods; others can take over from T + 3 periods on, and begin from T + 5 periods on. What passed the
  *   fence just before it shut has that long to arrive.
+ *   Where the destination can end what it does for another run (options.evict), that is done as soon as our lease
+ *   stands there.
  * - Lost: another's lease stands there. The fence is shut for ever and the run ends.
  *
  * Above and below: once the own lease is taken, the directories above are searched for another's that lives; whoever
@@ -41,6 +43,8 @@ struct lease_options {
     bool look_only;          /* take none: only see to it that nobody owns the place or what is above */
     bool root_times;         /* the root keeps its times when .haul/ goes */
     int64_t period_ns;       /* between two renewals */
+    int64_t touch_ns;        /* look_only: how often the destination is asked for its root, so that a server does not
+                                forget us; 0: never */
     int64_t wait_ns;         /* how long to wait for a lease that lives; 0: not at all */
     struct notices *notices; /* may be NULL; not owned */
     void *arg;               /* for the functions below, which are called from the lease's thread save where said */
@@ -53,6 +57,9 @@ struct lease_options {
     void (*waiting)(void *arg, const char *path, const char *who, bool lives, int64_t ns);
     /* The lease is another's now (err EOWNERDEAD; who), or cannot be renewed any more (positive errno). Once. */
     void (*lost)(void *arg, int err, const char *who);
+    /* The lease of that run was taken over: whatever the destination still carries out for it is to end. io is the
+     * calling thread's. May be NULL. */
+    void (*evict)(void *arg, struct io *io, const char *run_id);
     /* A run known to be dead: its temp names in .haul/ go. Called at the end. May be NULL. */
     bool (*is_dead)(void *arg, const char *run_id);
 };

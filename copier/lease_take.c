@@ -160,6 +160,9 @@ static int take_over(struct lease *l, const struct lease_seen *seen, bool silent
     if (r != 0) {
         return r == -EEXIST || r == -ENOENT ? -EAGAIN : lease_fail(l, "write " HAUL_DIR "/" LEASE_NAME, r);
     }
+    if (seen->parsed && l->options.evict != NULL) {
+        l->options.evict(l->options.arg, l->port->io, seen->owner.run);
+    }
     int64_t ended = clock_boot_ns();
     bool slow = silent || ended - begun > quick;
     l->renewed_ns = ended;

@@ -136,7 +136,7 @@ static void fence_lost_stops_all(struct conf *c)
     char temp[TEMP_NAME_MAX];
 
     make_all(c);
-    fence_extend(&c->fence, INT64_MAX);
+    fence_extend(&c->fence, 1, INT64_MAX);
     fence_lose(&c->fence);
     try_all(c, -EOWNERDEAD);
     conf_expect_bytes(c, "f", "old", 3);
@@ -157,7 +157,7 @@ static void fence_lost_stops_all(struct conf *c)
 static void fence_open_lets_all_pass(struct conf *c)
 {
     make_all(c);
-    fence_extend(&c->fence, INT64_MAX);
+    fence_extend(&c->fence, 1, INT64_MAX);
     try_all(c, 0);
     conf_expect_bytes(c, "f", "new", 3);
     conf_expect_bytes(c, "x", "new", 3);
@@ -179,7 +179,7 @@ static void fence_shut_waits(struct conf *c)
     cr_assert_eq(io_sleep(c->lane.io, 50 * NS_PER_MS), 0);
     cr_expect_not(conf_there(c, "f"));
     c->own = c;
-    fence_extend(&c->fence, INT64_MAX);
+    fence_extend(&c->fence, 1, INT64_MAX);
 }
 
 /* The one who renews the lease passes a fence that is shut: nobody else could open it. */

@@ -229,7 +229,12 @@ struct run {
     struct store *store;
     struct lease *lease;
     char path[256];
-    atomic_int lost; /* errno */
+    int64_t period_ns;
+    int64_t touch_ns;
+    bool look_only;
+    atomic_int lost;                  /* errno */
+    atomic_int evicted;               /* times */
+    char evicted_run[RUN_ID_LEN + 1]; /* the last one */
 };
 
 static int nothing_above(void *arg, unsigned levels, struct store **out_store, char **out_path)
@@ -248,10 +253,18 @@ static void note_lost(void *arg, int err, const char *who)
     atomic_store(&r->lost, err);
 }
 
+static void note_evicted(void *arg, struct io *io, const char *run_id)
+{
+    struct run *r = arg;
+    cr_assert_not_null(io);
+    snprintf(r->evicted_run, sizeof r->evicted_run, "%s", run_id);
+    atomic_fetch_add(&r->evicted, 1);
+}
+
 static void run_open(struct run *r, const char *path, const char *run_id)
 {
     struct store_options o = {.side = DIR_DST, .path = path, .run_id = run_id, .max_handles = 16, .fence = &r->fence};
-    *r = (struct run){0};
+    *r = (struct run){.period_ns = PERIOD};
     snprintf(r->path, sizeof r->path, "%s", path);
     fence_init(&r->fence);
     cr_assert_eq(posix_open(&o, &r->store), 0);
@@ -263,9 +276,12 @@ static int run_take(struct run *r, const char *run_id, int stop_fd, struct lease
                                     .fence = &r->fence,
                                     .run_id = run_id,
                                     .path = r->path,
-                                    .period_ns = PERIOD,
+                                    .period_ns = r->period_ns,
+                                    .look_only = r->look_only,
+                                    .touch_ns = r->touch_ns,
                                     .arg = r,
                                     .above = nothing_above,
+                                    .evict = note_evicted,
                                     .lost = note_lost};
     return lease_take(&o, stop_fd, &r->lease, refusal);
 }
@@ -377,6 +393,69 @@ Test(lease, anothers_in_its_place_is_a_loss, .timeout = 60)
     cr_assert_eq(lease_end(a.lease, true, 20 * NS_PER_SEC), 0);
     cr_assert_eq(access(file, F_OK), 0, "the other's lease was removed");
     run_close(&a);
+    close(stop);
+    scratch_remove(dir);
+}
+
+/* The server dropped our session: nothing passes until the lease has been looked at, which is at once. */
+Test(lease, in_doubt_it_is_looked_at_at_once, .timeout = 60)
+{
+    char dir[256];
+    struct run a;
+    struct lease_refusal refusal;
+    int stop = eventfd(0, EFD_CLOEXEC);
+    close(scratch_make(dir));
+    run_open(&a, dir, RUN_A);
+    a.period_ns = 3600 * NS_PER_SEC;
+    cr_assert_eq(run_take(&a, RUN_A, stop, &refusal), 0);
+    cr_assert(is_fenced_as(&a, FENCE_OPEN));
+    fence_doubt(&a.fence);
+    cr_assert(is_fenced_as(&a, FENCE_OPEN), "it is still ours");
+    cr_assert(!fence_doubted(&a.fence));
+    /* Another's stands there now. */
+    struct lease_owner other = somebody(RUN_B);
+    char file[512];
+    char text[LEASE_TEXT_MAX];
+    size_t len = 0;
+    cr_assert_eq(lease_format(&other, text, &len), 0);
+    int fd = open(lease_path(dir, file), O_WRONLY | O_TRUNC | O_CLOEXEC);
+    cr_assert_eq(write(fd, text, len), (ssize_t)len);
+    close(fd);
+    cr_assert_eq(fence_state(&a.fence, clock_boot_ns()), FENCE_OPEN, "nobody looks before the time");
+    fence_doubt(&a.fence);
+    cr_assert(is_fenced_as(&a, FENCE_LOST));
+    cr_assert_eq(atomic_load(&a.lost), EOWNERDEAD);
+    run_close(&a);
+    close(stop);
+    scratch_remove(dir);
+}
+
+/* A holder that is known to be gone, or silent: what the server still does for it is ended, once. */
+Test(lease, who_takes_over_evicts, .timeout = 60)
+{
+    char dir[256];
+    char file[512];
+    char text[LEASE_TEXT_MAX];
+    size_t len = 0;
+    struct lease_owner other = somebody(RUN_A);
+    struct run b;
+    struct lease_refusal refusal;
+    int stop = eventfd(0, EFD_CLOEXEC);
+    close(scratch_make(dir));
+    lease_path(dir, file);
+    *strrchr(file, '/') = '\0';
+    cr_assert_eq(mkdir(file, 0755), 0);
+    other.period_ns = 20 * NS_PER_MS;
+    cr_assert_eq(lease_format(&other, text, &len), 0);
+    int fd = open(lease_path(dir, file), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+    cr_assert_eq(write(fd, text, len), (ssize_t)len);
+    close(fd);
+    run_open(&b, dir, RUN_B);
+    b.period_ns = 20 * NS_PER_MS;
+    cr_assert_eq(run_take(&b, RUN_B, stop, &refusal), 0, "%s", refusal.who);
+    cr_assert_eq(atomic_load(&b.evicted), 1);
+    cr_assert_str_eq(b.evicted_run, RUN_A);
+    run_close(&b);
     close(stop);
     scratch_remove(dir);
 }

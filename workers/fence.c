@@ -13,6 +13,8 @@
 void fence_init(struct fence *f)
 {
     atomic_init(&f->safe_ns, INT64_MIN);
+    atomic_init(&f->granted_ns, INT64_MIN);
+    atomic_init(&f->doubted_ns, INT64_MIN);
     atomic_init(&f->lost, false);
     atomic_init(&f->own, NULL);
 }
@@ -22,12 +24,33 @@ void fence_set_own(struct fence *f, struct io *own)
     atomic_store(&f->own, own);
 }
 
-void fence_extend(struct fence *f, int64_t until_ns)
+/* To a later moment, never back. */
+static void move_on(atomic_llong *moment, int64_t to)
 {
-    long long now = atomic_load(&f->safe_ns);
+    long long now = atomic_load(moment);
 
-    while (now < until_ns && !atomic_compare_exchange_weak(&f->safe_ns, &now, until_ns)) {
+    while (now < to && !atomic_compare_exchange_weak(moment, &now, to)) {
     }
+}
+
+void fence_extend(struct fence *f, int64_t begun_ns, int64_t until_ns)
+{
+    move_on(&f->safe_ns, until_ns);
+    move_on(&f->granted_ns, begun_ns);
+}
+
+void fence_doubt(struct fence *f)
+{
+    if (f) {
+        move_on(&f->doubted_ns, clock_boot_ns());
+    }
+}
+
+bool fence_doubted(const struct fence *f)
+{
+    long long doubted = atomic_load(&f->doubted_ns);
+
+    return doubted != INT64_MIN && atomic_load(&f->granted_ns) <= doubted;
 }
 
 void fence_lose(struct fence *f)
@@ -40,7 +63,7 @@ enum fence_state fence_state(const struct fence *f, int64_t now_ns)
     if (atomic_load(&f->lost)) {
         return FENCE_LOST;
     }
-    return now_ns < atomic_load(&f->safe_ns) ? FENCE_OPEN : FENCE_SHUT;
+    return now_ns < atomic_load(&f->safe_ns) && !fence_doubted(f) ? FENCE_OPEN : FENCE_SHUT;
 }
 
 int fence_pass(struct fence *f, struct io *io)
