@@ -81,6 +81,8 @@
  * copier/quantity.c                  sizes, rates and durations as people write them
  * copier/chmod.c                     --chmod: parsed and applied
  * copier/chown.c                     --chown: whose everything is to be
+ * copier/url.c                       nfs:// as people write it
+ * copier/mounts.c                    whether SRC lies on a mount of DST's server
  * copier/places.c                    SRC and DST, checked
  * copier/supervisor.c                the process that owes the exit status: lock, signals, deadline
  * copier/channel.c                   what supervisor and engine say to each other
