@@ -76,6 +76,27 @@ static int find_groups(struct planner *p)
     return 0;
 }
 
+/* Who we are at the destination: may we give files away, and to which groups. */
+static int find_user(struct planner *p)
+{
+    const struct plan_user *user = p->options.user;
+    if (user == NULL) {
+        p->uid = geteuid();
+        return find_groups(p);
+    }
+    p->uid = user->uid;
+    p->options.user = NULL; /* it is the caller's */
+    p->groups = calloc((size_t)user->count + 1, sizeof(*p->groups));
+    if (p->groups == NULL) {
+        return -ENOMEM;
+    }
+    for (unsigned i = 0; i < user->count; i++) {
+        p->groups[i] = user->groups[i];
+    }
+    p->group_count = (int)user->count;
+    return 0;
+}
+
 int planner_create(const struct plan_options *options, struct planner **out_planner)
 {
     struct planner *p = calloc(1, sizeof(*p));
@@ -86,10 +107,9 @@ int planner_create(const struct plan_options *options, struct planner **out_plan
     }
     p->options = *options;
     p->list_fd = -1;
-    p->uid = geteuid();
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->change, NULL);
-    err = find_groups(p);
+    err = find_user(p);
     if (err == 0 && getrandom(&p->there_seed, sizeof(p->there_seed), 0) != (ssize_t)sizeof(p->there_seed)) {
         err = -EIO;
     }

@@ -54,6 +54,13 @@ struct plan_failure {
     bool below;            /* all that is below is left out with it */
 };
 
+/* A user, as a server takes us. */
+struct plan_user {
+    uid_t uid;           /* 0: may give files to others */
+    const gid_t *groups; /* all of them, in any order */
+    unsigned count;      /* of groups */
+};
+
 struct plan_options {
     struct store *src;           /* not owned */
     struct store *dst;           /* not owned */
@@ -69,12 +76,13 @@ struct plan_options {
     bool dry_run;         /* dst takes every change and makes none */
     bool archive_dirs;    /* keep directory times */
     bool devices;         /* device nodes are made (root); else skipped with a notice */
-    bool owner_required;  /* owners and groups that cannot be had are differences and failures, not left out */
-    unsigned keep;        /* STORE_KEEP_* */
-    unsigned xattrs;      /* XATTRS_* that are kept besides; 0: none */
-    unsigned walkers;     /* threads; 0: chosen from the source's caps */
-    struct notices *notices; /* may be NULL */
-    void *arg;               /* for the functions below; they are called from any walker, some from workers */
+    const struct plan_user *user; /* who we are at the destination; NULL: who runs this process. Copied */
+    bool owner_required;          /* owners and groups that cannot be had are differences and failures, not left out */
+    unsigned keep;                /* STORE_KEEP_* */
+    unsigned xattrs;              /* XATTRS_* that are kept besides; 0: none */
+    unsigned walkers;             /* threads; 0: chosen from the source's caps */
+    struct notices *notices;      /* may be NULL */
+    void *arg;                    /* for the functions below; they are called from any walker, some from workers */
     /* What the state remembers of that source entry. May be NULL: KNOWN_NOTHING. */
     enum known (*known)(void *arg, const struct dir *dir, const char *name, const struct attr *src);
     /* An entry failed. */
