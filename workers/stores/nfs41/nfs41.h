@@ -29,8 +29,10 @@ struct nfs41_options {
     int64_t io_timeout_ns; /* an operation without an answer ends with -ETIMEDOUT before that; 0: 60 s */
     unsigned retries;      /* of a connection that breaks, before an operation fails */
     unsigned connections;  /* of each session; 0: 1 */
+    bool read_only;        /* nothing is created or changed, not even to try the server out: for --dry-run */
     bool make_missing;     /* create missing directories below the export; else -ENOENT */
     mode_t missing_mode;   /* their permission bits */
+    mode_t root_mode;      /* and those of the last one */
 };
 
 /* What was stepped down to, because the server lacks something. */
@@ -53,6 +55,7 @@ struct nfs41_facts {
     uint64_t read_max;       /* bytes of a READ */
     uint64_t write_max;      /* bytes of a WRITE */
     unsigned steps;          /* NFS41_STEP_* */
+    unsigned made;           /* directories that were missing: the root, and those above it */
     char server[128];        /* what it calls itself, as text; "" where it does not say */
     uint64_t compounds;      /* sent, all told */
     uint64_t combined;       /* files that shared a COMPOUND with others */
@@ -67,10 +70,19 @@ struct nfs41_facts {
 /*
  * Opens the store. In the calling thread, which it blocks: connects, makes the client id, finds the path, tries the
  * server out. options->path is for messages only. 0, or -errno and then, where something helpful can be said,
- * *out_problem: a sentence that says what to do, malloc'd, the caller's; else NULL.
+ * *out_problem: a sentence that says what to do, malloc'd, the caller's; else NULL. -ENOENT: a directory is missing,
+ * and without make_missing nothing was created; -ENOTDIR: a name of path is something else.
+ *
+ * Where the server has lost the session options->fence is doubted (fence_doubt), before anything is repeated.
  */
 int nfs41_open(const struct store_options *options, const struct nfs41_options *nfs, struct store **out_store,
                char **out_problem);
+
+/*
+ * A store on the directory so many levels (1, ...) above the root of s, through the same client; s outlives it. Asks
+ * nothing of the server. 0; -ENOENT: that is above the server's pseudo root; -ENOMEM. Any thread.
+ */
+int nfs41_open_above(struct store *s, unsigned levels, struct store **out_store);
 
 /* s may be a layer above it. 0, or -EINVAL: there is no nfs41 store below. Any thread. */
 int nfs41_facts(const struct store *s, struct nfs41_facts *out_facts);
