@@ -340,3 +340,20 @@ unsigned ganesha_holds(const struct ganesha *g, const char *path)
     free(real);
     return count;
 }
+
+unsigned ganesha_clients(const struct ganesha *g)
+{
+    char path[512];
+    unsigned count = 0;
+    snprintf(path, sizeof(path), "%s/recovery/v4recov/node0", g->home);
+    DIR *dir = opendir(path);
+    cr_assert(dir != NULL || errno == ENOENT, "%s: %s", path, strerror(errno));
+    struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    return count;
+}

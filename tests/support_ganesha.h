@@ -70,6 +70,10 @@ pid_t ganesha_pid(const struct ganesha *g);
  */
 unsigned ganesha_holds(const struct ganesha *g, const char *path);
 
+/* Clients that it knows: those that have not said goodbye (DESTROY_CLIENTID, which it refuses while one has a file
+ * open). */
+unsigned ganesha_clients(const struct ganesha *g);
+
 /* A free TCP port of 127.0.0.1, outside of those that the kernel hands out by itself. */
 uint16_t ganesha_free_port(void);
 

@@ -12,6 +12,8 @@
 #                                  that never heard of any client
 #   stop_ganesha NAME              ends it, in order
 #   ganesha_holds NAME FOLDER      how many descriptors it holds open on files below FOLDER
+#   ganesha_clients NAME           how many clients it knows: those that have not said goodbye (DESTROY_CLIENTID, which it
+#                                  refuses while one has a file open)
 #
 # To be set before start_ganesha, where they differ:
 #   GANESHA_V3=1          NFSv3 and MOUNT too; ganesha_mount_port NAME
@@ -177,6 +179,10 @@ restart_ganesha() {
 
 ganesha_holds() {
     find "/proc/$(ganesha_pid "$1")/fd" -type l -lname "$(realpath "$2")/*" 2>/dev/null | wc -l
+}
+
+ganesha_clients() {
+    find "$WORK/ganesha.$1/recovery/v4recov" -mindepth 2 -maxdepth 2 | wc -l
 }
 
 start_cutproxy() {

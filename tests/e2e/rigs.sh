@@ -26,6 +26,8 @@ for folder in one two; do
     [ "$(ganesha_holds a "$WORK/$folder")" = 0 ] || fail "files are held open"
 done
 
+[ "$(ganesha_clients a)" = 0 ] || fail "a client is left"
+
 # A round trip of 40 ms: 10 one after another take 400 ms, 40 at a time no longer than these.
 cut_tell rtt 40ms
 mkdir "$WORK/one/slow" "$WORK/one/fast"
@@ -40,6 +42,7 @@ mkdir "$WORK/one/cut"
 cut_tell cut up after 30 records
 ! bench_nfsgen --files 300 --dirs 1 --slots 1 127.0.0.1 "$CUT_PORT" /export/cut 2>"$WORK/err" || fail "it was not cut"
 [ "$(cut_stat cuts)" = 1 ] || fail "cuts: $(cut_stat cuts)"
+[ "$(ganesha_clients a)" = 1 ] || fail "the client that was cut is not seen"
 wait_until 10 eval '[ "$(find "$WORK/one/cut" -name "f*" | wc -l)" = 25 ]' # 5 calls stand before the first file's
 stop_cutproxy
 

@@ -45,38 +45,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/tools/cutrules.h"
+
 #define CONNS_MAX 256
-#define RULES_MAX 32
 #define WORDS_MAX 16
-#define LINE_MAX_ 1024
+#define LINE_ROOM 1024
 #define CHUNK     (256U * 1024)
 #define QUEUE_MAX (64U * 1024 * 1024) /* bytes that wait in one direction of one connection */
 #define LINGER_NS 1000000000LL        /* the server's side after a cut behind what was sent up */
-#define UP        0
-#define DOWN      1
+#define UP        CUT_UP
+#define DOWN      CUT_DOWN
 #define NEVER     INT64_MAX
-
-enum where { BEFORE, WITHIN, AFTER };
-
-enum scope { OF_ALL, OF_ONE, OF_EACH };
-
-struct rule {
-    bool used;
-    bool records;     /* the unit; else bytes */
-    bool silent;      /* instead of a reset */
-    bool all;         /* every open connection suffers */
-    unsigned dir;     /* UP, DOWN */
-    enum where where; /* in or beside unit n */
-    enum scope scope; /* what is counted */
-    unsigned conn;    /* OF_ONE: number of the connection */
-    unsigned times;   /* to come; 0: always */
-    uint64_t n;       /* from 1; OF_ALL: with what had passed before */
-};
-
-struct tally {
-    uint64_t bytes;   /* read, and not swallowed */
-    uint64_t records; /* of which the last byte was read */
-};
 
 /* What was read in one go, on its way. */
 struct chunk {
@@ -91,14 +70,8 @@ struct chunk {
 struct stream {
     struct chunk *head;
     struct chunk **tail;
-    size_t queued;      /* bytes in chunks */
-    struct tally tally; /* of this connection */
-    unsigned have;      /* bytes of a record mark, 0..4; 4: in a fragment */
-    unsigned char mark[4];
-    uint32_t size;   /* of the fragment */
-    uint32_t left;   /* bytes of the fragment to come */
-    bool begun;      /* a record is under way */
-    bool first;      /* and this is its first fragment */
+    size_t queued; /* bytes in chunks */
+    struct cut_stream passed;
     bool eof;        /* the sender has ended */
     bool shut;       /* and the receiver knows */
     bool cut;        /* nothing more is taken; when all that is queued has passed, the cut is made */
@@ -115,13 +88,12 @@ struct conn {
 
 struct proxy {
     int listener;
-    int control;                   /* -1: none */
-    uint16_t target;               /* port of the server */
-    int64_t delay[2];              /* ns, by direction */
-    struct rule rules[RULES_MAX];  /* used ones */
+    int control;      /* -1: none */
+    uint16_t target;  /* port of the server */
+    int64_t delay[2]; /* ns, by direction */
+    struct cut_rules rules;
     struct conn *conns[CONNS_MAX]; /* NULL: free */
-    struct tally total[2];         /* by direction, since the start */
-    struct tally zero[2];          /* total at "zero" */
+    struct cut_tally zero[2];      /* what had passed at "zero" */
     unsigned accepted;             /* connections since the start */
     unsigned accepted_zero;        /* at "zero" */
     uint64_t cuts;                 /* rules that were carried out */
@@ -246,130 +218,9 @@ static void accept_one(struct proxy *p)
 }
 
 /* ---- rules ---- */
+/* ---- bytes ---- */
 
-/* What the rule counts, in its direction of that connection: bytes, or whole records. */
-static uint64_t counted(const struct proxy *p, const struct conn *c, const struct rule *r)
-{
-    const struct tally *t = r->scope == OF_ALL ? &p->total[r->dir] : &c->dir[r->dir].tally;
-    return r->records ? t->records : t->bytes;
-}
-
-static bool concerns(const struct rule *r, const struct conn *c, unsigned d)
-{
-    return r->used && r->dir == d && (r->scope != OF_ONE || r->conn == c->number);
-}
-
-/* A rule that strikes at this very place, before the next byte. */
-static struct rule *strikes_before(struct proxy *p, const struct conn *c, unsigned d)
-{
-    const struct stream *s = &c->dir[d];
-    for (unsigned i = 0; i < RULES_MAX; i++) {
-        struct rule *r = &p->rules[i];
-        if (!concerns(r, c, d) || r->where == AFTER || counted(p, c, r) + 1 != r->n) {
-            continue;
-        }
-        bool here = true;
-        if (r->records) {
-            here = r->where == BEFORE ? !s->begun : s->have == 4 && s->first && s->size - s->left >= s->size / 2;
-        }
-        if (here) {
-            return r;
-        }
-    }
-    return NULL;
-}
-
-/* Now that bytes have passed, and with ended the last one of a record. */
-static struct rule *strikes_after(struct proxy *p, const struct conn *c, unsigned d, bool ended)
-{
-    for (unsigned i = 0; i < RULES_MAX; i++) {
-        struct rule *r = &p->rules[i];
-        if (concerns(r, c, d) && r->where == AFTER && counted(p, c, r) == r->n && (ended || !r->records)) {
-            return r;
-        }
-    }
-    return NULL;
-}
-
-/* Of len bytes, how many may pass at once before a rule must be asked again. */
-static size_t step_size(const struct proxy *p, const struct conn *c, unsigned d, size_t len)
-{
-    const struct stream *s = &c->dir[d];
-    size_t step = s->have < 4 ? 4 - s->have : s->left;
-    step = step < len ? step : len;
-    for (unsigned i = 0; i < RULES_MAX; i++) {
-        const struct rule *r = &p->rules[i];
-        if (!concerns(r, c, d)) {
-            continue;
-        }
-        uint64_t before = counted(p, c, r);
-        uint64_t room = step;
-        if (!r->records && before < r->n) {
-            room = r->n - before - (r->where == AFTER ? 0 : 1);
-        } else if (r->records && r->where == WITHIN && before + 1 == r->n && s->have == 4 && s->first &&
-                   s->size - s->left < s->size / 2) {
-            room = s->size / 2 - (s->size - s->left);
-        }
-        step = room < step ? (size_t)room : step;
-    }
-    return step;
-}
-
-/* step bytes pass, none of them beyond a mark or a fragment: whether a record ended with them. */
-static bool advance(struct proxy *p, struct stream *s, unsigned d, const unsigned char *data, size_t step)
-{
-    s->tally.bytes += step;
-    p->total[d].bytes += step;
-    if (s->have < 4) {
-        s->first = !s->begun || (s->have > 0 && s->first);
-        s->begun = true;
-        memcpy(s->mark + s->have, data, step);
-        s->have += (unsigned)step;
-        if (s->have < 4) {
-            return false;
-        }
-        s->size = ((uint32_t)(s->mark[0] & 0x7f) << 24) | ((uint32_t)s->mark[1] << 16) | ((uint32_t)s->mark[2] << 8) |
-                  s->mark[3];
-        s->left = s->size;
-    } else {
-        s->left -= (uint32_t)step;
-    }
-    if (s->left > 0) {
-        return false;
-    }
-    s->have = 0;
-    if ((s->mark[0] & 0x80) == 0) {
-        return false;
-    }
-    s->begun = false;
-    s->tally.records++;
-    p->total[d].records++;
-    return true;
-}
-
-/* How many of the bytes pass; *out_rule: the rule that struck behind them, or NULL. */
-static size_t take(struct proxy *p, struct conn *c, unsigned d, const unsigned char *data, size_t len,
-                   struct rule **out_rule)
-{
-    size_t at = 0;
-    *out_rule = NULL;
-    while (at < len) {
-        *out_rule = strikes_before(p, c, d);
-        if (*out_rule != NULL) {
-            return at;
-        }
-        size_t step = step_size(p, c, d, len - at);
-        bool ended = advance(p, &c->dir[d], d, data + at, step);
-        at += step;
-        *out_rule = strikes_after(p, c, d, ended);
-        if (*out_rule != NULL) {
-            return at;
-        }
-    }
-    return at;
-}
-
-static void strike(struct proxy *p, struct conn *c, struct rule *r)
+static void strike(struct proxy *p, struct conn *c, struct cut_rule *r)
 {
     p->cuts++;
     for (unsigned i = 0; r->all && i < CONNS_MAX; i++) {
@@ -383,14 +234,10 @@ static void strike(struct proxy *p, struct conn *c, struct rule *r)
         c->silent = true;
     } else {
         c->dir[r->dir].cut = true;
-        c->dir[r->dir].cut_gently = r->dir == UP && r->where == AFTER;
+        c->dir[r->dir].cut_gently = r->dir == UP && r->where == CUT_AFTER;
     }
-    if (r->times > 0 && --r->times == 0) {
-        r->used = false;
-    }
+    cut_done(r);
 }
-
-/* ---- bytes ---- */
 
 static void enqueue(struct proxy *p, struct stream *s, unsigned d, const unsigned char *data, size_t len)
 {
@@ -434,8 +281,8 @@ static void read_some(struct proxy *p, struct conn *c, unsigned d)
         p->swallowed += (uint64_t)n;
         return;
     }
-    struct rule *rule = NULL;
-    size_t passed = take(p, c, d, p->buffer, (size_t)n, &rule);
+    struct cut_rule *rule = NULL;
+    size_t passed = cut_take(&p->rules, &s->passed, d, c->number, p->buffer, (size_t)n, &rule);
     enqueue(p, s, d, p->buffer, passed);
     if (rule != NULL) {
         p->swallowed += (uint64_t)n - passed;
@@ -522,76 +369,6 @@ static bool parse_time(const char *text, int64_t *out_ns)
     return true;
 }
 
-static bool parse_number(const char *text, uint64_t *out)
-{
-    char *end = NULL;
-    errno = 0;
-    *out = strtoull(text, &end, 10);
-    return errno == 0 && end != text && *end == '\0';
-}
-
-static bool parse_dir(const char *text, unsigned *out)
-{
-    *out = strcmp(text, "down") == 0 ? DOWN : UP;
-    return *out == DOWN || strcmp(text, "up") == 0;
-}
-
-static bool parse_where(const char *text, enum where *out)
-{
-    *out = strcmp(text, "before") == 0 ? BEFORE : strcmp(text, "within") == 0 ? WITHIN : AFTER;
-    return *out != AFTER || strcmp(text, "after") == 0;
-}
-
-/* "of K", "times T", "silent", "all". */
-static bool parse_rest(const struct proxy *p, struct rule *r, char **words, unsigned count)
-{
-    uint64_t number = 0;
-    for (unsigned i = 0; i < count; i++) {
-        const char *next = i + 1 < count ? words[i + 1] : "";
-        if (strcmp(words[i], "silent") == 0) {
-            r->silent = true;
-        } else if (strcmp(words[i], "all") == 0) {
-            r->all = true;
-        } else if (strcmp(words[i], "of") == 0 && strcmp(next, "each") == 0) {
-            r->scope = OF_EACH;
-            i++;
-        } else if (strcmp(words[i], "of") == 0 && parse_number(next, &number)) {
-            r->scope = OF_ONE;
-            r->conn = p->accepted + (unsigned)number;
-            i++;
-        } else if (strcmp(words[i], "times") == 0 && parse_number(next, &number)) {
-            r->times = (unsigned)number;
-            i++;
-        } else {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool command_cut(struct proxy *p, char **words, unsigned count)
-{
-    struct rule r = {.used = true, .times = 1, .scope = OF_ALL};
-    if (count < 5 || !parse_dir(words[1], &r.dir) || !parse_where(words[2], &r.where) ||
-        !parse_number(words[3], &r.n) || r.n == 0 || !parse_rest(p, &r, words + 5, count - 5)) {
-        return false;
-    }
-    r.records = strcmp(words[4], "records") == 0;
-    if (!r.records && (strcmp(words[4], "bytes") != 0 || r.where == WITHIN)) {
-        return false;
-    }
-    if (r.scope == OF_ALL) {
-        r.n += r.records ? p->total[r.dir].records : p->total[r.dir].bytes;
-    }
-    for (unsigned i = 0; i < RULES_MAX; i++) {
-        if (!p->rules[i].used) {
-            p->rules[i] = r;
-            return true;
-        }
-    }
-    return false;
-}
-
 static void reset_all(struct proxy *p, bool silent_only)
 {
     for (unsigned i = 0; i < CONNS_MAX; i++) {
@@ -610,15 +387,15 @@ static void put_stats(const struct proxy *p, char *answer, size_t size)
     snprintf(answer, size,
              "connections %u\nopen %u\nup_bytes %" PRIu64 "\nup_records %" PRIu64 "\ndown_bytes %" PRIu64
              "\ndown_records %" PRIu64 "\ncuts %" PRIu64 "\nswallowed_bytes %" PRIu64 "\nrefused %" PRIu64 "\n",
-             p->accepted - p->accepted_zero, open, p->total[UP].bytes - p->zero[UP].bytes,
-             p->total[UP].records - p->zero[UP].records, p->total[DOWN].bytes - p->zero[DOWN].bytes,
-             p->total[DOWN].records - p->zero[DOWN].records, p->cuts, p->swallowed, p->refused);
+             p->accepted - p->accepted_zero, open, p->rules.total[UP].bytes - p->zero[UP].bytes,
+             p->rules.total[UP].records - p->zero[UP].records, p->rules.total[DOWN].bytes - p->zero[DOWN].bytes,
+             p->rules.total[DOWN].records - p->zero[DOWN].records, p->cuts, p->swallowed, p->refused);
 }
 
 static void zero(struct proxy *p)
 {
-    p->zero[UP] = p->total[UP];
-    p->zero[DOWN] = p->total[DOWN];
+    p->zero[UP] = p->rules.total[UP];
+    p->zero[DOWN] = p->rules.total[DOWN];
     p->accepted_zero = p->accepted;
     p->cuts = p->swallowed = p->refused = 0;
 }
@@ -630,14 +407,14 @@ static bool command_words(struct proxy *p, char **words, unsigned count, char *a
     uint64_t number = 0;
     unsigned d = 0;
     if (strcmp(name, "cut") == 0) {
-        return command_cut(p, words, count);
+        return cut_add(&p->rules, words + 1, count - 1, p->accepted);
     }
     if (strcmp(name, "rtt") == 0 && count == 2 && parse_time(words[1], &ns)) {
         p->delay[UP] = ns / 2;
         p->delay[DOWN] = ns - ns / 2;
-    } else if (strcmp(name, "delay") == 0 && count == 3 && parse_dir(words[1], &d) && parse_time(words[2], &ns)) {
+    } else if (strcmp(name, "delay") == 0 && count == 3 && cut_parse_dir(words[1], &d) && parse_time(words[2], &ns)) {
         p->delay[d] = ns;
-    } else if (strcmp(name, "target") == 0 && count == 2 && parse_number(words[1], &number) && number < 65536) {
+    } else if (strcmp(name, "target") == 0 && count == 2 && cut_parse_number(words[1], &number) && number < 65536) {
         p->target = (uint16_t)number;
     } else if (strcmp(name, "reset") == 0) {
         reset_all(p, false);
@@ -648,7 +425,7 @@ static bool command_words(struct proxy *p, char **words, unsigned count, char *a
     } else if (strcmp(name, "heal") == 0) {
         reset_all(p, true);
         p->silence = p->refuse = false;
-        memset(p->rules, 0, sizeof(p->rules));
+        memset(p->rules.rule, 0, sizeof(p->rules.rule));
     } else if (strcmp(name, "stats") == 0) {
         put_stats(p, answer, size);
     } else if (strcmp(name, "zero") == 0) {
@@ -678,8 +455,8 @@ static bool command(struct proxy *p, char *line, char *answer, size_t size)
 /* One who tells a command: a line, answered with "ok" and what there is to say, or "refused". */
 static void serve_control(struct proxy *p)
 {
-    char line[LINE_MAX_];
-    char answer[LINE_MAX_];
+    char line[LINE_ROOM];
+    char answer[LINE_ROOM];
     int fd = accept4(p->control, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) {
         return;
@@ -719,7 +496,7 @@ static int control_address(const char *path, struct sockaddr_un *out)
 static int tell(int argc, char **argv)
 {
     struct sockaddr_un address;
-    char line[LINE_MAX_] = "";
+    char line[LINE_ROOM] = "";
     int fd = control_address(argv[0], &address);
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         die(argv[0]);
@@ -874,7 +651,7 @@ int main(int argc, char **argv)
 {
     static struct proxy p = {.control = -1};
     static struct watched w;
-    char answer[LINE_MAX_];
+    char answer[LINE_ROOM];
     uint64_t port = 0;
     uint64_t target = 0;
     if (argc > 3 && strcmp(argv[1], "--tell") == 0) {
@@ -884,13 +661,13 @@ int main(int argc, char **argv)
     for (; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--control") == 0) {
             p.control = control_on(argv[i + 1]);
-        } else if (strcmp(argv[i], "--listen") == 0 && parse_number(argv[i + 1], &port) && port < 65536) {
+        } else if (strcmp(argv[i], "--listen") == 0 && cut_parse_number(argv[i + 1], &port) && port < 65536) {
             continue;
         } else if (strcmp(argv[i], "--do") != 0 || !command(&p, argv[i + 1], answer, sizeof(answer))) {
             usage();
         }
     }
-    if (i + 1 != argc || !parse_number(argv[i], &target) || target == 0 || target > 65535) {
+    if (i + 1 != argc || !cut_parse_number(argv[i], &target) || target == 0 || target > 65535) {
         usage();
     }
     signal(SIGPIPE, SIG_IGN);
