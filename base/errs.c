@@ -105,6 +105,27 @@ enum err_class err_classify(int err, bool network, bool on_source)
     return ERR_PERMANENT;
 }
 
+bool err_is_silence(int err)
+{
+    switch (positive(err)) {
+    case ETIMEDOUT:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case EPIPE:
+    case ENOTCONN:
+    case ESHUTDOWN:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ENETRESET:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
 const char *err_name(int err)
 {
     err = positive(err);

@@ -35,6 +35,10 @@ enum err_class {
  */
 enum err_class err_classify(int err, bool network, bool on_source);
 
+/* Whether err says that nobody answered, neither server nor file system: no connection, or none that anything came
+ * from. Positive or negative. */
+bool err_is_silence(int err);
+
 /* The symbolic name ("ENOSPC"; "ECHANGED" for ERR_CHANGED), "E?" where unknown. A static string. */
 const char *err_name(int err);
 

@@ -42,7 +42,9 @@ struct probe {
 struct side {
     struct probe probe;
     uint64_t answered;        /* so far */
-    int64_t answered_watched; /* when that last changed, or nothing was under way */
+    uint64_t unanswered;      /* ended so far because nobody answered */
+    bool silent;              /* the last one that ended did so */
+    int64_t answered_watched; /* when answered last changed, or nothing was wanted */
     unsigned streak;          /* see STREAK_MAX */
 };
 
@@ -155,6 +157,22 @@ static char *reason(const struct list *list, enum dir_side side, bool interrupte
     return text;
 }
 
+/* At a side that answers nothing, though each try ends by itself, the first try has waited for as long as that. Where
+ * all wait for the next one, the last that was tried stands for them. */
+static void list_silence(const struct watchdog *w, enum dir_side side, struct list *list)
+{
+    const struct side *s = &w->sides[side];
+    int64_t quiet = w->watched - s->answered_watched;
+    if (!s->silent || list->stuck == NULL) {
+        return;
+    }
+    if (list->count == 0) {
+        watch_unanswered(w->engine->watch[side], &list->stuck[0].code, &list->stuck[0].path);
+        list->count = 1;
+    }
+    list->stuck[0].ns = list->stuck[0].ns < quiet ? quiet : list->stuck[0].ns;
+}
+
 /* Tells everything under way at that side, and leaves. Returns where the run is being ended already. */
 static void leave(struct watchdog *w, enum dir_side side, bool interrupted)
 {
@@ -167,6 +185,7 @@ static void leave(struct watchdog *w, enum dir_side side, bool interrupted)
     if (list.stuck != NULL) {
         qsort(list.stuck, list.count, sizeof *list.stuck, longest_first);
     }
+    list_silence(w, side, &list);
     char *why = reason(&list, side, interrupted);
     int status = interrupted ? STATUS_INTERRUPTED : STATUS_CANNOT;
     engine_left(e, status);
@@ -237,26 +256,42 @@ static bool probe_release(struct watchdog *w, struct probe *p)
 
 /* ---- looking ---- */
 
+/* What was answered at that side since the last look, or ended because nobody did. */
+static void look_for_answers(struct watchdog *w, enum dir_side which)
+{
+    struct side *side = &w->sides[which];
+    enum store_code code;
+    uint64_t unanswered = watch_unanswered(w->engine->watch[which], &code, NULL);
+    uint64_t answered = watch_visit(w->engine->watch[which], NULL, NULL);
+    if (answered != side->answered) {
+        side->answered = answered;
+        side->answered_watched = w->watched;
+        side->silent = false;
+        side->streak = 0;
+    } else if (unanswered != side->unanswered) {
+        side->silent = true;
+    }
+    side->unanswered = unanswered;
+}
+
 static void look_at_side(struct watchdog *w, enum dir_side which)
 {
     struct engine *e = w->engine;
     struct side *side = &w->sides[which];
     struct look look = {.dog = w, .probe = side->probe.root, .limit = e->options->io_timeout_ns};
     watch_tick(e->watch[which], w->watched);
-    uint64_t answered = watch_visit(e->watch[which], NULL, NULL);
-    if (answered != side->answered) {
-        side->answered = answered;
-        side->answered_watched = w->watched;
-        side->streak = 0;
-    }
+    look_for_answers(w, which);
     look.quiet = w->watched - side->answered_watched;
     watch_visit(e->watch[which], judge, &look);
-    if (look.under_way == 0) {
+    if (look.under_way == 0 && !side->silent) {
         side->answered_watched = w->watched;
     }
-    if (look.under_way > 0 && look.limit > 0 && look.quiet >= look.limit / 2) {
+    bool wanted = look.under_way > 0 || side->silent;
+    if (wanted && look.limit > 0 && look.quiet >= look.limit / 2) {
         probe_ask(w, &side->probe);
     }
+    /* Whoever ends by itself does so before the limit, and is tried again: the side is judged by all of them. */
+    look.hung = look.hung || (side->silent && look.limit > 0 && look.quiet > look.limit + OBEY_NS);
     if (look.asked > 0) {
         side->streak++;
         look.hung = look.hung || side->streak > STREAK_MAX || pool_lost(e->pool) + look.asked > LOST_MAX;

@@ -8,6 +8,9 @@
  * - its side is declared hung: everything under way there is reported, and the process leaves at once. So where nothing
  *   was answered there for the whole limit, where a thread waits that cannot be spared (a walker, a worker without
  *   io_uring and helpers), or where too many were given up.
+ * Operations that end by themselves without an answer (no connection, nothing came from it) and are tried again are
+ * judged together: where nothing else was answered at their side for the whole limit, it is hung too.
+ *
  * An interrupted run that has something under way without an answer leaves too, before the supervisor loses patience.
  *
  * A side that has answered nothing for half the limit is asked for its root's attributes, so that a single operation

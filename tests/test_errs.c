@@ -139,3 +139,16 @@ Test(clock, runs_forward, .timeout = 10)
     /* Nobody's clock stands before this was written. */
     cr_assert_gt(clock_real_ns(), 1700000000LL * NS_PER_SEC);
 }
+
+Test(errs, silence_is_no_answer)
+{
+    static const int silent[] = {ETIMEDOUT, ECONNREFUSED, ECONNRESET, EPIPE, EHOSTUNREACH};
+    static const int answers[] = {0, EIO, ENOENT, ENOSPC, ESTALE, EACCES, EAGAIN, ECANCELED, ENOLINK, EREMOTEIO};
+
+    for (size_t i = 0; i < sizeof(silent) / sizeof(silent[0]); i++) {
+        cr_assert(err_is_silence(silent[i]) && err_is_silence(-silent[i]), "%d", silent[i]);
+    }
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        cr_assert(!err_is_silence(answers[i]), "%d", answers[i]);
+    }
+}

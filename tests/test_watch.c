@@ -173,6 +173,38 @@ static const struct watch_dir *find_dir(const struct watch_times *t, const char 
 
 /* More directories than are kept, in a bad order: the slow ones are found, and none is said to be slower than it was.
  */
+/* What ends because nobody answered is no answer. */
+Test(watch, tells_silence_from_errors, .timeout = 20)
+{
+    static const int errors[] = {0, -EIO, -ENOENT, -ETIMEDOUT, -ECONNREFUSED, -ENOLINK};
+    struct rig r;
+    enum store_code code;
+    char *path = NULL;
+    struct watch_times times;
+
+    rig_open(&r, WAY_DIRECT);
+    struct dir *dir = child(r.root, "sub");
+    cr_assert_eq(watch_unanswered(r.watch, &code, &path), 0);
+    cr_assert_null(path);
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "f%zu", i);
+        r.mute.answer = errors[i];
+        cr_assert_eq(stat_in(&r, dir, name), errors[i]);
+    }
+    cr_assert_eq(watch_visit(r.watch, NULL, NULL), 4);
+    cr_assert_eq(watch_unanswered(r.watch, &code, &path), 2);
+    cr_assert_eq(code, STORE_STAT);
+    cr_assert_str_eq(path, "sub/f4");
+    free(path);
+    cr_assert_eq(watch_times(r.watch, &times), 0);
+    cr_assert_eq(times.codes[STORE_STAT].count, 6);
+    cr_assert_eq(times.codes[STORE_STAT].failed, 5);
+    watch_times_release(&times);
+    dir_put(dir);
+    rig_close(&r);
+}
+
 Test(watch, finds_the_slow_directories_among_many, .timeout = 60)
 {
     struct rig r;

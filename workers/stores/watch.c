@@ -10,8 +10,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "base/errs.h"
 #include "workers/fiber.h"
 #include "workers/stores/watch_tally.h"
 
@@ -32,6 +34,9 @@ struct watch {
     pthread_mutex_t lock;     /* for what follows; taken before a port's */
     struct watch_port *ports; /* of all threads */
     struct tally gone;        /* of ports that are gone */
+    uint64_t silent;          /* operations that ended because nobody answered */
+    enum store_code last;     /* of those; valid where silent is not 0 */
+    char *last_path;          /* of it; owned; NULL: none, or no memory */
 };
 
 struct watch_port {
@@ -86,6 +91,20 @@ static uint64_t bytes_of(const struct store_op *op)
     }
 }
 
+static void note_silence(struct watch *w, const struct watch_op *op)
+{
+    char *path = watch_path(op->dir, op->name);
+    char *before;
+
+    pthread_mutex_lock(&w->lock);
+    w->silent++;
+    w->last = op->code;
+    before = w->last_path;
+    w->last_path = path;
+    pthread_mutex_unlock(&w->lock);
+    free(before);
+}
+
 static int run(struct port *port, struct store_op *op)
 {
     struct watch_port *p = (struct watch_port *)port;
@@ -99,16 +118,21 @@ static int run(struct port *port, struct store_op *op)
                              .begun_watched = atomic_load_explicit(&w->now, memory_order_relaxed),
                              .fiber = self}};
     int64_t ns;
+    bool silent;
     int err;
 
     pthread_mutex_lock(&p->lock);
     list_add(p, &e);
     pthread_mutex_unlock(&p->lock);
     err = store_run_next(port, op);
+    silent = err && err_is_silence(err);
+    if (silent) {
+        note_silence(w, &e.op);
+    }
     ns = clock_mono_ns() - e.op.begun_ns;
     pthread_mutex_lock(&p->lock);
     list_remove(p, &e);
-    tally_add(&p->tally, &e.op, ns, err ? TALLY_FAILED : TALLY_DONE);
+    tally_add(&p->tally, &e.op, ns, silent ? TALLY_SILENT : err ? TALLY_FAILED : TALLY_DONE);
     pthread_mutex_unlock(&p->lock);
     return err;
 }
@@ -135,6 +159,21 @@ uint64_t watch_visit(struct store *store, void (*visit)(void *arg, struct watch_
     }
     pthread_mutex_unlock(&w->lock);
     return done;
+}
+
+uint64_t watch_unanswered(struct store *store, enum store_code *out_code, char **out_path)
+{
+    struct watch *w = (struct watch *)store;
+    uint64_t silent;
+
+    pthread_mutex_lock(&w->lock);
+    silent = w->silent;
+    *out_code = w->last;
+    if (out_path) {
+        *out_path = w->last_path ? strdup(w->last_path) : NULL;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return silent;
 }
 
 void watch_give_up(struct store *store, struct port *port, bool (*give)(void *arg, const struct watch_op *op),
@@ -241,6 +280,7 @@ static void destroy(struct store *s)
 
     tally_release(&w->gone);
     pthread_mutex_destroy(&w->lock);
+    free(w->last_path);
     free(w);
 }
 

@@ -44,10 +44,15 @@ struct watch_op {
 /* Moves watched time to now_ns, which never goes back. One thread. */
 void watch_tick(struct store *watch, int64_t now_ns);
 
-/* Calls visit for each operation under way, in each port the oldest first, and returns how many were answered so far.
- * An operation does not end, and its names stay, while it is visited; visit is short and leaves the store alone. Any
- * thread. watch: what watch_wrap made. visit may be NULL. */
+/* Calls visit for each operation under way, in each port the oldest first, and returns how many were answered so far:
+ * an error is an answer too, but for one that says that nobody answered (err_is_silence). An operation does not end,
+ * and its names stay, while it is visited; visit is short and leaves the store alone. Any thread. watch: what
+ * watch_wrap made. visit may be NULL. */
 uint64_t watch_visit(struct store *watch, void (*visit)(void *arg, struct watch_op *op), void *arg);
+
+/* How many operations ended because nobody answered, so far, and the last one of them: out_path (may be NULL) as of
+ * watch_path, the caller's. Any thread. */
+uint64_t watch_unanswered(struct store *watch, enum store_code *out_code, char **out_path);
 
 /* In the port's own thread, on its own stack: calls give for each operation of port (the topmost of a chain above
  * watch) that was asked for. True: its fiber will never go on; the operation is under way no more and counts as failed.

@@ -192,7 +192,7 @@ void tally_add(struct tally *t, const struct watch_op *op, int64_t ns, enum tall
         add_slow(t, (struct watch_slow){.code = op->code,
                                         .path = watch_path(op->dir, op->name),
                                         .ns = ns,
-                                        .unanswered = how == TALLY_GIVEN_UP || how == TALLY_WAITING});
+                                        .unanswered = how != TALLY_DONE && how != TALLY_FAILED});
     }
 }
 

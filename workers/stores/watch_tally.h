@@ -36,6 +36,7 @@ struct tally {
 enum tally_how {
     TALLY_DONE,     /* ended well */
     TALLY_FAILED,   /* ended with an error */
+    TALLY_SILENT,   /* ended with an error that says that nobody answered */
     TALLY_GIVEN_UP, /* nobody waits for it any more: counts as failed */
     TALLY_WAITING,  /* under way: counts for directories and slowest operations only */
 };
