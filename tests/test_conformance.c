@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "support_conformance.h"
 #include "workers/stores/posix.h"
@@ -44,16 +45,34 @@ struct choice {
     unsigned the_case;
 };
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
+/* What others show already: a layer that changes nothing is the same in every way, and where the files lie is nothing
+ * to a sanitizer. */
+static bool is_left_out(unsigned place, unsigned way)
+{
+    return (places[place].open == open_watched && way != WAY_RING) ||
+           (SANITIZED && strcmp(places[place].name, "disk") == 0);
+}
+
 static struct criterion_test_params choices(void)
 {
     size_t cases = conf_count();
-    size_t count = PLACES * WAYS * cases;
-    struct choice *all = cr_malloc(count * sizeof(*all));
+    size_t most = PLACES * WAYS * cases;
+    size_t count = 0;
+    struct choice *all = cr_malloc(most * sizeof(*all));
 
-    for (size_t i = 0; i < count; i++) {
-        all[i] = (struct choice){.place = (unsigned)(i / cases / WAYS),
-                                 .way = (unsigned)(i / cases % WAYS),
-                                 .the_case = (unsigned)(i % cases)};
+    for (size_t i = 0; i < most; i++) {
+        struct choice c = {.place = (unsigned)(i / cases / WAYS),
+                           .way = (unsigned)(i / cases % WAYS),
+                           .the_case = (unsigned)(i % cases)};
+        if (!is_left_out(c.place, c.way)) {
+            all[count++] = c;
+        }
     }
     return cr_make_param_array(struct choice, all, count);
 }

@@ -270,7 +270,7 @@ Test(planner, more_directories_than_pending, .timeout = 120)
     for (unsigned i = 0; i < 4300; i++) {
         char path[4096];
         tree_dir(f.src, "d%u", i);
-        if (i % 20 == 0) {
+        if (i % 300 == 0) {
             snprintf(path, sizeof(path), "%s/d%u", f.src, i);
             tree_chain(path, "e", 60);
             tree_dir(path, "e/e/e/side");

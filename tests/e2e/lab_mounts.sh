@@ -32,7 +32,8 @@ settle
 net_rtt 2ms
 rpc_begin
 expect 0 copy --json "$WORK/calls" "$NFS/calls"
-rpc_per 1000 5.5 "publishing 1,000 files in 40 directories"
+# And about one each second for the lease, which is another share on a busy machine.
+rpc_per 1000 "$(awk -v s="$(figure seconds)" 'BEGIN { printf "%.2f", 5.5 + 1.2 * s / 1000 }')" "publishing 1,000 files in 40 directories"
 judge_lab "$WORK/calls" calls
 
 # A second run that finds nothing to do asks by the directory, not by the file; nothing is left in the client's caches.
