@@ -379,7 +379,7 @@ static int begin_run(struct engine *e)
         if (r != 0) {
             return state_failed(e, r, NULL);
         }
-        e->purge = state_unswept(e->state);
+        e->purge = state_unswept(e->state) || lease_took_over(e->lease, NULL);
         sentence = resumed(e);
     }
     const struct report_start start = {.source = e->places.source,

@@ -468,6 +468,11 @@ int lease_take(const struct lease_options *options, int stop_fd, struct lease **
     return r;
 }
 
+bool lease_took_over(const struct lease *l, const char *run_id)
+{
+    return l != NULL && l->dead_run[0] != '\0' && (run_id == NULL || strcmp(l->dead_run, run_id) == 0);
+}
+
 int lease_end(struct lease *l, bool tidy, int64_t patience_ns)
 {
     int64_t at = clock_mono_ns() + patience_ns;

@@ -84,6 +84,10 @@ int lease_take(const struct lease_options *options, int stop_fd, struct lease **
  * what could not be put right. Once; any thread. */
 int lease_end(struct lease *l, bool tidy, int64_t patience_ns);
 
+/* Whether the dead lease that was taken over, if any, was that run's (NULL: any run's): then the run is dead too, and
+ * its temp names are nobody's. Any thread, once lease_take has returned 0. l NULL: false. */
+bool lease_took_over(const struct lease *l, const char *run_id);
+
 /* Ends it first where that was not done, without tidying. Waits for its thread. NULL is fine. */
 void lease_destroy(struct lease *l);
 

@@ -118,7 +118,7 @@ struct lease {
     bool changed_mode;             /* the thread's: the root had to be made writable */
     struct attr before;            /* the thread's: of the root, before anything was made in it; valid if has_before */
     bool has_before;               /* the thread's */
-    char dead_run[RUN_ID_LEN + 1]; /* the thread's: whose lease was taken over; "" */
+    char dead_run[RUN_ID_LEN + 1]; /* whose lease was taken over; ""; the thread's until answered, then constant */
     struct lease_refusal refusal;  /* the thread's until answered */
 
     pthread_mutex_t lock;  /* for what follows */

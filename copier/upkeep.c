@@ -9,6 +9,7 @@
 #include "base/errs.h"
 #include "cleanup/janitor.h"
 #include "copier/copyfile.h"
+#include "copier/lease.h"
 #include "planner/chain.h"
 
 #define MET_BITS   (1U << 23) /* 1 MiB: of a million directories two in a hundred are taken for others */
@@ -95,7 +96,7 @@ static int next_dir(void *arg, struct dir **out_dir)
 static bool is_dead(void *arg, const char *run_id)
 {
     struct engine *e = arg;
-    return state_run_is_dead(e->state, run_id);
+    return state_run_is_dead(e->state, run_id) || lease_took_over(e->lease, run_id);
 }
 
 struct temps_rules upkeep_temps(struct engine *e)

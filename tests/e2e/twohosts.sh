@@ -95,11 +95,18 @@ wait "$PID" || fail "beta: $(cat "$WORK/err.beta")"
 rsync -aHnO --checksum --delete --itemize-changes "$WORK/src.beta/" "$DST/" >"$WORK/diff"
 [ ! -s "$WORK/diff" ] || fail "alpha changed what is beta's: $(head "$WORK/diff")"
 
-# Killed with its host: taken over too, and finished.
+# Killed with its host: taken over too, and finished, and nothing of the dead run stays, though beta's memory does not know
+# it; temp names of a run that nobody knows do.
 start_alpha 4
+run=$(jq -r .run "$DST/.haul/lease")
 all KILL "$PID"
 wait "$PID" 2>/dev/null || true
+: >"$DST/.haul.$run.00000000000000aa"
+: >"$DST/dir/.haul.$run.00000000000000bb"
+: >"$DST/dir/.haul.0123456789abcdef.00000000000000cc"
 finish beta --wait 60s --archive-dirs
 grep -q "looking whether it lives" "$WORK/out.beta" || fail "$(cat "$WORK/out.beta")"
-rsync -aHn --checksum --delete --itemize-changes --exclude='.haul.*' "$WORK/src.beta/" "$DST/" >"$WORK/diff"
+rm "$DST/dir/.haul.0123456789abcdef.00000000000000cc" || fail "a temp name of an unknown run was removed"
+no_temps "$DST"
+rsync -aHnO --checksum --delete --itemize-changes "$WORK/src.beta/" "$DST/" >"$WORK/diff"
 [ ! -s "$WORK/diff" ] || fail "beta's tree is not right: $(head "$WORK/diff")"
