@@ -115,8 +115,7 @@ static bool is_due(const struct janitor *j, int64_t now)
 /* Takes what is due, at most a batch, which becomes the pool's. Under the lock, which is given up meanwhile. */
 static void offer_batch(struct janitor *j, struct batch *batch, int64_t now)
 {
-    batch->janitor = j;
-    batch->count = 0;
+    *batch = (struct batch){.janitor = j};
     while (batch->count < BATCH_MAX && is_due(j, now)) {
         struct waiting *w = j->first;
         j->first = w->next;

@@ -53,6 +53,7 @@ struct janitor_entry {
     struct attr src;  /* of the source when it was read */
     struct attr dst;  /* as it was published */
     unsigned repairs; /* how often it was published again by the janitor */
+    void *repairing;  /* options.repair's own while it publishes it again; NULL: it does not; its fiber's */
 };
 
 enum janitor_done {
@@ -92,9 +93,14 @@ struct janitor_options {
     void (*release)(void *arg, struct port *dst, struct dir *dir);
     /* Publishes entry again. 0, also where that has only been set going; -errno: and it has said so itself. A fiber of
      * a worker; what it publishes goes through janitor_published again. */
-    int (*repair)(void *arg, struct worker *w, const struct janitor_entry *entry);
+    int (*repair)(void *arg, struct worker *w, struct janitor_entry *entry);
     /* A fiber of a worker. */
     void (*finding)(void *arg, const struct janitor_finding *finding);
+    /* Looking at entry or publishing it again got no answer, and its fiber was given up: why as worker_give_up was
+     * told. released: it was in release, for entry's directory; else entry is released afterwards. In a fiber that
+     * takes its place; may wait only where released. entry stays for ever. NULL: fibers that look are not to be given
+     * up. */
+    void (*unanswered)(void *arg, struct worker *w, const struct janitor_entry *entry, bool released, const void *why);
     /* The next directory to be purged, with one reference for the caller. 0, -ENOENT: that was all, -errno. The
      * janitor's thread only. NULL: nothing is purged. */
     int (*next_dir)(void *arg, struct dir **out_dir);

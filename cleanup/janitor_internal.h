@@ -27,7 +27,10 @@ struct waiting {
 struct batch {
     struct pool_offer offer;            /* must be first */
     struct janitor *janitor;            /* not owned */
+    struct worker *worker;              /* whose fiber looks; not owned */
     unsigned count;                     /* entries */
+    unsigned at;                        /* the entry that it is at; those before it are gone */
+    bool releasing;                     /* it is only being let go of */
     struct waiting *entries[BATCH_MAX]; /* owned */
 };
 

@@ -55,6 +55,20 @@ static void tell(struct janitor *j, const struct janitor_finding *finding)
     j->options.finding(j->options.arg, finding);
 }
 
+/* Takes it out of the list of those being published again, where it is in it. */
+static void unlist(struct janitor *j, const struct waiting *w)
+{
+    pthread_mutex_lock(&j->lock);
+    struct waiting **at = &j->repairing;
+    while (*at != NULL && *at != w) {
+        at = &(*at)->next_repair;
+    }
+    if (*at != NULL) {
+        *at = w->next_repair;
+    }
+    pthread_mutex_unlock(&j->lock);
+}
+
 /* Publishes it again; what comes of that is queued by janitor_published, which finds it in the list. 0 or -errno. */
 static int repair(struct janitor *j, struct worker *worker, struct waiting *w)
 {
@@ -65,13 +79,7 @@ static int repair(struct janitor *j, struct worker *worker, struct waiting *w)
 
     int err = j->options.repair(j->options.arg, worker, &w->entry);
 
-    pthread_mutex_lock(&j->lock);
-    struct waiting **at = &j->repairing;
-    while (*at != w) {
-        at = &(*at)->next_repair;
-    }
-    *at = w->next_repair;
-    pthread_mutex_unlock(&j->lock);
+    unlist(j, w);
     return err;
 }
 
@@ -94,6 +102,7 @@ static void mend(struct janitor *j, struct worker *worker, struct waiting *w, en
     }
 }
 
+/* Looks at one entry, and mends what it finds. */
 static void look(struct janitor *j, struct worker *worker, struct waiting *w)
 {
     struct port *port = j->options.port(j->options.arg, worker);
@@ -102,10 +111,6 @@ static void look(struct janitor *j, struct worker *worker, struct waiting *w)
                           .dir = w->entry.dir,
                           .name = j->options.dst_name(j->options.arg, w->entry.name),
                           .stat = {.out = &now, .fresh = true}};
-    if (worker_stopping(worker)) {
-        janitor_let_go(j, NULL, w);
-        return;
-    }
     int err = store_run(port, &op);
     if (err == 0 || err == -ENOENT) {
         atomic_fetch_add(j->options.looked, 1);
@@ -117,16 +122,55 @@ static void look(struct janitor *j, struct worker *worker, struct waiting *w)
     } else if (err != -ECANCELED) {
         notice_raise(j->options.notices, "published entries could not be looked at again");
     }
-    janitor_let_go(j, worker_stopping(worker) ? NULL : port, w);
+}
+
+static struct port *port_to_finish(const struct batch *batch)
+{
+    const struct janitor_options *o = &batch->janitor->options;
+    return worker_stopping(batch->worker) ? NULL : o->port(o->arg, batch->worker);
+}
+
+static void look_at_all(struct batch *batch)
+{
+    while (batch->at < batch->count) {
+        if (!worker_stopping(batch->worker)) {
+            look(batch->janitor, batch->worker, batch->entries[batch->at]);
+        }
+        batch->releasing = true;
+        janitor_let_go(batch->janitor, port_to_finish(batch), batch->entries[batch->at]);
+        batch->releasing = false;
+        batch->at++;
+    }
+    janitor_batch_done(batch->janitor, batch);
+}
+
+/* worker_on_lost: one entry got no answer. It stays as it is, since its operation is still under way; the others are
+ * looked at. */
+static void look_lost(void *arg, const void *why)
+{
+    struct batch *batch = arg;
+    const struct janitor_options *o = &batch->janitor->options;
+    struct waiting *w = batch->entries[batch->at];
+
+    unlist(batch->janitor, w);
+    worker_on_lost(look_lost, batch);
+    o->unanswered(o->arg, batch->worker, &w->entry, batch->releasing, why);
+    if (!batch->releasing) {
+        batch->releasing = true;
+        o->release(o->arg, port_to_finish(batch), w->entry.dir);
+    }
+    batch->releasing = false;
+    batch->at++;
+    look_at_all(batch);
 }
 
 void janitor_look(struct pool_offer *offer, struct worker *w)
 {
     struct batch *batch = (struct batch *)offer; /* offer is its first field */
-    struct janitor *j = batch->janitor;
 
-    for (unsigned i = 0; i < batch->count; i++) {
-        look(j, w, batch->entries[i]);
+    batch->worker = w;
+    if (batch->janitor->options.unanswered != NULL) {
+        worker_on_lost(look_lost, batch);
     }
-    janitor_batch_done(j, batch);
+    look_at_all(batch);
 }

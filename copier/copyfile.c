@@ -474,6 +474,18 @@ static char *lost_path(const struct copy_job *job, const struct watch_op *op)
     return job->ending ? watch_path(op->dir, op->name) : dir_path(job->item->work.dir, job->item->name);
 }
 
+void copy_job_lost(const struct copy_job *job)
+{
+    struct engine *e = job->engine;
+    if (job->buffer > 0) {
+        worker_buffer_lost(job->worker, job->buffer);
+    }
+    atomic_fetch_sub_explicit(&e->counts->under_way, job->under_way, memory_order_relaxed);
+    if (job->staged != NULL && job->staged->taken > 0) {
+        staging_give(e->staging, job->staged->taken); /* others would wait for it in vain */
+    }
+}
+
 /*
  * worker_on_lost: in place of a job whose operation got no answer. What the job held at the kernel stays as it is; its
  * memory is counted out, its entry has failed, and its outcome is unknown: the next run looks at it again.
@@ -489,20 +501,13 @@ static void copy_lost(void *arg, const void *reason)
     char *path = lost_path(&job, why->op);
     event_unanswered(e, path != NULL ? path : "?", why->op->code, clock_mono_ns() - why->op->begun_ns, why->on_source);
     free(path);
-    if (job.buffer > 0) {
-        worker_buffer_lost(job.worker, job.buffer);
-        job.buffer = 0;
-    }
     struct port *dst = atomic_load(&e->stopping) ? NULL : own->dst;
     if (finished != NULL) {
         worker_on_lost(copy_lost, &job); /* the next directory may not answer either */
         planner_finish_lost(e->planner, dst, finished);
         return;
     }
-    atomic_fetch_sub_explicit(&e->counts->under_way, job.under_way, memory_order_relaxed);
-    if (job.staged != NULL && job.staged->taken > 0) {
-        staging_give(e->staging, job.staged->taken); /* others would wait for it in vain */
-    }
+    copy_job_lost(&job);
     if (e->state != NULL) {
         state_forget(e->state, item->work.dir->id, item->name);
     }

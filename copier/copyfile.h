@@ -58,6 +58,10 @@ bool copy_xattrs_hold(const struct copy_job *job, const struct attr *after);
  * with job->op and job->on_source. In a fiber of job->worker. */
 int copy_item(struct copy_job *job);
 
+/* Counts out what a job held that is given up, once: its buffer, its room in the temp dir, its bytes under way. In a
+ * fiber that takes its place. */
+void copy_job_lost(const struct copy_job *job);
+
 /* One try at a large or sparse file: streams it, from the temp dir where it is staged there, into a temp name and
  * commits it. 0; -ERR_CHANGED: the source changed meanwhile, nothing was published; -ECANCELED: the run is being
  * stopped; -errno with job->op, job->on_source and job->on_stage. */

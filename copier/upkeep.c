@@ -6,6 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/clock.h"
 #include "base/errs.h"
 #include "cleanup/janitor.h"
 #include "copier/copyfile.h"
@@ -145,7 +146,7 @@ static bool has_names(const struct janitor_entry *entry)
 }
 
 /* Publishes the entry once more, as for the first time. */
-static int publish_again(struct engine *e, struct worker *w, const struct janitor_entry *entry)
+static int publish_again(struct engine *e, struct worker *w, struct janitor_entry *entry)
 {
     enum item_kind kind = S_ISREG(entry->src.mode) ? ITEM_FILE : S_ISLNK(entry->src.mode) ? ITEM_SYMLINK : ITEM_NODE;
     struct copy_job job = {.engine = e, .worker = w};
@@ -154,7 +155,9 @@ static int publish_again(struct engine *e, struct worker *w, const struct janito
         return copy_job_failed(&job, false, STORE_PUBLISH, -ENOMEM);
     }
     job.item->as = e->places.only_as;
+    entry->repairing = &job;
     int r = copy_item(&job);
+    entry->repairing = NULL;
     if (r == 0) {
         atomic_fetch_add(&e->counts->moved, job.moved);
     } else if (r != -ECANCELED || !atomic_load(&e->stopping)) {
@@ -167,7 +170,7 @@ static int publish_again(struct engine *e, struct worker *w, const struct janito
     return r;
 }
 
-static int repair(void *arg, struct worker *w, const struct janitor_entry *entry)
+static int repair(void *arg, struct worker *w, struct janitor_entry *entry)
 {
     struct engine *e = arg;
     if (!has_names(entry) || entry->dst.nlink < 2) {
@@ -179,6 +182,27 @@ static int repair(void *arg, struct worker *w, const struct janitor_entry *entry
         failed(e, entry, &(struct store_op){.code = STORE_LINK, .step = "recheck"}, r, false);
     }
     return r;
+}
+
+/* janitor_options.unanswered: what it was to find out, or to mend, is not known: the next run looks at it again. */
+static void unanswered(void *arg, struct worker *w, const struct janitor_entry *entry, bool released,
+                       const void *reason)
+{
+    struct engine *e = arg;
+    const struct copy_unanswered *why = reason;
+    const struct engine_worker *own = worker_own(w);
+    struct dir *dir = why->op->dir;
+    char *path = released ? watch_path(dir, why->op->name) : dir_path(entry->dir, entry->name);
+    event_unanswered(e, path != NULL ? path : "?", why->op->code, clock_mono_ns() - why->op->begun_ns, why->on_source);
+    free(path);
+    if (released) {
+        planner_finish_lost(e->planner, atomic_load(&e->stopping) ? NULL : own->dst, dir);
+        return;
+    }
+    if (entry->repairing != NULL) {
+        copy_job_lost(entry->repairing);
+    }
+    state_forget(e->state, entry->dir->id, entry->name);
 }
 
 /* What was found, in words. */
@@ -292,6 +316,7 @@ static int make_janitor(struct engine *e, struct upkeep *u)
         .release = let_go,
         .repair = repair,
         .finding = finding,
+        .unanswered = unanswered,
         .next_dir = u->sweeps ? next_dir : NULL,
     };
     return janitor_create(&options, &u->janitor);

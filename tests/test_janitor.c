@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "support_io.h"
 #include "support_tree.h"
+#include "workers/fiber.h"
 #include "workers/stores/posix.h"
 
 #define RUN      "0123456789abcdef"
@@ -76,6 +79,11 @@ struct seen {
     int err;
 };
 
+struct stuck {
+    _Atomic(struct fiber *) fiber; /* NULL: it was given up */
+    unsigned worker;               /* its worker's index */
+};
+
 struct rig {
     struct store store;       /* must be first */
     struct queue *queue;      /* closed at the end */
@@ -98,7 +106,64 @@ struct rig {
     unsigned repaired[NAMES]; /* how often */
     struct seen seen[FINDINGS];
     unsigned found; /* of them */
+
+    /* What does not answer: looks at the entries of `silent`, the release of the one that is let go as number
+     * hang_release (0: none), and the repair of entry hang_repair - 1. */
+    unsigned silent;           /* bits */
+    unsigned hang_release;     /* counts down */
+    unsigned hang_repair;      /* 0: none */
+    int dir;                   /* with a FIFO that nobody writes into */
+    char path[256];            /* its path */
+    struct stuck stuck[NAMES]; /* fibers that wait for it */
+    atomic_uint stuck_count;   /* of them */
+    atomic_uint lost;          /* calls of unanswered, by what was under way: a look or a repair, */
+    atomic_uint lost_released; /* or a release */
+    struct janitor_entry last; /* of the last of them */
+    atomic_uint back;          /* fibers that went on after all */
 };
+
+struct rig_port {
+    struct port head;      /* first */
+    struct worker *worker; /* whose it is */
+};
+
+/* Gets no answer. In a fiber of w. */
+static void hang(struct rig *r, struct worker *w)
+{
+    pthread_mutex_lock(&r->lock);
+    struct stuck *stuck = &r->stuck[atomic_load(&r->stuck_count)];
+    stuck->worker = worker_index(w);
+    atomic_store(&stuck->fiber, fiber_self());
+    atomic_fetch_add(&r->stuck_count, 1);
+    pthread_mutex_unlock(&r->lock);
+    (void)io_openat(worker_io(w), r->dir, "fifo", O_RDONLY | O_CLOEXEC, 0);
+    atomic_fetch_add(&r->back, 1);
+}
+
+/* pool_options.attend */
+static void give_up(void *arg, struct worker *w)
+{
+    struct rig *r = arg;
+    unsigned n = atomic_load(&r->stuck_count);
+    for (unsigned i = 0; i < n; i++) {
+        struct fiber *fiber = atomic_load(&r->stuck[i].fiber);
+        if (fiber != NULL && r->stuck[i].worker == worker_index(w) && worker_give_up(w, fiber, "because") == 0) {
+            atomic_store(&r->stuck[i].fiber, NULL);
+        }
+    }
+}
+
+static void unanswered(void *arg, struct worker *w, const struct janitor_entry *entry, bool released, const void *why)
+{
+    struct rig *r = arg;
+    (void)w;
+    cr_assert_str_eq(why, "because");
+    r->last = *entry;
+    atomic_fetch_add(released ? &r->lost_released : &r->lost, 1);
+    if (released) {
+        atomic_fetch_sub(&r->held, 1); /* as planner_finish_lost does what was left to be done */
+    }
+}
 
 static int rig_run(struct port *p, struct store_op *op)
 {
@@ -110,6 +175,9 @@ static int rig_run(struct port *p, struct store_op *op)
         return r->stat_err;
     }
     int i = atoi(op->name) % NAMES;
+    if ((r->silent & 1U << i) != 0) {
+        hang(r, ((struct rig_port *)p)->worker);
+    }
     pthread_mutex_lock(&r->lock);
     r->looked_ns[i] = r->looked_ns[i] != 0 ? r->looked_ns[i] : clock_mono_ns();
     r->not_fresh += op->stat.fresh ? 0 : 1;
@@ -123,7 +191,7 @@ static int rig_port_create(struct store *s, struct io *io, struct port **out)
 {
     (void)s;
     (void)io;
-    *out = calloc(1, sizeof(**out));
+    *out = calloc(1, sizeof(struct rig_port));
     return *out != NULL ? 0 : -ENOMEM;
 }
 
@@ -145,6 +213,9 @@ static int begin(void *arg, struct worker *w)
     struct rig *r = arg;
     struct port *port = NULL;
     int err = store_port_create(&r->store, worker_io(w), &port);
+    if (err == 0) {
+        ((struct rig_port *)port)->worker = w;
+    }
     worker_set(w, port);
     return err;
 }
@@ -197,15 +268,22 @@ static void let_go(void *arg, struct port *dst, struct dir *dir)
 {
     struct rig *r = arg;
     (void)dir;
+    if (dst != NULL && r->hang_release > 0 && --r->hang_release == 0) {
+        hang(r, ((struct rig_port *)dst)->worker);
+    }
     atomic_fetch_add(&r->released_off, dst == NULL ? 1 : 0);
     atomic_fetch_sub(&r->held, 1);
 }
 
-static int mend(void *arg, struct worker *w, const struct janitor_entry *entry)
+static int mend(void *arg, struct worker *w, struct janitor_entry *entry)
 {
     struct rig *r = arg;
     int i = atoi(entry->name) % NAMES;
-    (void)w;
+    if (r->hang_repair == (unsigned)i + 1) {
+        entry->repairing = r;
+        hang(r, w);
+        entry->repairing = NULL;
+    }
     pthread_mutex_lock(&r->lock);
     r->repaired[i]++;
     if (r->mends) {
@@ -248,11 +326,13 @@ static struct janitor_options rig_options(struct rig *r)
                                     .hold = hold,
                                     .release = let_go,
                                     .repair = mend,
-                                    .finding = note};
+                                    .finding = note,
+                                    .unanswered = unanswered};
 }
 
-/* Everything but the janitor. The pool is held, so that the test itself may publish. */
-static void rig_init(struct rig *r)
+/* Everything but the janitor. The pool is held, so that the test itself may publish. With so many in flight over two
+ * workers. */
+static void rig_init_wide(struct rig *r, unsigned flight)
 {
     *r = (struct rig){.store = {.ops = &rig_ops}, .mends = true};
     pthread_mutex_init(&r->lock, NULL);
@@ -261,17 +341,24 @@ static void rig_init(struct rig *r)
     cr_assert_eq(dir_create_root(&r->tree, &r->root), 0);
     const struct pool_options options = {.queue = r->queue,
                                          .workers = 2,
-                                         .start = 2,
-                                         .max = 4,
+                                         .start = flight,
+                                         .max = flight < 4 ? 4 : flight,
+                                         .pinned = flight > 2,
                                          .io = {.no_ring = true},
                                          .begin = begin,
                                          .end = end,
                                          .run = no_item,
+                                         .attend = give_up,
                                          .drop = no_drop,
                                          .cost = one,
                                          .arg = r};
     cr_assert_eq(pool_create(&options, &r->pool), 0);
     pool_hold(r->pool);
+}
+
+static void rig_init(struct rig *r)
+{
+    rig_init_wide(r, 2);
 }
 
 static void rig_begin(struct rig *r, const struct janitor_options *options)
@@ -322,6 +409,90 @@ static const struct seen *seen_of(const struct rig *r, const char *name)
         }
     }
     return NULL;
+}
+
+/* Until so many fibers were given up: those of one batch hang one after the other. */
+static void give_up_stuck(struct rig *r, unsigned n)
+{
+    for (unsigned i = 0; pool_lost(r->pool) < n; i++) {
+        cr_assert_lt(i, 20000, "%u given up instead of %u", pool_lost(r->pool), n);
+        pool_attend(r->pool);
+        usleep(1000);
+    }
+}
+
+/* Lets what hangs have its answer after all, and a moment to do harm with it. */
+static void heal(struct rig *r)
+{
+    int fd = openat(r->dir, "fifo", O_RDWR | O_CLOEXEC);
+    cr_assert(fd >= 0);
+    usleep(50000);
+    cr_expect_eq(atomic_load(&r->back), 0, "one that was given up went on");
+    close(fd);
+    scratch_remove(r->path);
+}
+
+/* What is looked at, published again or let go of and gets no answer costs its own entry and no other. */
+Test(janitor, goes_on_without_what_does_not_answer, .timeout = 60)
+{
+    struct rig r;
+    struct attr half = file_attr(0644, 50, 1003);
+
+    rig_init_wide(&r, 8);
+    r.dir = scratch_make(r.path);
+    cr_assert_eq(mkfifoat(r.dir, "fifo", 0600), 0);
+    r.silent = 1U << 1 | 1U << 2;
+    r.hang_release = 5;
+    r.hang_repair = 3 + 1;
+    const struct janitor_options options = rig_options(&r);
+    rig_begin(&r, &options);
+    for (unsigned i = 0; i < NAMES; i++) {
+        publish(&r, i, i == 3 ? &half : NULL);
+    }
+    give_up_stuck(&r, 4);
+    queue_close(r.queue);
+    pool_release(r.pool);
+    pool_join(r.pool);
+    janitor_join(r.janitor);
+    cr_expect_eq(atomic_load(&r.lost), 3, "two looks and a repair");
+    cr_expect_eq(atomic_load(&r.lost_released), 1);
+    cr_expect_eq(atomic_load(&r.looked), NAMES - 2, "all that answered was looked at");
+    cr_expect_eq(atomic_load(&r.held), 0, "no directory stays held");
+    cr_expect_eq(r.found, 0, "nothing is said of what is not known");
+    heal(&r);
+}
+
+/* A repair that is given up is one no more: published by others, its entry counts its repairs anew. */
+Test(janitor, a_repair_without_an_answer_tells_what_it_held, .timeout = 60)
+{
+    struct rig r;
+    struct attr half = file_attr(0644, 50, 1003);
+
+    rig_init_wide(&r, 8);
+    r.dir = scratch_make(r.path);
+    cr_assert_eq(mkfifoat(r.dir, "fifo", 0600), 0);
+    r.hang_repair = 3 + 1;
+    const struct janitor_options options = rig_options(&r);
+    rig_begin(&r, &options);
+    publish(&r, 3, &half);
+    give_up_stuck(&r, 1);
+    for (unsigned i = 0; atomic_load(&r.lost) == 0; i++) {
+        cr_assert_lt(i, 20000);
+        usleep(1000);
+    }
+    cr_expect_eq(r.last.repairing, &r, "what options.repair left there");
+    r.hang_repair = 0;
+    publish(&r, 3, &half);
+    queue_close(r.queue);
+    pool_release(r.pool);
+    pool_join(r.pool);
+    janitor_join(r.janitor);
+    const struct seen *seen = seen_of(&r, "3");
+    cr_assert_not_null(seen);
+    cr_expect_eq(seen->done, DONE_REPAIRED);
+    cr_expect_eq(r.repaired[3], 1);
+    cr_expect_eq(atomic_load(&r.held), 0);
+    heal(&r);
 }
 
 Test(janitor, looks_again_and_mends, .timeout = 30)

@@ -95,6 +95,22 @@ heal
 run 0 "$SRC" "$MOUNT/big"
 judge "$SRC" "$MOUNT/big"
 
+# A look at what was published gets no answer: that is told, and all others are looked at.
+start_haul --archive-dirs --io-timeout ${T}s --recheck 100% --json --bwlimit 600K "$SRC" "$MOUNT/look"
+wait_until 30 test -e "$BACK/look/stuck/one"
+faultfs_tell hang-in /look/stuck/one getattr # two seconds before it is looked at
+status=0
+wait "$PID" || status=$?
+check_sanitizers
+[ "$status" = 23 ] || fail "exit status $status, not 23"
+[ "$(failures)" = stuck/one ] || fail "failures: $(failures)"
+err_has 'stuck/one: destination: stat: no answer for [34] s; outcome unknown'
+figure_is files 122
+figure_is rechecked 121
+heal
+run 0 --json "$SRC" "$MOUNT/look"
+judge "$SRC" "$MOUNT/look"
+
 # Nothing at all is answered any more: gone 5 s after the deadline at most, and what hangs is named.
 faultfs_tell hang-after 20
 run 11 --json "$SRC" "$MOUNT/all"
