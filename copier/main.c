@@ -14,6 +14,8 @@
  * workers/io.c                       waiting and waking: modes, sleeps, turns of a thread
  * workers/io_calls.c                 the system calls, each by the way that fits
  * workers/io_direct.c                plain system calls
+ * workers/io_sockets.c               sockets, each wait with a limit
+ * workers/io_timers.c                requests in order of their time
  * workers/io_ring.c                  through io_uring
  * workers/io_helpers.c               by helper threads
  * workers/buffers.c                  memory for staging, bounded over all workers

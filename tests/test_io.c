@@ -652,7 +652,7 @@ Test(io, facts, .timeout = 30)
     cr_assert_eq(before.ring, after.ring);
     cr_assert_eq(before.flags, after.flags);
     cr_assert_eq(before.ops, after.ops);
-    cr_assert_eq(after.ops_wanted, 11);
+    cr_assert_eq(after.ops_wanted, 12);
     cr_assert_eq(after.ring, after.ring_error == 0);
     cr_log_info("ring %d error %d flags %x ops %u/%u", after.ring, after.ring_error, after.flags, after.ops,
                 after.ops_wanted);

@@ -13,6 +13,7 @@
 
 #define DEFAULT_ENTRIES 256
 #define DEFAULT_HELPERS 64
+#define POLL_AGAIN_NS   (10 * NS_PER_MS) /* before a poll that is to end is asked again to */
 
 struct io {
     struct io_options options;  /* as given, defaults filled in; constant */
@@ -25,8 +26,13 @@ struct io {
     unsigned in_flight;         /* requests at the ring or the helpers */
     unsigned sleeping;          /* fibers in io_sleep */
     atomic_bool cancelled;      /* io_cancel_sleeps was called; for ever */
-    struct io_req *sleepers;    /* the first to wake; doubly linked, in order of deadlines */
-    struct io_req *last;        /* the last to wake; undefined when there is none */
+    struct io_timers sleepers;  /* fibers in io_sleep */
+    struct io_timers events;    /* fibers in io_event_wait */
+    struct io_timers polls;     /* fibers in io_poll; at the ring too, where there is one */
+    unsigned poll_count;        /* of polls, without a ring */
+    unsigned poll_room;         /* of the following two */
+    struct pollfd *poll_fds;    /* owned; for each poll without a ring, after the one for wake_fd */
+    struct io_req **poll_reqs;  /* owned; whose they are */
     struct io_list waiters;     /* fibers in io_wait */
     struct io_list ready;       /* fibers to resume in the next turn */
     int wake_fd;                /* eventfd, owned; readable after io_wake */
@@ -80,6 +86,8 @@ void io_destroy(struct io *io)
         ring_release(&io->ring);
     }
     helpers_destroy(io->helpers);
+    free(io->poll_fds);
+    free(io->poll_reqs);
     pthread_mutex_destroy(&io->post_lock);
     close(io->wake_fd);
     free(io);
@@ -189,54 +197,62 @@ int64_t io_run(struct io *io, struct io_req *req)
     return req->result;
 }
 
-/* Puts req where its deadline belongs; mostly at the end, since most sleep equally long. */
-static void sleepers_insert(struct io *io, struct io_req *req)
-{
-    struct io_req *before = io->sleepers ? io->last : NULL;
-    while (before && before->deadline_ns > req->deadline_ns) {
-        before = before->prev;
-    }
-    req->prev = before;
-    req->next = before ? before->next : io->sleepers;
-    if (req->next) {
-        req->next->prev = req;
-    } else {
-        io->last = req;
-    }
-    if (before) {
-        before->next = req;
-    } else {
-        io->sleepers = req;
-    }
-    io->sleeping++;
-}
-
 static void sleepers_wake_first(struct io *io, int result)
 {
-    struct io_req *req = io->sleepers;
-    io->sleepers = req->next;
-    if (io->sleepers) {
-        io->sleepers->prev = NULL;
-    }
+    struct io_req *req = io->sleepers.first;
+    io_timers_remove(&io->sleepers, req);
     io->sleeping--;
     req->result = result;
     io_list_push(&io->ready, req);
 }
 
-/* Wakes those whose time has come. Returns ns until the next one's, -1: there is none. */
-static int64_t sleepers_wake_due(struct io *io)
+/* A poll whose time has passed. */
+static void poll_expire(struct io *io, struct io_req *req, int64_t now)
 {
-    if (!io->sleepers) {
+    io_timers_remove(&io->polls, req);
+    if (io->facts.ring && !ring_cancel_poll(&io->ring, req)) {
+        req->deadline_ns = now + POLL_AGAIN_NS;
+        io_timers_insert(&io->polls, req);
+        return;
+    }
+    if (!io->facts.ring) {
+        io->poll_count--;
+    }
+    io->in_flight--;
+    req->result = -ETIMEDOUT;
+    io_list_push(&io->ready, req);
+}
+
+static int64_t sooner(int64_t a, const struct io_timers *t)
+{
+    return t->first && t->first->deadline_ns < a ? t->first->deadline_ns : a;
+}
+
+/* Wakes those whose time has come. Returns ns until the next one's, -1: there is none. */
+static int64_t timers_wake_due(struct io *io)
+{
+    if (!io->sleepers.first && !io->events.first && !io->polls.first) {
         return -1;
     }
-    while (atomic_load(&io->cancelled) && io->sleepers) {
+    while (atomic_load(&io->cancelled) && io->sleepers.first) {
         sleepers_wake_first(io, -ECANCELED);
     }
     int64_t now = clock_mono_ns();
-    while (io->sleepers && io->sleepers->deadline_ns <= now) {
+    while (io->sleepers.first && io->sleepers.first->deadline_ns <= now) {
         sleepers_wake_first(io, 0);
     }
-    return io->sleepers ? io->sleepers->deadline_ns - now : -1;
+    while (io->events.first && io->events.first->deadline_ns <= now) {
+        struct io_req *req = io->events.first;
+        io_timers_remove(&io->events, req);
+        req->event->waiter = NULL;
+        req->result = -ETIMEDOUT;
+        io_list_push(&io->ready, req);
+    }
+    while (io->polls.first && io->polls.first->deadline_ns <= now) {
+        poll_expire(io, io->polls.first, now);
+    }
+    int64_t next = sooner(sooner(sooner(INT64_MAX, &io->sleepers), &io->events), &io->polls);
+    return next == INT64_MAX ? -1 : next - now;
 }
 
 /* A sleep of the whole thread, which ends early only for a cancellation. */
@@ -270,7 +286,8 @@ int io_sleep(struct io *io, int64_t ns)
         return sleep_thread(io, deadline);
     }
     struct io_req req = {.deadline_ns = deadline, .fiber = fiber_self()};
-    sleepers_insert(io, &req);
+    io_timers_insert(&io->sleepers, &req);
+    io->sleeping++;
     fiber_park();
     return (int)req.result;
 }
@@ -306,6 +323,101 @@ void io_notify(struct io *io, const void *key)
         io_list_push(req->key == key ? &io->ready : &others, req);
     }
     io->waiters = others;
+}
+
+int io_event_wait(struct io *io, struct io_event *e, int64_t deadline_ns)
+{
+    if (e->set) {
+        e->set = false;
+        return 0;
+    }
+    struct io_req req = {.event = e, .deadline_ns = deadline_ns, .fiber = fiber_self()};
+    e->waiter = &req;
+    io_timers_insert(&io->events, &req);
+    fiber_park();
+    return (int)req.result;
+}
+
+void io_event_set(struct io *io, struct io_event *e)
+{
+    struct io_req *req = e->waiter;
+    if (!req) {
+        e->set = true;
+        return;
+    }
+    e->waiter = NULL;
+    io_timers_remove(&io->events, req);
+    req->result = 0;
+    io_list_push(&io->ready, req);
+}
+
+void io_yield(struct io *io)
+{
+    if (fiber_self()) {
+        struct io_req req = {.fiber = fiber_self()};
+        io_list_push(&io->ready, &req);
+        fiber_park();
+    }
+}
+
+/* The whole thread waits. */
+static int poll_thread(int fd, short events, int64_t deadline_ns)
+{
+    for (;;) {
+        struct pollfd p = {.fd = fd, .events = events};
+        int64_t left = deadline_ns == INT64_MAX ? 0 : deadline_ns - clock_mono_ns();
+        left = left > 0 ? left : 0;
+        struct timespec ts = {.tv_sec = left / NS_PER_SEC, .tv_nsec = left % NS_PER_SEC};
+        int n = ppoll(&p, 1, deadline_ns == INT64_MAX ? NULL : &ts, NULL);
+        if (n != 0) {
+            if (n > 0 || errno != EINTR) {
+                return n > 0 ? p.revents : -errno;
+            }
+        } else if (left == 0) {
+            return -ETIMEDOUT;
+        }
+    }
+}
+
+/* Room for one more socket. */
+static int polls_grow(struct io *io)
+{
+    if (io->poll_count + 1 < io->poll_room) {
+        return 0;
+    }
+    unsigned room = io->poll_room ? io->poll_room * 2 : 8;
+    struct pollfd *fds = realloc(io->poll_fds, room * sizeof(*fds));
+    if (!fds) {
+        return -ENOMEM;
+    }
+    io->poll_fds = fds;
+    struct io_req **reqs = realloc(io->poll_reqs, room * sizeof(struct io_req *));
+    if (!reqs) {
+        return -ENOMEM;
+    }
+    io->poll_reqs = reqs;
+    io->poll_room = room;
+    return 0;
+}
+
+int io_poll(struct io *io, int fd, short events, int64_t deadline_ns)
+{
+    if (!fiber_self() || deadline_ns <= clock_mono_ns()) {
+        return poll_thread(fd, events, deadline_ns);
+    }
+    struct io_req req = {
+        .code = IO_POLL, .fd = fd, .flags = (unsigned short)events, .deadline_ns = deadline_ns, .fiber = fiber_self()};
+    if (io_has_ring(io)) {
+        ring_take(&io->ring, &req);
+    } else if (polls_grow(io) < 0) {
+        return -ENOMEM;
+    } else {
+        io->poll_count++;
+    }
+    io_timers_insert(&io->polls, &req);
+    io->in_flight++;
+    fiber_park();
+    return (int)req.result;
 }
 
 void io_wake(struct io *io)
@@ -372,18 +484,52 @@ static bool take_wake(struct io *io)
     return true;
 }
 
+/* Fills in what is to be polled: the wake-up first, then sockets. Returns how many. */
+static unsigned polls_gather(struct io *io)
+{
+    unsigned count = 1;
+    io->poll_fds[0] = (struct pollfd){.fd = io->wake_fd, .events = POLLIN};
+    for (struct io_req *req = io->polls.first; req; req = req->later) {
+        io->poll_fds[count] = (struct pollfd){.fd = req->fd, .events = (short)req->flags};
+        io->poll_reqs[count++] = req;
+    }
+    return count;
+}
+
+static void polls_done(struct io *io, unsigned count)
+{
+    for (unsigned i = 1; i < count; i++) {
+        if (io->poll_fds[i].revents) {
+            struct io_req *req = io->poll_reqs[i];
+            io_timers_remove(&io->polls, req);
+            io->poll_count--;
+            io->in_flight--;
+            req->result = io->poll_fds[i].revents;
+            io_list_push(&io->ready, req);
+        }
+    }
+}
+
 static void wait_without_ring(struct io *io, int64_t timeout_ns)
 {
-    if (timeout_ns == 0) {
+    struct pollfd wake = {.fd = io->wake_fd, .events = POLLIN};
+    struct pollfd *fds = &wake;
+    unsigned count = 1;
+    if (io->poll_count > 0) {
+        count = polls_gather(io);
+        fds = io->poll_fds;
+    } else if (timeout_ns == 0) {
         return;
     }
-    struct pollfd p = {.fd = io->wake_fd, .events = POLLIN};
     struct timespec ts = {.tv_sec = timeout_ns / NS_PER_SEC, .tv_nsec = timeout_ns % NS_PER_SEC};
-    ppoll(&p, 1, timeout_ns < 0 ? NULL : &ts, NULL); /* an error (EINTR) only makes this turn short */
-    if (p.revents) {
+    if (ppoll(fds, count, timeout_ns < 0 ? NULL : &ts, NULL) <= 0) {
+        return; /* an error (EINTR) only makes this turn short */
+    }
+    if (fds[0].revents) {
         /* A late write of an earlier io_wake may have left it readable without the flag. */
         atomic_store(&io->woken, true);
     }
+    polls_done(io, count);
 }
 
 static void wait_with_ring(struct io *io, int64_t timeout_ns)
@@ -392,6 +538,10 @@ static void wait_with_ring(struct io *io, int64_t timeout_ns)
     ring_turn(&io->ring, timeout_ns, &done);
     for (struct io_req *req = io_list_pop(&done); req; req = io_list_pop(&done)) {
         io->in_flight--;
+        if (req->code == IO_POLL) {
+            io_timers_remove(&io->polls, req);
+            req->result = req->result == -ECANCELED ? -ETIMEDOUT : req->result;
+        }
         io_list_push(&io->ready, req);
     }
 }
@@ -399,7 +549,7 @@ static void wait_with_ring(struct io *io, int64_t timeout_ns)
 void io_turn(struct io *io, int64_t timeout_ns)
 {
     bool woken = take_wake(io);
-    int64_t next = sleepers_wake_due(io);
+    int64_t next = timers_wake_due(io);
     if (next >= 0 && (timeout_ns < 0 || next < timeout_ns)) {
         timeout_ns = next;
     }
@@ -413,7 +563,7 @@ void io_turn(struct io *io, int64_t timeout_ns)
     }
     if (timeout_ns != 0) {
         take_wake(io);
-        sleepers_wake_due(io);
+        timers_wake_due(io);
     }
     /* Those that become ready meanwhile have their turn next time, so that nobody is kept waiting for ever. */
     struct io_list now = io->ready;

@@ -167,13 +167,14 @@ int io_removexattr(struct io *io, int fd, const char *name);
  * already lets the call be tried once.
  */
 
-/* Waits until fd has one of events (poll's POLLIN, POLLOUT). Returns what poll would tell (> 0), or -errno. */
+/* Waits until fd has one of events (poll's POLLIN, POLLOUT). Returns what poll would tell (> 0), or -errno; -ENOMEM
+ * too. */
 int io_poll(struct io *io, int fd, short events, int64_t deadline_ns);
 /* 0 or -errno. A socket whose connect failed is to be closed. */
 int io_connect(struct io *io, int fd, const struct sockaddr *address, socklen_t len, int64_t deadline_ns);
 /* Sends some of the bytes, at least one. -EPIPE without a signal. */
-ssize_t io_sendmsg(struct io *io, int fd, const struct iovec *iov, size_t count, int64_t deadline_ns);
+ssize_t io_sendmsg(struct io *io, int fd, struct iovec *iov, size_t count, int64_t deadline_ns);
 /* Receives some bytes; 0: the other end has closed. */
-ssize_t io_recvmsg(struct io *io, int fd, const struct iovec *iov, size_t count, int64_t deadline_ns);
+ssize_t io_recvmsg(struct io *io, int fd, struct iovec *iov, size_t count, int64_t deadline_ns);
 
 #endif

@@ -27,6 +27,7 @@ enum io_code {
     IO_SYMLINKAT,
     IO_LINKAT,
     IO_FSYNC,
+    IO_POLL,
     IO_RING_CODES,
     IO_MKNODAT = IO_RING_CODES,
     IO_FCHMOD,
@@ -60,18 +61,21 @@ struct io_req {
     size_t len;                   /* bytes of buf or data */
     off_t off;                    /* offset in fd */
     off_t off2;                   /* offset in fd2 */
-    unsigned flags;               /* the call's flags, or whence */
+    unsigned flags;               /* the call's flags, or whence, or the events to poll for */
     unsigned mask;                /* statx */
     mode_t mode;                  /* open, mkdir, mknod, chmod */
     dev_t rdev;                   /* mknod */
     uid_t uid;                    /* chown */
     gid_t gid;                    /* chown */
     const struct timespec *times; /* utimens, two of them */
-    int64_t deadline_ns;          /* a sleeper's time, monotonic */
+    int64_t deadline_ns;          /* the time of a sleeper, event or poll, monotonic */
     const void *key;              /* a waiter's key */
+    struct io_event *event;       /* what a fiber in io_event_wait waits for */
     struct fiber *fiber;          /* who is resumed */
+    bool waiting;                 /* in the backlog of a ring */
     struct io_req *next;          /* in the one list that it is in */
-    struct io_req *prev;          /* sleepers only */
+    struct io_req *later;         /* in the one io_timers that it is in */
+    struct io_req *sooner;        /* the same */
     int64_t result;               /* result or -errno */
 };
 
@@ -102,6 +106,16 @@ static inline struct io_req *io_list_pop(struct io_list *list)
     return req;
 }
 
+/* Requests in order of deadline_ns. All zero: empty. */
+struct io_timers {
+    struct io_req *first; /* the soonest; NULL: empty */
+    struct io_req *last;  /* undefined when empty */
+};
+
+/* Most wait equally long, and so go to the end: looked for from there. */
+void io_timers_insert(struct io_timers *t, struct io_req *req);
+void io_timers_remove(struct io_timers *t, struct io_req *req);
+
 /* Makes the system call in the calling thread. Result or -errno; EINTR is repeated, but for close. */
 int64_t io_call(const struct io_req *req);
 
@@ -116,7 +130,8 @@ struct ring {
     struct io_uring uring;   /* liburing's own */
     bool has[IO_RING_CODES]; /* the kernel has the operation; constant */
     unsigned bound;          /* requests in SQEs and at the kernel at most; constant */
-    unsigned busy;           /* requests in SQEs and at the kernel now, without the watch */
+    unsigned busy;           /* requests in SQEs and at the kernel now, without the watch; a poll is two, since it may
+                                have to be ended */
     struct io_list backlog;  /* requests without an SQE */
     int wake_fd;             /* the eventfd that ends a wait; not owned */
     bool watching;           /* a poll for wake_fd is prepared or at the kernel */
@@ -128,6 +143,10 @@ void ring_release(struct ring *r);
 
 /* Takes over req until ring_turn puts it into its list of done. Never fails. */
 void ring_take(struct ring *r, struct io_req *req);
+
+/* Ends a poll that ring_take took. True: it is the caller's again, the kernel never saw it. False: it is done soon,
+ * with -ECANCELED unless it was just then; or not: ask again later. */
+bool ring_cancel_poll(struct ring *r, struct io_req *req);
 
 /* Submits, waits for something to complete or wake_fd or timeout_ns (-1: no limit, 0: no wait), appends what is done.
  */

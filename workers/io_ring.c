@@ -17,13 +17,14 @@
 #define PAUSE_NS    (1 * NS_PER_MS) /* before a submit that found the kernel short of memory is repeated */
 
 /* What is in user_data when it is not a request. */
-#define DATA_WATCH 1U
+#define DATA_WATCH  1U
+#define DATA_CANCEL 2U
 
 static const uint8_t opcodes[IO_RING_CODES] = {
     [IO_OPENAT] = IORING_OP_OPENAT,     [IO_CLOSE] = IORING_OP_CLOSE,     [IO_PREAD] = IORING_OP_READ,
     [IO_PWRITE] = IORING_OP_WRITE,      [IO_STATX] = IORING_OP_STATX,     [IO_RENAMEAT2] = IORING_OP_RENAMEAT,
     [IO_UNLINKAT] = IORING_OP_UNLINKAT, [IO_MKDIRAT] = IORING_OP_MKDIRAT, [IO_SYMLINKAT] = IORING_OP_SYMLINKAT,
-    [IO_LINKAT] = IORING_OP_LINKAT,     [IO_FSYNC] = IORING_OP_FSYNC,
+    [IO_LINKAT] = IORING_OP_LINKAT,     [IO_FSYNC] = IORING_OP_FSYNC,     [IO_POLL] = IORING_OP_POLL_ADD,
 };
 
 /* The best flags first. Each is only an improvement: without any of them the ring does the same. */
@@ -157,6 +158,9 @@ static void prepare(struct io_uring_sqe *sqe, struct io_req *q)
     case IO_FSYNC:
         io_uring_prep_fsync(sqe, q->fd, 0);
         break;
+    case IO_POLL:
+        io_uring_prep_poll_add(sqe, q->fd, q->flags);
+        break;
     default: /* has[] keeps all others out */
         io_uring_prep_nop(sqe);
         break;
@@ -174,22 +178,55 @@ static struct io_uring_sqe *ring_sqe(struct ring *r)
     return sqe;
 }
 
+/* Completions that req may bring. */
+static unsigned ring_weight(const struct io_req *req)
+{
+    return req->code == IO_POLL ? 2 : 1;
+}
+
 static bool ring_prepare(struct ring *r, struct io_req *req)
 {
-    struct io_uring_sqe *sqe = r->busy < r->bound ? ring_sqe(r) : NULL;
+    struct io_uring_sqe *sqe = r->busy + ring_weight(req) <= r->bound ? ring_sqe(r) : NULL;
     if (!sqe) {
         return false;
     }
     prepare(sqe, req);
-    r->busy++;
+    r->busy += ring_weight(req);
     return true;
+}
+
+static void ring_put_off(struct ring *r, struct io_req *req)
+{
+    req->waiting = true;
+    io_list_push(&r->backlog, req);
 }
 
 void ring_take(struct ring *r, struct io_req *req)
 {
     if (r->backlog.head || !ring_prepare(r, req)) {
-        io_list_push(&r->backlog, req);
+        ring_put_off(r, req);
     }
+}
+
+bool ring_cancel_poll(struct ring *r, struct io_req *req)
+{
+    if (req->waiting) {
+        struct io_list others = {0};
+        for (struct io_req *q = io_list_pop(&r->backlog); q; q = io_list_pop(&r->backlog)) {
+            if (q != req) {
+                io_list_push(&others, q);
+            }
+        }
+        r->backlog = others;
+        req->waiting = false;
+        return true;
+    }
+    struct io_uring_sqe *sqe = ring_sqe(r);
+    if (sqe) {
+        io_uring_prep_poll_remove(sqe, (uint64_t)(uintptr_t)req);
+        io_uring_sqe_set_data64(sqe, DATA_CANCEL);
+    }
+    return false;
 }
 
 static void ring_prepare_backlog(struct ring *r)
@@ -200,6 +237,7 @@ static void ring_prepare_backlog(struct ring *r)
         if (!ring_prepare(r, req)) {
             return;
         }
+        req->waiting = false;
         r->backlog.head = next;
     }
 }
@@ -243,10 +281,13 @@ static unsigned ring_reap(struct ring *r, struct io_list *done)
             ring_watch_done(r);
             continue;
         }
+        if (cqe->user_data == DATA_CANCEL) {
+            continue;
+        }
         struct io_req *req = io_uring_cqe_get_data(cqe);
-        r->busy--;
+        r->busy -= ring_weight(req);
         if (cqe->res == -EINTR && req->code != IO_CLOSE) {
-            io_list_push(&r->backlog, req);
+            ring_put_off(r, req);
         } else {
             req->result = cqe->res;
             io_list_push(done, req);
