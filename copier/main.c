@@ -43,6 +43,18 @@
  * workers/stores/posix_xattrs.c      extended attributes and ACLs
  * workers/stores/nfs41/ops.c         the operations of NFSv4.1: arguments and results
  * workers/stores/nfs41/attrs.c       its attributes
+ * workers/stores/nfs41/xdr.c         External Data Representation, both ways
+ * workers/stores/nfs41/nfserr.c      the table of what NFSv4.1 statuses mean
+ * workers/stores/nfs41/rpc.c         one TCP connection
+ * workers/stores/nfs41/rpc_call.c    one call on it; who sends, who reads
+ * workers/stores/nfs41/rpc_receive.c what comes in: records, replies, payloads
+ * workers/stores/nfs41/client.c      what all sessions with a server share
+ * workers/stores/nfs41/compound.c    a COMPOUND, built and decoded in place
+ * workers/stores/nfs41/session.c     a session, opened and closed
+ * workers/stores/nfs41/session_make.c client id and session, made again when lost
+ * workers/stores/nfs41/session_connect.c connections, made again when they break
+ * workers/stores/nfs41/session_slots.c slots: taken, waited for, retired
+ * workers/stores/nfs41/session_call.c one call until it is answered
  * workers/stores/layer.c             what the layers before a store share
  * workers/stores/retry.c             repeats what failed with a passing error
  * workers/stores/throttle.c          --bwlimit

@@ -85,7 +85,7 @@ struct nfs_compound {
     uint16_t ops[NFS_COMPOUND_OPS]; /* enum nfs_op of each, SEQUENCE first where there is one */
     unsigned op_count;              /* of ops */
     unsigned first_change;          /* index of the first op that changes something; NFS_COMPOUND_OPS: none does */
-    /* What came back: after nfs_session_call has returned 0. */
+    /* What came back: after nfs_session_call has returned 0. Without SEQUENCE and its result. */
     struct xdr_in in; /* results; stands after those read so far */
     uint32_t status;  /* of the COMPOUND: that of the last operation that was tried */
     unsigned
@@ -97,14 +97,16 @@ struct nfs_compound {
     uint32_t refuse; /* see struct rpc_call */
     /* The session's own. */
     struct nfs_session *session; /* not owned */
-    struct nfs_compound *next;   /* among those that are not in use */
-    struct rpc_call call;        /* on the wire */
+    struct nfs_compound *next;   /* among those that are not in use, or that wait for the same */
+    struct nfs_table *table;     /* whose slot it has, one reference; NULL: none */
+    unsigned slot;               /* number of the slot that it has in table */
+    struct io_event event;       /* its fiber waits here for a slot or a connection */
     size_t reply_max;            /* bytes */
     size_t ops_at;               /* where in out the count of operations is */
     size_t sequence_at;          /* where in out the arguments of SEQUENCE are; 0: there is none */
     void *sink;                  /* nfs_compound_sink; NULL: none */
     size_t sink_size;            /* bytes */
-    struct nfs_slot *slot;       /* the one that it has; NULL: none */
+    struct rpc_call call;        /* on the wire */
     uint8_t buf[NFS_COMPOUND_BYTES];
 };
 

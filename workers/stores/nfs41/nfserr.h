@@ -6,6 +6,7 @@
 #ifndef HAUL_STORES_NFS41_NFSERR_H
 #define HAUL_STORES_NFS41_NFSERR_H
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -87,6 +88,9 @@ enum nfs_status {
     NFS4ERR_WRONG_TYPE = 10083,
     NFS4ERR_DIRDELEG_UNAVAIL = 10084,
 };
+
+/* The session or the state behind a call was lost: outcome unknown (a transient errno that nothing else here uses). */
+#define NFS_LOST ENOLINK
 
 /* What is done about a status. WAIT and REBUILD are seen to by the session; the rest is the store's. */
 enum nfs_decision {

@@ -88,22 +88,22 @@ struct rpc_call {
     uint32_t refuse; /* -EPROTO, -EACCES, -EPROTONOSUPPORT, -EREMOTEIO because the server said so: RPC_REFUSED_... | the
                         number it gave; 0 else */
     /* rpc's own. */
-    struct rpc_call *next_out;      /* in the queue of what is to be sent */
-    struct rpc_call *next;          /* in the table of what waits for a reply */
-    struct rpc_call **prev;         /* what points to it there */
-    struct rpc_call *older;         /* waiters in order of their coming */
-    struct rpc_call *newer;         /* the same */
-    struct io_event event;          /* its fiber waits here */
-    uint8_t *reply;                 /* small, or malloc'd and owned */
-    size_t reply_size;              /* bytes of reply */
-    size_t reply_len;               /* bytes in it so far */
-    size_t sunk;                    /* bytes in the sink so far */
-    size_t sink_at;                 /* where in the reply they are missing */
-    size_t sink_len;                /* bytes that go to the sink in all */
-    int sink_state;                 /* what locate said; 1: sink_at and sink_len stand */
-    int error;                      /* 0, or -errno once done */
-    uint8_t state;                  /* where it stands */
-    uint32_t xid;                   /* of the record */
+    struct rpc_call *next_out; /* in the queue of what is to be sent */
+    struct rpc_call *next;     /* in the table of what has no answer yet */
+    struct rpc_call *older;    /* among those whose fibers wait, in order of their coming */
+    struct rpc_call *newer;    /* the same */
+    struct io_event event;     /* its fiber waits here */
+    int64_t since_ns;          /* when it began, monotonic */
+    uint8_t *reply;            /* small, or malloc'd and owned */
+    size_t reply_size;         /* bytes of reply */
+    size_t reply_len;          /* bytes in it so far */
+    size_t sink_at;            /* where in the reply bytes are missing that are in the sink; once sink_state is 1 */
+    size_t sink_len;           /* how many in all; once sink_state is 1 */
+    size_t sunk;               /* bytes in the sink so far */
+    int sink_state;            /* what locate said last */
+    int error;                 /* 0 or -errno; once done */
+    uint8_t state;             /* where it stands */
+    uint32_t xid;              /* of the record */
     uint8_t small[RPC_REPLY_SMALL]; /* most replies */
 };
 
@@ -115,7 +115,8 @@ struct rpc_call {
  * to one; -ENOMEM. deadline_ns: monotonic. */
 int rpc_open(struct io *io, const struct rpc_options *options, int64_t deadline_ns, struct rpc **out_rpc);
 
-/* Closes; its calls must have ended. NULL is fine. */
+/* Closes. Calls that are under way end with -ECONNABORTED where it had not failed before; the memory goes when the last
+ * of them has returned. NULL is fine. */
 void rpc_close(struct rpc *rpc);
 
 /* Ends the connection: its calls, present and future, end with err (negative), each with sent as it was. Does not

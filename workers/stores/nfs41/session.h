@@ -17,7 +17,6 @@
 #ifndef HAUL_STORES_NFS41_SESSION_H
 #define HAUL_STORES_NFS41_SESSION_H
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,10 +24,7 @@
 #include "workers/io.h"
 #include "workers/stores/nfs41/client.h"
 #include "workers/stores/nfs41/compound.h"
-
-/* The session was lost while the call was under way: outcome unknown (a transient errno that nothing else here uses).
- */
-#define NFS_LOST ENOLINK
+#include "workers/stores/nfs41/nfserr.h" /* NFS_LOST */
 
 struct nfs_session;
 

@@ -1,0 +1,213 @@
+/*
+ * session_connect: connections of a session, made again when they break.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "workers/fiber.h"
+#include "workers/stores/nfs41/session_internal.h"
+
+#define BACKOFF_NS     (50 * NS_PER_MS) /* before the second try to connect; the first one is made at once */
+#define BACKOFF_MAX_NS (3 * NS_PER_SEC) /* never longer */
+#define SLACK_NS       (2 * NS_PER_SEC) /* after its time somebody who connects is taken for lost */
+
+int64_t nfs_silence_ns(const struct nfs_client *client)
+{
+    int64_t quarter = client->io_timeout_ns / 4;
+    return quarter > 0 ? quarter : 1;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t next_random(struct nfs_session *s)
+{
+    s->seed ^= s->seed << 13;
+    s->seed ^= s->seed >> 7;
+    s->seed ^= s->seed << 17;
+    return s->seed;
+}
+
+int64_t nfs_backoff_ns(struct nfs_session *s, int64_t delay, unsigned n, int64_t most)
+{
+    while (n-- > 0 && delay < most) {
+        delay *= 2;
+    }
+    delay = earlier(delay, most);
+    return delay / 2 + (int64_t)((double)delay * ((double)(next_random(s) >> 11) * 0x1.0p-53));
+}
+
+int nfs_pause(struct nfs_session *s, int64_t ns, int64_t deadline_ns)
+{
+    int64_t now = clock_mono_ns();
+    if (now >= deadline_ns) {
+        return -ETIMEDOUT;
+    }
+    return io_sleep(s->io, earlier(ns, deadline_ns - now));
+}
+
+void nfs_connection_count(struct nfs_session *s)
+{
+    struct rpc_facts sum = s->closed;
+    for (unsigned i = 0; i < s->conn_count; i++) {
+        if (s->conns[i]) {
+            rpc_facts(s->conns[i], &sum);
+        }
+    }
+    struct nfs_counters *c = &s->member.counters;
+    atomic_store_explicit(&c->calls, sum.calls, memory_order_relaxed);
+    atomic_store_explicit(&c->sends, sum.sends, memory_order_relaxed);
+    atomic_store_explicit(&c->receives, sum.receives, memory_order_relaxed);
+    atomic_store_explicit(&c->bytes_sent, sum.bytes_sent, memory_order_relaxed);
+    atomic_store_explicit(&c->bytes_received, sum.bytes_received, memory_order_relaxed);
+}
+
+void nfs_connection_well(struct nfs_session *s)
+{
+    s->failures = 0;
+    s->not_before_ns = 0;
+}
+
+/* One more failure: the next try has to wait. */
+static void count_failure(struct nfs_session *s)
+{
+    if (s->failures > 0) {
+        s->not_before_ns = clock_mono_ns() + nfs_backoff_ns(s, BACKOFF_NS, s->failures - 1, BACKOFF_MAX_NS);
+    }
+    s->failures++;
+}
+
+/* Tries each address once, first the one that answered last. */
+static int connect_once(struct nfs_session *s, int64_t deadline_ns, struct rpc **out_rpc)
+{
+    struct nfs_client *client = s->client;
+    unsigned first = atomic_load(&client->address);
+    int r = -EHOSTUNREACH;
+    for (unsigned i = 0; i < client->address_count; i++) {
+        unsigned at = (first + i) % client->address_count;
+        struct rpc_options o = {.address = client->addresses[at],
+                                .address_len = client->address_lens[at],
+                                .reserved_port = client->reserved_port,
+                                .silence_ns = nfs_silence_ns(client)};
+        /* What does not answer at all must leave time for the others. */
+        int64_t until = earlier(deadline_ns, clock_mono_ns() + o.silence_ns);
+        r = rpc_open(s->io, &o, until, out_rpc);
+        if (o.reserved_port && (r == -EACCES || r == -EADDRINUSE)) {
+            o.reserved_port = false;
+            r = rpc_open(s->io, &o, until, out_rpc);
+        }
+        if (r == 0) {
+            atomic_store(&client->address, at);
+            atomic_store(&client->reserved, o.reserved_port);
+            rpc_on_late(*out_rpc, nfs_slot_late, s);
+            return 0;
+        }
+    }
+    return r;
+}
+
+/* Connects in place of conns[at], again and again as retries allow. */
+static int connect_again(struct nfs_session *s, unsigned at, int64_t deadline_ns)
+{
+    int r;
+    unsigned tries = 0;
+    do {
+        int64_t wait = s->not_before_ns - clock_mono_ns();
+        r = wait > 0 ? nfs_pause(s, wait, deadline_ns) : 0;
+        if (r < 0) {
+            return r;
+        }
+        struct rpc *rpc = NULL;
+        r = connect_once(s, deadline_ns, &rpc);
+        if (r == 0) {
+            s->conns[at] = rpc;
+            if (s->connected) {
+                nfs_count(&s->member.counters.reconnects);
+            }
+            s->connected = true;
+            return 0;
+        }
+        count_failure(s);
+    } while (tries++ < s->client->retries && clock_mono_ns() < deadline_ns);
+    return r;
+}
+
+/* Lets go of a connection that has failed. */
+static void drop_failed(struct nfs_session *s)
+{
+    for (unsigned i = 0; i < s->conn_count; i++) {
+        if (s->conns[i] && rpc_error(s->conns[i]) != 0) {
+            rpc_facts(s->conns[i], &s->closed);
+            rpc_close(s->conns[i]);
+            s->conns[i] = NULL;
+            count_failure(s);
+        }
+    }
+}
+
+/* The place of the connection with the fewest calls, an empty one before one with calls; -1: none at all. */
+static int choose(const struct nfs_session *s)
+{
+    int best = -1;
+    unsigned fewest = 0;
+    for (unsigned i = 0; i < s->conn_count; i++) {
+        unsigned pending = s->conns[i] ? rpc_pending(s->conns[i]) : 0;
+        if (best < 0 || pending < fewest) {
+            best = (int)i;
+            fewest = pending;
+        }
+    }
+    return best;
+}
+
+/* Somebody else connects. */
+static int wait_for_it(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns)
+{
+    unsigned before = s->changes;
+    int r = nfs_wait_in(s, &s->for_change, c, deadline_ns);
+    if (r == -ETIMEDOUT && clock_mono_ns() > s->busy_until_ns + SLACK_NS) {
+        s->connecting = false; /* it was given up with its fiber */
+    }
+    return r == 0 && s->changes != before ? s->change_error : r;
+}
+
+int nfs_connection(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns, struct rpc **out_rpc)
+{
+    for (;;) {
+        drop_failed(s);
+        int at = choose(s);
+        if (s->conns[at]) {
+            *out_rpc = s->conns[at];
+            return 0;
+        }
+        if (s->connecting) {
+            /* Another connection will do meanwhile. */
+            for (unsigned i = 0; i < s->conn_count; i++) {
+                if (s->conns[i]) {
+                    *out_rpc = s->conns[i];
+                    return 0;
+                }
+            }
+            int r = wait_for_it(s, c, deadline_ns);
+            if (r < 0) {
+                return r;
+            }
+            continue;
+        }
+        s->connecting = true;
+        s->busy_until_ns = deadline_ns;
+        int r = connect_again(s, (unsigned)at, deadline_ns);
+        s->connecting = false;
+        /* One whose own time was over says nothing about the server: the others try for themselves. */
+        s->change_error = r == -ETIMEDOUT && clock_mono_ns() >= deadline_ns ? 0 : r;
+        s->changes++;
+        nfs_wake_all(s, &s->for_change);
+        if (r < 0) {
+            return r;
+        }
+    }
+}
