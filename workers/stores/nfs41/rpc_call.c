@@ -6,12 +6,14 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "workers/fiber.h"
 #include "workers/stores/nfs41/rpc_internal.h"
 
 #define SEND_PIECES 192              /* pieces of one sendmsg at most */
+#define IDLE_NS     (20 * NS_PER_MS) /* after so long without a word a connection is looked at first */
 #define ROLE_SLACK  (2 * NS_PER_SEC) /* after its time somebody who sends or reads is taken for lost */
 
 /* ---- the table ---- */
@@ -294,6 +296,20 @@ static void attend(struct rpc *rpc, struct rpc_call *call, int64_t deadline_ns)
     }
 }
 
+/* A connection that was closed while nothing was asked of it is found out before something is sent that nobody will
+ * know the outcome of. */
+static void look_first(struct rpc *rpc, int64_t now)
+{
+    if (rpc->pending > 0 || now - rpc->heard_ns < IDLE_NS) {
+        return;
+    }
+    char byte;
+    ssize_t n = recv(rpc->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        rpc_fail(rpc, n == 0 ? -ECONNRESET : -errno);
+    }
+}
+
 void rpc_call_init(struct rpc_call *call, struct xdr_out *out, size_t reply_max)
 {
     memset(call, 0, offsetof(struct rpc_call, small));
@@ -320,6 +336,11 @@ int rpc_call(struct rpc *rpc, struct rpc_call *call, int64_t deadline_ns)
     if (!fiber_self() && (rpc->sending || rpc->reading || rpc->out_first)) {
         return -EBUSY;
     }
+    int64_t now = clock_mono_ns();
+    look_first(rpc, now);
+    if (rpc->error) {
+        return rpc->error;
+    }
     struct xdr_out *out = call->out;
     xdr_patch_u32(out, 0, RPC_LAST | (uint32_t)(xdr_out_size(out) - RPC_MARK));
     uint32_t xid;
@@ -327,7 +348,7 @@ int rpc_call(struct rpc *rpc, struct rpc_call *call, int64_t deadline_ns)
     call->xid = be32toh(xid);
     call->sink_state = call->sink.buf ? 0 : -1;
     call->state = RPC_QUEUED;
-    call->since_ns = clock_mono_ns();
+    call->since_ns = now;
     table_add(rpc, call);
     queue_push(rpc, call);
     rpc->users++;

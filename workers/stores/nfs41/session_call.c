@@ -159,7 +159,7 @@ static enum outcome sequence_failed(struct nfs_session *s, struct nfs_compound *
         break;
     }
     if (nfs_error(status)->decision == NFS_DO_REBUILD) {
-        nfs_session_lose(s, c->table, status != NFS4ERR_BADSESSION && status != NFS4ERR_DEADSESSION);
+        nfs_session_lose(s, c->table);
         nfs_slot_release(s, c, false);
         if (unknown && c->first_change < NFS_COMPOUND_OPS) {
             return OUTCOME_FAILED;
@@ -210,7 +210,9 @@ static enum outcome take_reply(struct nfs_session *s, struct nfs_compound *c, in
 static enum outcome no_reply(struct nfs_session *s, struct nfs_compound *c, const struct rpc *rpc, int r,
                              unsigned losses, int64_t deadline_ns)
 {
-    if (connection_lost(rpc, r) && losses <= s->client->retries && clock_mono_ns() < deadline_ns) {
+    /* One that broke before anything left it costs nothing. */
+    unsigned most = s->client->retries + !c->sent;
+    if (connection_lost(rpc, r) && losses <= most && clock_mono_ns() < deadline_ns) {
         return OUTCOME_SAME;
     }
     /* A refusal of the call as such comes before anything is done; but for what a server does not explain. */

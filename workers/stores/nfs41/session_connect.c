@@ -43,11 +43,7 @@ int64_t nfs_backoff_ns(struct nfs_session *s, int64_t delay, unsigned n, int64_t
 
 int nfs_pause(struct nfs_session *s, int64_t ns, int64_t deadline_ns)
 {
-    int64_t now = clock_mono_ns();
-    if (now >= deadline_ns) {
-        return -ETIMEDOUT;
-    }
-    return io_sleep(s->io, earlier(ns, deadline_ns - now));
+    return clock_mono_ns() + ns >= deadline_ns ? -ETIMEDOUT : io_sleep(s->io, ns);
 }
 
 void nfs_connection_count(struct nfs_session *s)

@@ -126,7 +126,7 @@ void nfs_connection_well(struct nfs_session *s);
 void nfs_connection_count(struct nfs_session *s);
 /* How long a call may take before the connection is tried anew, ns. */
 int64_t nfs_silence_ns(const struct nfs_client *client);
-/* Sleeps, at most until deadline_ns. 0, -ETIMEDOUT, -ECANCELED. */
+/* Sleeps. 0; -ETIMEDOUT: at once, since deadline_ns would come before; -ECANCELED. */
 int nfs_pause(struct nfs_session *s, int64_t ns, int64_t deadline_ns);
 /* delay doubled n times, most at most, x 0.5..1.5. */
 int64_t nfs_backoff_ns(struct nfs_session *s, int64_t delay, unsigned n, int64_t most);
@@ -137,8 +137,8 @@ int64_t nfs_backoff_ns(struct nfs_session *s, int64_t delay, unsigned n, int64_t
 int nfs_session_ready(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns);
 /* What is said once for a client id: RECLAIM_COMPLETE; and its lease is asked for. */
 void nfs_session_complete(struct nfs_session *s, int64_t deadline_ns);
-/* table is lost: it is not used any more. at_server: it may live on there. */
-void nfs_session_lose(struct nfs_session *s, struct nfs_table *table, bool at_server);
+/* table is lost: it is not used any more. It may live on at the server, and is ended there in the end. */
+void nfs_session_lose(struct nfs_session *s, struct nfs_table *table);
 /* What sr_status_flags (RFC 8881 18.46.3) ask for. */
 void nfs_session_flags(struct nfs_session *s, struct nfs_table *table, uint32_t flags);
 /* Ends all that may live at the server. */

@@ -348,13 +348,13 @@ int nfs_session_ready(struct nfs_session *s, struct nfs_compound *c, int64_t dea
     return 0;
 }
 
-void nfs_session_lose(struct nfs_session *s, struct nfs_table *table, bool at_server)
+void nfs_session_lose(struct nfs_session *s, struct nfs_table *table)
 {
     if (table->lost) {
         return;
     }
     table->lost = true;
-    if (at_server && s->old_count < NFS_OLD_MAX) {
+    if (s->old_count < NFS_OLD_MAX) {
         memcpy(s->old[s->old_count++], table->id, NFS_SESSION_ID);
     }
     if (table == s->table) {
@@ -368,7 +368,7 @@ void nfs_session_flags(struct nfs_session *s, struct nfs_table *table, uint32_t 
     uint32_t before = atomic_fetch_or(&client->status_flags, flags);
     if (flags & SEQ_RESTART) {
         /* It has restarted and kept its sessions, but no state: we reclaim none. */
-        nfs_session_lose(s, table, true);
+        nfs_session_lose(s, table);
         pthread_mutex_lock(&client->lock);
         client->reclaimed = false;
         pthread_mutex_unlock(&client->lock);

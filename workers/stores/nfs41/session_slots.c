@@ -171,7 +171,7 @@ void nfs_slot_retire(struct nfs_session *s, struct nfs_compound *c)
     c->table = NULL;
     nfs_count(&s->member.counters.slots_retired);
     if (t == s->table && !t->lost && 2 * t->retired >= t->usable) {
-        nfs_session_lose(s, t, true);
+        nfs_session_lose(s, t);
     }
     nfs_table_put(t);
 }
