@@ -41,6 +41,21 @@
  * workers/stores/posix_entries.c     directories, links, nodes, attributes, removal
  * workers/stores/posix_owner.c       who may own what
  * workers/stores/posix_xattrs.c      extended attributes and ACLs
+ * workers/stores/nfs41/nfs41.c       an NFSv4.1 server
+ * workers/stores/nfs41/nfs41_path.c  the way to its export, missing directories
+ * workers/stores/nfs41/nfs41_probe.c what it can do
+ * workers/stores/nfs41/nfs41_call.c  one COMPOUND
+ * workers/stores/nfs41/nfs41_dirs.c  handles of directories
+ * workers/stores/nfs41/nfs41_owner.c who may own what
+ * workers/stores/nfs41/nfs41_read.c  attributes and contents
+ * workers/stores/nfs41/nfs41_list.c  listings
+ * workers/stores/nfs41/nfs41_temp.c  temp names: made, settled, renamed, dropped
+ * workers/stores/nfs41/nfs41_judge.c what is done when one is not what it should be
+ * workers/stores/nfs41/nfs41_publish.c  whole small files
+ * workers/stores/nfs41/nfs41_gather.c  several of them in one COMPOUND
+ * workers/stores/nfs41/nfs41_upload.c  large files
+ * workers/stores/nfs41/nfs41_entries.c  directories, links, nodes
+ * workers/stores/nfs41/nfs41_change.c  attributes, removal
  * workers/stores/nfs41/ops.c         the operations of NFSv4.1: arguments and results
  * workers/stores/nfs41/attrs.c       its attributes
  * workers/stores/nfs41/xdr.c         External Data Representation, both ways

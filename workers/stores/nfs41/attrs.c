@@ -103,6 +103,7 @@ static size_t fattr_size(uint64_t mask, size_t owner_len, size_t group_len)
     size += mask & NFS_ATTR_NUMLINKS ? 4 : 0;
     size += mask & NFS_ATTR_OWNER ? 4 + padded(owner_len) : 0;
     size += mask & NFS_ATTR_GROUP ? 4 + padded(group_len) : 0;
+    size += mask & NFS_ATTR_RAWDEV ? 8 : 0;
     size += mask & NFS_ATTR_ATIME ? 12 : 0;
     size += mask & NFS_ATTR_ATIME_SET ? 16 : 0;
     size += mask & NFS_ATTR_MTIME ? 12 : 0;
@@ -140,6 +141,10 @@ void nfs_put_fattr(struct xdr_out *x, uint64_t mask, const struct attr *attr)
     }
     if (mask & NFS_ATTR_GROUP) {
         xdr_put_opaque(x, group, group_len);
+    }
+    if (mask & NFS_ATTR_RAWDEV) {
+        xdr_put_u32(x, major(attr->rdev));
+        xdr_put_u32(x, minor(attr->rdev));
     }
     if (mask & NFS_ATTR_ATIME) {
         put_time(x, &attr->atime);

@@ -93,7 +93,8 @@ void nfs_put_bitmap(struct xdr_out *x, uint64_t mask);
 /* Bits beyond the mask are told by *out_more. */
 uint64_t nfs_get_bitmap(struct xdr_in *x, bool *out_more);
 
-/* fattr4. To be written: TYPE, SIZE, FILEID, MODE, NUMLINKS, OWNER, GROUP, ATIME, ATIME_SET, MTIME, MTIME_SET. */
+/* fattr4. To be written: TYPE, SIZE, FILEID, MODE, NUMLINKS, OWNER, GROUP, RAWDEV, ATIME, ATIME_SET, MTIME, MTIME_SET.
+ */
 void nfs_put_fattr(struct xdr_out *x, uint64_t mask, const struct attr *attr);
 /* An attribute that NFS_ATTRS_KNOWN lacks is a failure: nothing says how long it is. */
 void nfs_get_fattr(struct xdr_in *x, struct nfs_attrs *out);

@@ -59,12 +59,13 @@ struct nfs41_facts {
     char server[128];        /* what it calls itself, as text; "" where it does not say */
     uint64_t compounds;      /* sent, all told */
     uint64_t combined;       /* files that shared a COMPOUND with others */
-    uint64_t connects;       /* connections made */
+    uint64_t connects;       /* connections made again after one was lost */
     uint64_t replays;        /* requests sent again on a new connection */
     uint64_t rebuilds;       /* sessions that were lost and made anew */
     uint64_t waits;          /* requests that the server put off (DELAY, GRACE) */
     uint64_t publishes;      /* files published in a COMPOUND */
     uint64_t cleanups;       /* files whose COMPOUND stopped after OPEN, and was cleaned up after */
+    uint32_t destroy_status; /* NFS4ERR of the last DESTROY_CLIENTID: CLIENTID_BUSY (10074) where opens were left */
 };
 
 /*

@@ -1,0 +1,404 @@
+/*
+ * nfs41: opening an NFSv4.1 server as a store, what it can do, and the table of its operations.
+ */
+#include "workers/stores/nfs41/nfs41.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "workers/stores/nfs41/nfs41_internal.h"
+
+#define SMALL_MAX  (1024U * 1024)    /* bytes */
+#define PART       (1024U * 1024)    /* bytes */
+#define ROOM       (4U * 1024)       /* bytes of a request or response besides the data of one file, names included */
+#define BLOCK      4096U             /* parts are multiples of it */
+#define OPS_MIN    8U                /* operations that a COMPOUND must be able to have, at the furthest step down */
+#define FLIGHT_MAX 512U              /* operations over all workers */
+#define TIMEOUT    (60 * NS_PER_SEC) /* where nothing was said */
+#define UNKNOWN    (2 * NS_PER_SEC)  /* clocks of servers */
+
+static const char note_groups[] =
+    "AUTH_SYS carries 16 groups at most: the server knows us by our first 16 further groups only";
+
+/* ---- ports ---- */
+
+static int port_open(struct nfs41_store *s, struct io *io, struct port **out, char **problem)
+{
+    struct nfs41_port *np = calloc(1, sizeof(*np));
+    int err;
+
+    if (!np) {
+        return -ENOMEM;
+    }
+    np->head.store = &s->head;
+    np->head.io = io;
+    np->owner = atomic_fetch_add(&s->next_owner, 1);
+    err = nfs_session_open(s->client, io, &np->session, problem);
+    if (err) {
+        free(np);
+        return err;
+    }
+    *out = &np->head;
+    return 0;
+}
+
+static int port_create(struct store *s, struct io *io, struct port **out)
+{
+    return port_open((struct nfs41_store *)s, io, out, NULL);
+}
+
+static void port_destroy(struct port *p)
+{
+    struct nfs41_port *np = nfs41_port_of(p);
+
+    nfs41_left_clean(p, true);
+    nfs_session_close(np->session);
+    free(np);
+}
+
+static int run(struct port *p, struct store_op *op)
+{
+    static int (*const table[STORE_CODES])(struct port *, struct store_op *) = {
+        [STORE_STAT] = nfs41_stat,
+        [STORE_XATTRS] = nfs41_xattrs,
+        [STORE_READLINK] = nfs41_readlink,
+        [STORE_LIST_OPEN] = nfs41_list_open,
+        [STORE_LIST_NEXT] = nfs41_list_next,
+        [STORE_LIST_PARK] = nfs41_list_park,
+        [STORE_LIST_CLOSE] = nfs41_list_close,
+        [STORE_READ_SMALL] = nfs41_read_small,
+        [STORE_OPEN] = nfs41_file_open,
+        [STORE_READ] = nfs41_file_read,
+        [STORE_EXTENT] = nfs41_file_extent,
+        [STORE_FSTAT] = nfs41_file_stat,
+        [STORE_CLOSE] = nfs41_file_close,
+        [STORE_MKDIR] = nfs41_mkdir,
+        [STORE_PUBLISH] = nfs41_publish,
+        [STORE_BEGIN] = nfs41_upload_begin,
+        [STORE_WRITE] = nfs41_upload_write,
+        [STORE_COPY] = nfs41_upload_copy,
+        [STORE_COMMIT] = nfs41_upload_commit,
+        [STORE_ABORT] = nfs41_upload_abort,
+        [STORE_SYMLINK] = nfs41_symlink,
+        [STORE_NODE] = nfs41_node,
+        [STORE_LINK] = nfs41_link,
+        [STORE_SETATTR] = nfs41_setattr,
+        [STORE_REMOVE] = nfs41_remove,
+        [STORE_SYNC] = nfs41_sync,
+    };
+
+    return table[op->code](p, op);
+}
+
+/* ---- the store ---- */
+
+static void destroy(struct store *store)
+{
+    struct nfs41_store *s = (struct nfs41_store *)store;
+
+    if (!s->shared) {
+        nfs_client_destroy(s->client);
+    }
+    nfs41_left_free(s);
+    nfs41_names_free(s);
+    free((void *)(uintptr_t)s->reach.host);
+    free((void *)(uintptr_t)s->reach.groups);
+    free(s->made_dirs);
+    free(s->groups);
+    free(s->path);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+static const struct store_ops nfs41_ops = {
+    .destroy = destroy,
+    .port_create = port_create,
+    .port_destroy = port_destroy,
+    .run = run,
+    .dir_release = nfs41_dir_release,
+};
+
+static const struct nfs41_store *find(const struct store *s)
+{
+    while (s && s->ops != &nfs41_ops) {
+        s = s->next;
+    }
+    return (const struct nfs41_store *)s;
+}
+
+/* Who we are, and so whom files may be given to. */
+static int identity_init(struct nfs41_store *s, const struct nfs41_options *nfs)
+{
+    uint32_t *numbers = calloc((size_t)nfs->group_count + 1, sizeof(*numbers));
+
+    s->groups = calloc((size_t)nfs->group_count + 1, sizeof(*s->groups));
+    if (!s->groups || !numbers) {
+        free(numbers);
+        return -ENOMEM;
+    }
+    for (unsigned i = 0; i < nfs->group_count; i++) {
+        s->groups[i] = nfs->groups[i];
+        numbers[i] = nfs->groups[i];
+    }
+    s->group_count = nfs->group_count < RPC_GROUPS_MAX ? nfs->group_count : RPC_GROUPS_MAX;
+    s->groups[s->group_count++] = nfs->gid;
+    s->privileged = nfs->uid == 0;
+    s->uid = nfs->uid;
+    s->gid = nfs->gid;
+    s->reach.groups = numbers;
+    s->reach.group_count = nfs->group_count;
+    if (nfs->group_count > RPC_GROUPS_MAX) {
+        notice_raise(s->notices, note_groups);
+    }
+    return 0;
+}
+
+static int store_make(const struct store_options *options, const struct nfs41_options *nfs, struct nfs41_store **out)
+{
+    struct nfs41_store *s = calloc(1, sizeof(*s));
+    int err;
+
+    if (!s) {
+        return -ENOMEM;
+    }
+    s->head.ops = &nfs41_ops;
+    s->side = options->side;
+    s->owner = options->owner;
+    s->run_id = options->run_id;
+    s->notices = options->notices;
+    pthread_mutex_init(&s->lock, NULL);
+    err = identity_init(s, nfs);
+    s->path = strdup(nfs->path);
+    s->reach.host = strdup(nfs->host);
+    if (err || !s->path || !s->reach.host) {
+        destroy(&s->head);
+        return err ? err : -ENOMEM;
+    }
+    s->reach.port = nfs->port;
+    s->reach.uid = nfs->uid;
+    s->reach.gid = nfs->gid;
+    s->reach.reserved_port = nfs->reserved_port;
+    s->reach.io_timeout_ns = nfs->io_timeout_ns > 0 ? nfs->io_timeout_ns : TIMEOUT;
+    s->reach.retries = nfs->retries;
+    s->reach.connections = nfs->connections;
+    *out = s;
+    return 0;
+}
+
+/* A client as run_id is known to the server by. */
+static int client_make(const struct nfs41_store *s, const char *run_id, struct nfs_client **out, char **problem)
+{
+    struct nfs_client_options options = s->reach;
+    char owner[NFS_OWNER_MAX];
+
+    (void)snprintf(owner, sizeof(owner), "haul:%s", run_id);
+    options.owner = owner;
+    return nfs_client_create(&options, out, problem);
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void caps_init(struct nfs41_store *s, const struct nfs_limits *limits)
+{
+    uint64_t out = limits->max_request > 2 * ROOM ? limits->max_request - ROOM : ROOM / 2;
+    uint64_t in = limits->max_response > 2 * ROOM ? limits->max_response - ROOM : ROOM / 2;
+    uint64_t both;
+    unsigned flight = limits->slots < FLIGHT_MAX ? limits->slots : FLIGHT_MAX;
+
+    out = s->max_write ? least(out, s->max_write) : out;
+    in = s->max_read ? least(in, s->max_read) : in;
+    both = least(out, in);
+    if (both < SMALL_MAX) {
+        atomic_fetch_or(&s->steps, NFS41_STEP_SMALL);
+    }
+    s->head.caps.kind = "nfs41";
+    s->head.caps.fs = "nfs4";
+    s->head.caps.network = true;
+    s->head.caps.spread = true;
+    s->head.caps.durable = true;
+    s->head.caps.in_flight = flight;
+    s->head.caps.in_flight_max = flight * 8 < FLIGHT_MAX ? flight * 8 : FLIGHT_MAX;
+    s->head.caps.small_max = least(both, SMALL_MAX);
+    s->head.caps.part = least(both, PART) > BLOCK ? least(both, PART) / BLOCK * BLOCK : least(both, PART);
+    s->head.caps.owner_refused = s->owner == OWNER_AUTO && s->privileged ? &s->owner_refused : NULL;
+    s->head.caps.clock_granularity_ns = UNKNOWN;
+}
+
+/* Through a port that lives only now. 0 or -errno with *problem. */
+static int look_around(struct nfs41_store *s, const struct nfs41_options *nfs, struct port *p, char **problem)
+{
+    struct nfs_limits limits;
+    int err;
+
+    nfs_session_limits(nfs41_port_of(p)->session, &limits);
+    if (limits.max_ops < OPS_MIN || limits.max_request < 2 * ROOM || limits.max_response < 2 * ROOM) {
+        if (asprintf(problem, "the server takes %u operations and %u bytes in a request: too few to work with",
+                     limits.max_ops, limits.max_request) < 0) {
+            *problem = NULL;
+        }
+        return -EPROTONOSUPPORT;
+    }
+    err = nfs41_path_walk(p, nfs, &s->root, &s->made, problem);
+    err = err ? err : nfs41_probe(p, nfs->read_only, problem);
+    caps_init(s, &limits);
+    return err;
+}
+
+int nfs41_open(const struct store_options *options, const struct nfs41_options *nfs, struct store **out_store,
+               char **out_problem)
+{
+    struct nfs41_store *s = NULL;
+    struct port *p = NULL;
+    struct io_options io_options = {.no_ring = true};
+    struct io *io = NULL;
+    char *problem = NULL;
+    int err = store_make(options, nfs, &s);
+
+    err = err ? err : client_make(s, options->run_id, &s->client, &problem);
+    err = err ? err : io_create(&io_options, &io);
+    err = err ? err : port_open(s, io, &p, &problem);
+    err = err ? err : look_around(s, nfs, p, &problem);
+    if (p) {
+        port_destroy(p);
+    }
+    if (io) {
+        io_destroy(io);
+    }
+    if (err) {
+        if (s) {
+            destroy(&s->head);
+        }
+        *out_problem = problem;
+        return err;
+    }
+    free(problem);
+    s->fence = options->fence; /* what was tried out had no need of it */
+    *out_problem = NULL;
+    *out_store = &s->head;
+    return 0;
+}
+
+/* path without its last so many components; malloc'd; *err is 0 then, -ENOENT: it has not so many. */
+static char *path_above(const char *path, unsigned levels, int *err)
+{
+    size_t len = strlen(path);
+    char *above;
+
+    *err = 0;
+    for (unsigned i = 0; i < levels; i++) {
+        while (len > 0 && path[len - 1] == '/') {
+            len--;
+        }
+        if (len == 0) {
+            *err = -ENOENT;
+            return NULL;
+        }
+        while (len > 0 && path[len - 1] != '/') {
+            len--;
+        }
+    }
+    above = strndup(path, len > 0 ? len : 1);
+    if (!above) {
+        *err = -ENOMEM;
+    }
+    return above;
+}
+
+int nfs41_open_above(struct store *store, unsigned levels, struct store **out_store)
+{
+    const struct nfs41_store *s = find(store);
+    struct nfs41_options nfs = {0};
+    struct store_options options = {0}; /* notices: what can be said was said already */
+    struct nfs41_store *above = NULL;
+    int err = -EINVAL;
+    char *path = s ? path_above(s->path, levels, &err) : NULL;
+
+    if (err) {
+        return err;
+    }
+    options.side = s->side;
+    options.owner = s->owner;
+    options.run_id = s->run_id;
+    nfs.host = s->reach.host;
+    nfs.uid = s->reach.uid;
+    nfs.gid = s->reach.gid;
+    nfs.path = path;
+    nfs.groups = s->groups;
+    nfs.group_count = s->group_count;
+    err = store_make(&options, &nfs, &above);
+    free(path);
+    if (err) {
+        return err;
+    }
+    above->head.caps = s->head.caps;
+    above->head.caps.owner_refused = NULL;
+    above->client = s->client;
+    above->shared = true;
+    above->notices = s->notices;
+    above->fence = s->fence;
+    above->uid = s->uid;
+    above->gid = s->gid;
+    above->max_name = s->max_name;
+    above->max_read = s->max_read;
+    above->max_write = s->max_write;
+    atomic_store(&above->steps, atomic_load(&s->steps));
+    atomic_store(&above->owner_refused, atomic_load(&s->owner_refused));
+    atomic_store(&above->next_owner, 1U << 16); /* no port of the two has the same number */
+    *out_store = &above->head;
+    return 0;
+}
+
+int nfs41_facts(const struct store *store, struct nfs41_facts *out)
+{
+    const struct nfs41_store *s = find(store);
+    struct nfs_client_facts c;
+
+    if (!s) {
+        return -EINVAL;
+    }
+    nfs_client_facts(s->client, &c);
+    *out = (struct nfs41_facts){
+        .request_max = c.max_request,
+        .response_max = c.max_response,
+        .cached_max = c.max_cached,
+        .operations_max = c.max_ops,
+        .slots = c.slots,
+        .lease_s = c.lease_s,
+        .read_max = s->max_read,
+        .write_max = s->max_write,
+        .steps = atomic_load(&s->steps),
+        .made = s->made,
+        .compounds = c.compounds,
+        .combined = atomic_load(&s->combined),
+        .connects = c.reconnects,
+        .replays = c.replays,
+        .rebuilds = c.sessions_lost,
+        .waits = c.waits,
+        .publishes = atomic_load(&s->publishes),
+        .cleanups = atomic_load(&s->cleanups),
+        .destroy_status = c.destroy_status,
+    };
+    (void)snprintf(out->server, sizeof(out->server), "%.*s", (int)sizeof(out->server) - 1, c.server_owner);
+    return 0;
+}
+
+int nfs41_evict(struct store *store, struct io *io, const char *old_run_id)
+{
+    const struct nfs41_store *s = find(store);
+    struct nfs_client *client = NULL;
+    struct nfs_session *session = NULL;
+    int err = s ? client_make(s, old_run_id, &client, NULL) : -EINVAL;
+
+    if (!err) {
+        err = nfs_session_open(client, io, &session, NULL);
+        nfs_session_close(session);
+    }
+    nfs_client_destroy(client);
+    return err;
+}

@@ -1,0 +1,397 @@
+/*
+ * nfs41_change: attributes of what is there, and its removal, if it is still what was meant.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "workers/stores/nfs41/nfs41_internal.h"
+
+#define OWNERS (NFS_ATTR_OWNER | NFS_ATTR_GROUP)
+
+/* ---- attributes ---- */
+
+/* One SETATTR operation of the store. */
+struct change {
+    struct nfs_fh fh; /* of the entry */
+    struct nfs41_want want;
+    struct attr seen; /* as it is now */
+};
+
+static bool time_differs(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec;
+}
+
+static uint64_t owner_mask(const struct nfs41_want *w)
+{
+    return (w->uid != (uid_t)-1 ? NFS_ATTR_OWNER : 0) | (w->gid != (gid_t)-1 ? NFS_ATTR_GROUP : 0);
+}
+
+/* What is set in the end, where nothing has to be known of the entry before. False: it has to. */
+static bool foresee(const struct nfs41_store *s, const struct nfs41_want *w, struct attr *out)
+{
+    mode_t special = S_ISDIR(w->attr->mode) ? 0 : w->attr->mode & (S_ISUID | S_ISGID);
+
+    *out = *w->attr;
+    out->uid = w->uid;
+    out->gid = w->gid;
+    out->mode = (w->attr->mode & S_IFMT) | nfs41_want_mode(w, w->uid, w->gid);
+    return !nfs41_stepped(s, NFS41_STEP_OWNER_TEXT | NFS41_STEP_NO_VERIFY) && (!special || owner_mask(w) == OWNERS);
+}
+
+/*
+ * In one COMPOUND: looks, makes sure of the type, stops where all is as it should be, sets it all. 0 or -errno: done;
+ * 1: to be done step by step.
+ */
+static int change_at_once(struct port *p, struct store_op *op, const struct nfs41_dir *dir, struct change *ch)
+{
+    const struct nfs41_want *w = &ch->want;
+    struct nfs_stateid none = nfs_stateid_anonymous();
+    bool link = S_ISLNK(w->attr->mode);
+    uint64_t owner = owner_mask(w);
+    uint64_t mode = (w->keep & STORE_KEEP_MODE) && !link ? NFS_ATTR_MODE : 0;
+    bool times = (w->keep & STORE_KEEP_TIMES) != 0;
+    uint64_t first = owner | (times ? NFS_ATTR_ATIME_SET | NFS_ATTR_MTIME_SET : 0);
+    struct attr target;
+    struct nfs_compound *c;
+    int r;
+
+    if (!foresee(nfs41_of(p), w, &target) || !(first | mode)) {
+        return 1;
+    }
+    r = nfs41_begin(p, &c);
+    if (r) {
+        return r;
+    }
+    nfs_put_putfh(c, &dir->fh);
+    if (op->name) {
+        nfs_put_lookup(c, op->name);
+    }
+    nfs_put_getattr(c, NFS_ATTRS_STAT);
+    nfs_put_verify(c, NFS_ATTR_TYPE, w->attr);
+    nfs_put_nverify(c, owner | mode | (times ? NFS_ATTR_ATIME | NFS_ATTR_MTIME : 0), &target);
+    if (first) {
+        nfs_put_setattr(c, &none, first, &target);
+    }
+    if (mode) {
+        nfs_put_setattr(c, &none, mode, &target);
+    }
+    nfs_put_getattr(c, NFS_ATTRS_STAT);
+    r = nfs41_send(p, c);
+    r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
+    r = r || !op->name ? r : nfs_get_plain(c, NFS_OP_LOOKUP);
+    r = r ? r : nfs41_get_attr(p, c, &ch->seen);
+    if (!r) {
+        r = nfs_get_plain(c, NFS_OP_VERIFY);
+        if (r == NFS4ERR_NOT_SAME) {
+            nfs_compound_end(c);
+            return nfs41_fail(op, STORE_STEP_GUARD, -ESTALE);
+        }
+        r = r ? r : nfs_get_plain(c, NFS_OP_NVERIFY);
+        if (r == NFS4ERR_SAME) {
+            nfs_compound_end(c);
+            return 0; /* nothing differs */
+        }
+        r = r || !first ? r : nfs_get_setattr(c);
+        r = r || !mode ? r : nfs_get_setattr(c);
+        r = r ? r : nfs41_get_attr(p, c, &ch->seen);
+        r = r > 0 && !nfs41_is_stale((uint32_t)r) ? 1 : r;
+    }
+    r = r == 1 ? 1 : nfs41_result(op, c, r);
+    nfs_compound_end(c);
+    return r;
+}
+
+/* The entry's handle and attributes. 0 or -errno. */
+static int find(struct port *p, struct store_op *op, const struct nfs41_dir *dir, struct change *ch)
+{
+    struct nfs_compound *c;
+    int r = nfs41_begin(p, &c);
+
+    if (r) {
+        return r;
+    }
+    nfs_put_putfh(c, &dir->fh);
+    if (op->name) {
+        nfs_put_lookup(c, op->name);
+    }
+    nfs_put_getfh(c);
+    nfs_put_getattr(c, NFS_ATTRS_STAT);
+    r = nfs41_send(p, c);
+    r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
+    r = r || !op->name ? r : nfs_get_plain(c, NFS_OP_LOOKUP);
+    r = r ? r : nfs_get_getfh(c, &ch->fh);
+    r = nfs41_result(op, c, r ? r : nfs41_get_attr(p, c, &ch->seen));
+    nfs_compound_end(c);
+    return r;
+}
+
+/* One SETATTR of the entry itself, and a look at what came of it. 0, NFS4ERR or -errno. */
+static int set(struct port *p, struct store_op *op, struct change *ch, uint64_t mask, const struct attr *attr)
+{
+    struct nfs_stateid none = nfs_stateid_anonymous();
+    struct nfs_compound *c;
+    int r = nfs41_begin(p, &c);
+
+    if (r) {
+        return r;
+    }
+    nfs_put_putfh(c, &ch->fh);
+    nfs_put_setattr(c, &none, mask, attr);
+    nfs_put_getattr(c, NFS_ATTRS_STAT);
+    r = nfs41_send(p, c);
+    r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
+    r = r ? r : nfs_get_setattr(c);
+    r = r ? r : nfs41_get_attr(p, c, &ch->seen);
+    (void)nfs41_result(op, c, r);
+    nfs_compound_end(c);
+    return r;
+}
+
+/* Root may not set an owner, but the mode: so it is not this entry that is locked (immutable), it is the destination
+ * that does not take us for root. */
+static void note_refusal(struct port *p, struct store_op *op, struct change *ch)
+{
+    struct nfs41_store *s = nfs41_of(p);
+    struct attr same = ch->seen;
+
+    if (ch->want.refused && s->privileged && !S_ISLNK(same.mode) && set(p, op, ch, NFS_ATTR_MODE, &same) == 0) {
+        atomic_store(&s->owner_refused, true);
+        atomic_fetch_or(&s->steps, NFS41_STEP_OWNERS);
+    }
+    op->step = NULL;
+}
+
+/* The owner first, since setting it takes setuid and setgid away. */
+static int set_owner(struct port *p, struct store_op *op, struct change *ch)
+{
+    struct attr target = {.uid = ch->want.uid, .gid = ch->want.gid};
+    int r;
+    int err;
+
+    if (!nfs41_want_owner_wrong(&ch->want, &ch->seen)) {
+        return 0;
+    }
+    r = set(p, op, ch, owner_mask(&ch->want), &target);
+    if (r <= 0) {
+        return r;
+    }
+    if (!nfs41_is_owner_refusal((uint32_t)r)) {
+        return nfs_errno((uint32_t)r);
+    }
+    err = nfs41_want_refused(nfs41_of(p), &ch->want, (uint32_t)r, false);
+    if (!err) {
+        note_refusal(p, op, ch);
+    }
+    return err;
+}
+
+/* Mode and times, as far as they differ. */
+static int set_rest(struct port *p, struct store_op *op, struct change *ch)
+{
+    const struct nfs41_want *w = &ch->want;
+    struct attr target = *w->attr;
+    uint64_t mask = 0;
+    int r;
+
+    target.mode = (w->attr->mode & S_IFMT) | nfs41_want_mode(w, ch->seen.uid, ch->seen.gid);
+    if ((w->keep & STORE_KEEP_MODE) && !S_ISLNK(target.mode) && ((target.mode ^ ch->seen.mode) & 07777)) {
+        mask |= NFS_ATTR_MODE;
+    }
+    if ((w->keep & STORE_KEEP_TIMES) &&
+        (time_differs(&ch->seen.mtime, &target.mtime) || time_differs(&ch->seen.atime, &target.atime))) {
+        mask |= NFS_ATTR_ATIME_SET | NFS_ATTR_MTIME_SET;
+    }
+    r = mask ? set(p, op, ch, mask, &target) : 0;
+    return r > 0 ? nfs_errno((uint32_t)r) : r;
+}
+
+static int setattr_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+{
+    struct nfs41_store *s = nfs41_of(p);
+    struct change ch = {0};
+    int err;
+
+    nfs41_want_init(s, &ch.want, op->setattr.attr, op->setattr.keep);
+    err = change_at_once(p, op, dir, &ch);
+    if (err == 1) {
+        op->step = NULL;
+        err = find(p, op, dir, &ch);
+        if (!err && (ch.seen.mode & S_IFMT) != (op->setattr.attr->mode & S_IFMT)) {
+            err = nfs41_fail(op, STORE_STEP_GUARD, -ESTALE);
+        }
+        err = err ? err : set_owner(p, op, &ch);
+        err = err ? err : set_rest(p, op, &ch);
+    }
+    if (err) {
+        return err;
+    }
+    op->step = NULL;
+    if (!op->name) {
+        nfs41_dir_note_mode(s, op->dir, ch.seen.mode);
+    }
+    nfs41_want_note(s, &ch.want, &ch.seen);
+    nfs41_xattrs_note(s, op->setattr.xattrs);
+    return 0;
+}
+
+int nfs41_setattr(struct port *p, struct store_op *op)
+{
+    return nfs41_in_dir(p, op, op->dir, false, setattr_in);
+}
+
+/* ---- removal ---- */
+
+/* What must be so of an entry that is to be removed. */
+struct guard {
+    uint64_t mask;    /* NFS_ATTR_*; 0: nothing */
+    bool not ;        /* ... must not be so */
+    struct attr attr; /* values */
+    int err;          /* -errno of an entry that does not pass */
+};
+
+/* A temp name of this run is nobody else's: it may go at any time. */
+static bool is_own_temp(struct port *p, const char *name)
+{
+    char run_id[RUN_ID_LEN + 1];
+
+    return temp_name_parse(name, run_id) && strcmp(run_id, nfs41_of(p)->run_id) == 0;
+}
+
+/* NFS has one REMOVE for directories and all else. */
+static void guard_make(const struct store_op *op, struct guard *g)
+{
+    const struct attr *expect = op->remove.expect;
+
+    *g = (struct guard){.mask = NFS_ATTR_TYPE, .attr = {.mode = S_IFDIR}};
+    if (!expect) {
+        g->not = !op->remove.dir;
+        g->err = op->remove.dir ? -ENOTDIR : -EISDIR;
+        return;
+    }
+    g->attr = *expect;
+    g->mask |= NFS_ATTR_FILEID;
+    g->mask |= op->remove.dir ? 0 : NFS_ATTR_SIZE | NFS_ATTR_MTIME;
+    g->err = -ESTALE;
+}
+
+static bool guard_passes(const struct guard *g, const struct attr *seen)
+{
+    bool same = (g->attr.mode & S_IFMT) == (seen->mode & S_IFMT);
+
+    if (g->mask & NFS_ATTR_FILEID) {
+        same = same && g->attr.ino == seen->ino;
+    }
+    if (g->mask & NFS_ATTR_SIZE) {
+        same = same && g->attr.size == seen->size && !time_differs(&g->attr.mtime, &seen->mtime);
+    }
+    return same != g->not ;
+}
+
+static int guard_fail(struct store_op *op, const struct guard *g)
+{
+    return nfs41_fail(op, g->err == -ESTALE ? STORE_STEP_GUARD : "remove", g->err);
+}
+
+/* Looks for itself, where the server has no VERIFY. 0 or -errno. */
+static int guard_look(struct port *p, struct store_op *op, const struct nfs41_dir *dir, const struct guard *g)
+{
+    struct change ch = {0};
+    int err = find(p, op, dir, &ch);
+
+    return err || guard_passes(g, &ch.seen) ? err : guard_fail(op, g);
+}
+
+/* LOOKUP, VERIFY, REMOVE in one COMPOUND. g NULL: only REMOVE. 0, NFS4ERR or -errno; *out_stop: where it stopped. */
+static int remove_guarded(struct port *p, struct store_op *op, const struct nfs41_dir *dir, const struct guard *g,
+                          enum nfs_op *out_stop)
+{
+    struct nfs_compound *c;
+    int r = nfs41_begin(p, &c);
+
+    if (r) {
+        return r;
+    }
+    if (g) {
+        nfs_put_putfh(c, &dir->fh);
+        nfs_put_lookup(c, op->name);
+        if (g->not ) {
+            nfs_put_nverify(c, g->mask, &g->attr);
+        } else {
+            nfs_put_verify(c, g->mask, &g->attr);
+        }
+    }
+    nfs_put_putfh(c, &dir->fh);
+    nfs_put_remove(c, op->name);
+    r = nfs41_send(p, c);
+    if (g) {
+        r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
+        r = r ? r : nfs_get_plain(c, NFS_OP_LOOKUP);
+        r = r ? r : nfs_get_plain(c, g->not ? NFS_OP_NVERIFY : NFS_OP_VERIFY);
+    }
+    r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
+    r = r ? r : nfs_get_remove(c);
+    *out_stop = nfs41_stopped_at(c);
+    (void)nfs41_result(op, c, r);
+    nfs_compound_end(c);
+    return r;
+}
+
+int nfs41_remove_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+{
+    struct nfs41_store *s = nfs41_of(p);
+    bool own = is_own_temp(p, op->name);
+    bool verify = !nfs41_stepped(s, NFS41_STEP_NO_VERIFY);
+    enum nfs_op stop = (enum nfs_op)0;
+    struct guard g;
+    int err;
+    int r;
+
+    guard_make(op, &g);
+    if (op->remove.expect && S_ISDIR(g.attr.mode) != op->remove.dir) {
+        return op->remove.dir ? -ENOTDIR : -EISDIR;
+    }
+    for (;;) {
+        err = verify ? 0 : guard_look(p, op, dir, &g);
+        err = err || own ? err : nfs41_fence(p, op);
+        if (err) {
+            return err;
+        }
+        r = remove_guarded(p, op, dir, verify ? &g : NULL, &stop);
+        if (r <= 0) {
+            return r;
+        }
+        if (stop == NFS_OP_REMOVE || stop == NFS_OP_PUTFH || stop == NFS_OP_LOOKUP || !verify) {
+            return nfs_errno((uint32_t)r);
+        }
+        if (r == (g.not ? NFS4ERR_SAME : NFS4ERR_NOT_SAME)) {
+            return guard_fail(op, &g);
+        }
+        if (stop != NFS_OP_VERIFY && stop != NFS_OP_NVERIFY) {
+            return nfs_errno((uint32_t)r);
+        }
+        verify = false; /* it does not compare that: we look */
+        op->step = NULL;
+    }
+}
+
+int nfs41_remove(struct port *p, struct store_op *op)
+{
+    int err = nfs41_in_dir(p, op, op->dir, false, nfs41_remove_in);
+
+    /* The try before this one did it, and only its answer was lost. */
+    if (err == -ENOENT && op->repeated) {
+        op->step = NULL;
+        return 0;
+    }
+    return err;
+}
+
+/* Everything was durable when its COMPOUND was answered: FILE_SYNC, COMMIT, and metadata as the protocol demands. */
+int nfs41_sync(struct port *p, struct store_op *op)
+{
+    (void)p;
+    (void)op;
+    return 0;
+}

@@ -1,0 +1,327 @@
+/*
+ * nfs41_list: listings, by READDIR with attributes: hundreds of entries a round trip.
+ *
+ * A server may say in the middle of a directory that its cookies are worth nothing any more (BAD_COOKIE, a changed
+ * verifier): then the directory is read from its beginning, and names that were handed out already are passed over.
+ * They are remembered as hashes, 8 bytes each, for as long as the listing lasts. Ganesha says so whenever the directory
+ * was changed since, whose cookies are good all the same: a directory that never rests would never be read to its end.
+ * So after some restarts only the verifier is fetched anew and the old cookie tried with it.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include "workers/stores/nfs41/nfs41_internal.h"
+
+#define PAGE_MAX     (256U * 1024) /* bytes of a READDIR reply at most */
+#define PAGE_MIN     4096U
+#define PAGE_GROWTH  4U    /* from one page to the next */
+#define PAGE_ROOM    1024U /* bytes of a reply besides the entries */
+#define RESTARTS     3U    /* from the beginning, before the old cookie is tried with a new verifier */
+#define COOKIE_TRIES 8U    /* new verifiers for one page; then the listing fails */
+
+struct store_list {
+    struct dir *dir;             /* one reference */
+    struct nfs_fh fh;            /* of the directory: cookies mean nothing in another */
+    uint64_t mask;               /* NFS_ATTR_* wanted of each entry */
+    bool want_attr;              /* as asked for */
+    uint64_t cookie;             /* behind the last entry that was handed out or passed over */
+    uint8_t verf[NFS_VERF_SIZE]; /* that belongs to it */
+    uint8_t *page;               /* entries of one reply, owned; NULL: parked, or not read yet */
+    struct xdr_in in;            /* stands before the next entry in page */
+    uint32_t page_max; /* bytes of the next page at most: small ones after a park, since the next may be near */
+    unsigned in_page;  /* entries that page has had so far */
+    bool over;         /* the end was handed out */
+    unsigned restarts; /* so far */
+    uint64_t *seen;    /* hashes of names handed out, owned */
+    size_t seen_count; /* of seen */
+    size_t seen_room;  /* entries that seen can have */
+    size_t sorted;     /* of seen: sorted, and passed over when they come again */
+    char name[NFS_NAME_MAX + 1]; /* the last one handed out */
+};
+
+static int compare_hashes(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* From now on what was handed out so far is passed over. */
+static void seen_sort(struct store_list *list)
+{
+    if (list->seen_count > 1) {
+        qsort(list->seen, list->seen_count, sizeof(*list->seen), compare_hashes);
+    }
+    list->sorted = list->seen_count;
+}
+
+static bool seen_has(const struct store_list *list, uint64_t hash)
+{
+    return list->sorted > 0 && bsearch(&hash, list->seen, list->sorted, sizeof(*list->seen), compare_hashes) != NULL;
+}
+
+static int seen_add(struct store_list *list, uint64_t hash)
+{
+    if (list->seen_count == list->seen_room) {
+        size_t room = list->seen_room ? list->seen_room * 2 : 256;
+        uint64_t *more = realloc(list->seen, room * sizeof(*more));
+
+        if (!more) {
+            return -ENOMEM;
+        }
+        list->seen = more;
+        list->seen_room = room;
+    }
+    list->seen[list->seen_count++] = hash;
+    return 0;
+}
+
+static void page_free(struct store_list *list)
+{
+    free(list->page);
+    list->page = NULL;
+    list->in_page = 0;
+}
+
+/* Bytes of a page that the session allows. */
+static uint32_t page_size(struct port *p)
+{
+    struct nfs_limits limits;
+    uint32_t size = PAGE_MAX;
+
+    nfs_session_limits(nfs41_port_of(p)->session, &limits);
+    if (limits.max_response < size + PAGE_ROOM) {
+        size = limits.max_response > PAGE_MIN + PAGE_ROOM ? limits.max_response - PAGE_ROOM : PAGE_MIN;
+    }
+    return size;
+}
+
+/* Keeps the entries that c has brought: the reply belongs to the session. */
+static int page_keep(struct store_list *list, const struct nfs_compound *c)
+{
+    size_t len = xdr_in_left(&c->in);
+    uint8_t *page = malloc(len ? len : 1);
+
+    if (!page) {
+        return -ENOMEM;
+    }
+    memcpy(page, c->in.at, len);
+    page_free(list);
+    list->page = page;
+    xdr_in_init(&list->in, page, len);
+    return 0;
+}
+
+/* One READDIR of size bytes from list->cookie. keep: its entries too, not only its verifier. 0, NFS4ERR or -errno. */
+static int page_ask(struct port *p, struct store_op *op, struct store_list *list, uint64_t cookie, uint32_t size,
+                    bool keep)
+{
+    static const uint8_t no_verf[NFS_VERF_SIZE];
+    uint8_t verf[NFS_VERF_SIZE];
+    struct nfs_compound *c;
+    int r = nfs41_begin(p, &c);
+
+    if (r) {
+        return r;
+    }
+    nfs_put_putfh(c, &list->fh);
+    nfs_put_readdir(c, cookie, cookie ? list->verf : no_verf, size, list->mask);
+    nfs_compound_expect(c, (size_t)size + PAGE_ROOM);
+    r = nfs41_send(p, c);
+    r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
+    r = r ? r : nfs_get_readdir(c, verf);
+    if (!r && keep) {
+        r = page_keep(list, c);
+    }
+    if (!r) {
+        memcpy(list->verf, verf, sizeof(verf));
+    }
+    (void)nfs41_result(op, c, r);
+    nfs_compound_end(c);
+    return r;
+}
+
+static bool is_bad_cookie(int r)
+{
+    return r == NFS4ERR_BAD_COOKIE || r == NFS4ERR_NOT_SAME;
+}
+
+/* The next page. 0 or -errno. */
+static int page_read(struct port *p, struct store_op *op, struct store_list *list)
+{
+    uint32_t size = page_size(p);
+    unsigned tries = 0;
+    int r;
+
+    size = list->page_max < size ? list->page_max : size;
+    list->page_max = size > UINT32_MAX / PAGE_GROWTH ? UINT32_MAX : size * PAGE_GROWTH;
+
+    for (;;) {
+        op->step = NULL;
+        r = page_ask(p, op, list, list->cookie, size, true);
+        if ((r == NFS4ERR_REP_TOO_BIG || r == NFS4ERR_RESOURCE || r == NFS4ERR_TOOSMALL || r == -E2BIG) &&
+            size / 2 >= PAGE_MIN) {
+            size /= 2;
+            continue;
+        }
+        if (!is_bad_cookie(r) || list->cookie == 0 || tries++ == COOKIE_TRIES) {
+            break;
+        }
+        if (list->restarts++ < RESTARTS) {
+            seen_sort(list);
+            list->cookie = 0;
+            continue;
+        }
+        seen_sort(list); /* the cookie may have another meaning now: nothing is handed out twice */
+        r = page_ask(p, op, list, 0, PAGE_MIN, false);
+        if (r) {
+            break;
+        }
+    }
+    if (is_bad_cookie(r)) {
+        return -EBUSY; /* it never rests: passes perhaps */
+    }
+    return r > 0 ? nfs_errno((uint32_t)r) : r;
+}
+
+static int open_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+{
+    struct store_list *list = calloc(1, sizeof(*list));
+    int err;
+
+    if (!list) {
+        return -ENOMEM;
+    }
+    list->fh = dir->fh;
+    list->want_attr = op->list.want_attr;
+    list->page_max = UINT32_MAX;
+    list->mask = NFS_ATTR_TYPE | NFS_ATTR_RDATTR_ERROR | (list->want_attr ? NFS_ATTRS_STAT : 0);
+    err = page_read(p, op, list);
+    if (err) {
+        free(list);
+        return err;
+    }
+    list->dir = dir_get(op->dir);
+    *op->list.list = list;
+    return 0;
+}
+
+int nfs41_list_open(struct port *p, struct store_op *op)
+{
+    return nfs41_in_dir(p, op, op->dir, false, open_in);
+}
+
+/* Whether a server may call an entry so (P6). */
+static bool name_good(const struct nfs_entry *e)
+{
+    return e->len > 0 && !memchr(e->name, '/', e->len) && !memchr(e->name, 0, e->len);
+}
+
+static bool is_dots(const struct nfs_entry *e)
+{
+    return e->name[0] == '.' && (e->len == 1 || (e->len == 2 && e->name[1] == '.'));
+}
+
+/* The next entry that was not handed out yet: 1; 0: there is none; -errno. */
+static int next_entry(struct port *p, struct store_op *op, struct store_list *list, struct nfs_entry *e)
+{
+    for (;;) {
+        uint64_t hash;
+        bool eof = false;
+        int r = list->page ? nfs_get_entry(&list->in, e, &eof) : 0;
+
+        if (r < 0) {
+            return r;
+        }
+        if (r == 0) {
+            if (eof) {
+                list->over = true;
+                return 0;
+            }
+            if (list->page && list->in_page == 0) {
+                return -EIO; /* a server that brings nothing and says there is more */
+            }
+            r = page_read(p, op, list);
+            if (r) {
+                return r;
+            }
+            continue;
+        }
+        list->cookie = e->cookie;
+        list->in_page++;
+        if (is_dots(e)) {
+            continue;
+        }
+        if (!name_good(e)) {
+            return -EPROTO;
+        }
+        hash = XXH3_64bits(e->name, e->len);
+        if (seen_has(list, hash)) {
+            continue;
+        }
+        r = seen_add(list, hash);
+        return r ? r : 1;
+    }
+}
+
+int nfs41_list_next(struct port *p, struct store_op *op)
+{
+    struct store_list *list = *op->list.list;
+    struct store_entry *out = op->list.out;
+    struct nfs_entry e = {0};
+    int r = list->over ? 0 : next_entry(p, op, list, &e);
+
+    if (r < 0) {
+        return r;
+    }
+    *out = (struct store_entry){.type = DT_UNKNOWN};
+    if (r == 0 || !e.name) {
+        return 0;
+    }
+    memcpy(list->name, e.name, e.len);
+    list->name[e.len] = '\0';
+    out->name = list->name;
+    out->name_len = e.len;
+    if (e.attrs.rdattr_error) {
+        out->attr_error = list->want_attr ? nfs_errno(e.attrs.rdattr_error) : 0;
+        return 0;
+    }
+    if (e.attrs.mask & NFS_ATTR_TYPE) {
+        out->type = IFTODT(e.attrs.attr.mode);
+        out->has_attr = list->want_attr;
+    } else if (list->want_attr) {
+        out->attr_error = -EIO;
+    }
+    if (out->has_attr) {
+        nfs41_attr_of(nfs41_of(p), &e.attrs, &out->attr);
+    }
+    return 0;
+}
+
+int nfs41_list_park(struct port *p, struct store_op *op)
+{
+    struct store_list *list = *op->list.list;
+
+    (void)p;
+    page_free(list);
+    list->page_max = PAGE_MIN;
+    return 0;
+}
+
+int nfs41_list_close(struct port *p, struct store_op *op)
+{
+    struct store_list *list = *op->list.list;
+
+    (void)p;
+    page_free(list);
+    dir_put(list->dir);
+    free(list->seen);
+    free(list);
+    *op->list.list = NULL;
+    return 0;
+}

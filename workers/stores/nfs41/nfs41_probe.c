@@ -1,0 +1,160 @@
+/*
+ * nfs41_probe: what the server can do, found out with a file of the store's own.
+ *
+ * The file is published as any other, under a temp name in the root, so that what is found out is what is used: each
+ * refusal is judged as it is for any file, and the store steps down. It is read back and removed again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/errs.h"
+#include "workers/stores/nfs41/nfs41_internal.h"
+
+#define OTHER_ID 1 /* an owner that is not us, to see whether owners can be set */
+
+static const char text[] = "haul looks at what this server can do; this file may be removed\n";
+
+/* Limits of the file system. 0 or -errno. */
+static int ask_limits(struct port *p, int64_t *out_delta_ns)
+{
+    struct nfs41_store *s = nfs41_of(p);
+    struct nfs_attrs attrs = {0};
+    struct nfs_compound *c;
+    int r = nfs41_begin(p, &c);
+
+    if (r) {
+        return r;
+    }
+    nfs_put_putfh(c, &s->root.fh);
+    nfs_put_getattr(c, NFS_ATTR_MAXNAME | NFS_ATTR_MAXREAD | NFS_ATTR_MAXWRITE | NFS_ATTR_TIME_DELTA);
+    r = nfs41_send(p, c);
+    r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
+    r = nfs41_result(NULL, c, r ? r : nfs_get_getattr(c, &attrs));
+    nfs_compound_end(c);
+    if (!r) {
+        s->max_name = attrs.max_name;
+        s->max_read = attrs.max_read;
+        s->max_write = attrs.max_write;
+        *out_delta_ns = attrs.time_delta_ns;
+    }
+    return r;
+}
+
+static struct attr wanted(const struct nfs41_store *s)
+{
+    return (struct attr){
+        .mode = S_IFREG | 0640,
+        .uid = s->uid,
+        .gid = s->gid,
+        .nlink = 1,
+        .size = sizeof(text) - 1,
+        .atime = {.tv_sec = 1234567890, .tv_nsec = 123456789},
+        .mtime = {.tv_sec = 1234567891, .tv_nsec = 987654321},
+    };
+}
+
+static int put(struct port *p, const char *name, const struct attr *attr, unsigned keep, struct attr *out)
+{
+    struct store_op op = {
+        .code = STORE_PUBLISH, .name = name, .put = {.attr = attr, .keep = keep, .data = text, .out = out}};
+
+    return nfs41_publish_in(p, &op, &nfs41_of(p)->root);
+}
+
+static int get(struct port *p, const char *name)
+{
+    char back[sizeof(text)];
+    size_t len = 0;
+    struct attr before;
+    struct attr after;
+    struct store_op op = {
+        .code = STORE_READ_SMALL,
+        .name = name,
+        .read_small = {.buf = back, .size = sizeof(back), .out_len = &len, .before = &before, .after = &after}};
+    int err = nfs41_read_small_in(p, &op, &nfs41_of(p)->root);
+
+    if (!err && (len != sizeof(text) - 1 || memcmp(back, text, len) != 0)) {
+        return -EIO;
+    }
+    return err;
+}
+
+/* Nobody may write here, or not now: whatever is the matter, it is told when something is to be written. */
+static bool is_no_matter(int err)
+{
+    return err == -EACCES || err == -EPERM || err == -EROFS || err == -ENOSPC || err == -EDQUOT;
+}
+
+/* What the time stamps can hold. */
+static int64_t granularity(const struct attr *want, const struct attr *seen, int64_t delta_ns)
+{
+    if (seen->mtime.tv_sec == want->mtime.tv_sec && seen->mtime.tv_nsec == want->mtime.tv_nsec) {
+        return 1;
+    }
+    for (int64_t unit = 10; unit < NS_PER_SEC; unit *= 10) {
+        if (want->mtime.tv_nsec / unit * unit == seen->mtime.tv_nsec) {
+            return unit;
+        }
+    }
+    return delta_ns > NS_PER_SEC ? delta_ns : NS_PER_SEC;
+}
+
+/* With the file there under name. 0 or -errno. */
+static int look_at(struct port *p, const char *name, const struct attr *want, const struct attr *seen)
+{
+    struct nfs41_store *s = nfs41_of(p);
+    struct attr other = *want;
+    int err;
+
+    s->uid = seen->uid;
+    s->gid = s->root.inherits ? s->gid : seen->gid;
+    if (s->privileged && s->owner != OWNER_IGNORE) {
+        other.uid = other.gid = OTHER_ID;
+        err = put(p, name, &other, STORE_KEEP_ALL, NULL);
+        if (err && err != -EPERM) { /* with --owner=require each file will say so */
+            return err;
+        }
+    }
+    return get(p, name);
+}
+
+int nfs41_probe(struct port *p, bool read_only, char **problem)
+{
+    struct nfs41_store *s = nfs41_of(p);
+    struct attr want = wanted(s);
+    struct attr seen = {0};
+    char name[TEMP_NAME_MAX];
+    struct store_op gone = {.code = STORE_REMOVE, .name = name};
+    int64_t delta_ns = 0;
+    int removed;
+    int err = ask_limits(p, &delta_ns);
+
+    if (err || read_only || s->side != DIR_DST) {
+        return err;
+    }
+    err = temp_name_make(s->run_id, name);
+    if (err) {
+        return err;
+    }
+    err = put(p, name, &want, STORE_KEEP_MODE | STORE_KEEP_TIMES, &seen);
+    if (is_no_matter(err)) {
+        return 0;
+    }
+    if (!err) {
+        s->head.caps.time_granularity_ns = granularity(&want, &seen, delta_ns);
+        err = look_at(p, name, &want, &seen);
+        removed = nfs41_remove_in(p, &gone, &s->root);
+        err = err ? err : removed;
+    }
+    if (err && !*problem &&
+        asprintf(problem,
+                 "a file that haul made to try the server out could not be published, read and removed as it should: "
+                 "%s",
+                 err_text(err)) < 0) {
+        *problem = NULL;
+    }
+    return err;
+}
