@@ -455,7 +455,7 @@ static const struct conf_case cases[] = {
     {.name = "list of many", .run = list_many},
     {.name = "list parked", .run = list_parked},
     {.name = "list while it changes", .run = list_under_way},
-    {.name = "list with attributes", .run = list_attrs, .needs = CONF_LOCAL},
+    {.name = "list with attributes", .run = list_attrs, .needs = CONF_LATE},
     {.name = "list of nothing", .run = list_nothing},
     {.name = "small files", .run = small_files},
     {.name = "what is no file", .run = not_files},

@@ -15,13 +15,15 @@
 struct conf;
 
 /* What a case needs of a place or of who runs it; the case is passed over where a place lacks it. */
-#define CONF_ROOT      1U  /* to be run as root */
-#define CONF_NODES     2U  /* FIFOs, sockets, devices */
-#define CONF_FAR_TIMES 4U  /* times before 1970 and after 2106 */
-#define CONF_HOLES     8U  /* holes are kept and can be found */
-#define CONF_XATTRS    32U /* extended attributes */
-#define CONF_ACLS      64U /* POSIX ACLs */
-#define CONF_LOCAL     16U /* the store works in this very kernel: permissions and symbolic links are checked here */
+#define CONF_ROOT       1U   /* to be run as root */
+#define CONF_NODES      2U   /* FIFOs, sockets, devices */
+#define CONF_FAR_TIMES  4U   /* times before 1970 and after 2106 */
+#define CONF_HOLES      8U   /* holes are kept and can be found */
+#define CONF_XATTRS     32U  /* extended attributes */
+#define CONF_ACLS       64U  /* POSIX ACLs */
+#define CONF_LINK_TIMES 128U /* symbolic links have times of their own; only that is not looked at where they lack */
+#define CONF_LATE       256U /* a listing looks at each entry as it is handed out, not when it was read */
+#define CONF_LOCAL      16U  /* the store works in this very kernel: permissions and symbolic links are checked here */
 
 /* A kind of store. */
 struct conf_place {
