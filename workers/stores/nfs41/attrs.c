@@ -218,7 +218,7 @@ static uint32_t get_owner(struct xdr_in *x, struct nfs_owner_text *out_text)
         }
         id = id * 10 + (uint64_t)(text[i] - '0');
     }
-    if (len == 0 || id > UINT32_MAX) {
+    if (len == 0 || id >= UINT32_MAX) { /* 2^32-1 means "leave it" to chown, and is nobody's number */
         *out_text = (struct nfs_owner_text){.text = text, .len = len};
         return (uint32_t)-1;
     }

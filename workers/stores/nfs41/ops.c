@@ -4,9 +4,12 @@
 #include "workers/stores/nfs41/ops.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+
+#include "workers/stores/nfs41/nfserr.h"
 
 struct nfs_stateid nfs_stateid_current(void)
 {
@@ -20,12 +23,20 @@ struct nfs_stateid nfs_stateid_anonymous(void)
 
 /* ---- what all results have in common ---- */
 
-/* Stands at the results of op. 0, its NFS4ERR, -EPROTO or -ENODATA. */
+/* Stands at the results of op. 0, its NFS4ERR, -EPROTO or -ENODATA. Where SEQUENCE, or the COMPOUND as such, was
+ * refused and so nothing has a result, the NFS4ERR is that. */
 static int begin(struct nfs_compound *c, enum nfs_op op)
 {
     uint32_t status = 0;
     int err = nfs_compound_result(c, op, &status);
 
+    if (err == -ENODATA && c->result_count == 0 && c->status != NFS4_OK) {
+        status = c->status;
+        err = 0;
+    }
+    if (status > INT_MAX) {
+        status = INT_MAX; /* as an int it would pass for an errno; it is unknown in any case */
+    }
     return err ? err : (int)status;
 }
 
