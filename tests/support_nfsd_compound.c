@@ -306,6 +306,16 @@ static uint32_t carry_out(struct srv_call *c, const struct srv_op *op)
     }
 }
 
+/* A server whose SEQUENCE says that something is gone does not have it. */
+static void lose_as_said(struct srv_call *c, uint32_t status)
+{
+    if (status == D4ERR_BADSESSION || status == D4ERR_DEADSESSION) {
+        lose(c, false);
+    } else if (status == D4ERR_STALE_CLIENTID || status == D4ERR_EXPIRED) {
+        lose(c, true);
+    }
+}
+
 /* What the script says of this operation: true where that is its answer, in *status and behind it. */
 static bool scripted(struct srv_call *c, uint32_t *status, const struct srv_rule **out_rule)
 {
@@ -318,6 +328,9 @@ static bool scripted(struct srv_call *c, uint32_t *status, const struct srv_rule
     switch (r->rule.what) {
     case NFSD_FAIL:
         *status = r->rule.status;
+        if (c->at == 0) {
+            lose_as_said(c, r->rule.status);
+        }
         return true;
     case NFSD_ANSWER:
         c->out.len -= 4; /* its own status */

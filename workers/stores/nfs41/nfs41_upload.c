@@ -12,6 +12,7 @@
 #include "workers/stores/nfs41/nfs41_internal.h"
 
 #define WRITE_ROOM  1024U /* bytes of a request besides the data of a WRITE */
+#define WRITE_LEAST 4096U /* bytes of a WRITE below which it is not made smaller */
 #define REOPEN_MOST 3     /* of one operation */
 
 struct store_upload {
@@ -20,6 +21,7 @@ struct store_upload {
     uint64_t owner;      /* of its OPEN; constant */
     struct nfs41_temp t; /* stateid is guarded by lock until COMMIT or ABORT, the rest is constant */
     atomic_ullong high;  /* end of the last byte written */
+    atomic_size_t most;  /* bytes of a WRITE, where the server took less than it had said; 0: as it said */
 
     pthread_mutex_t lock;        /* guards what follows; held for moments only */
     bool unstable;               /* something has to be committed */
@@ -87,6 +89,11 @@ static struct nfs_stateid stateid_of(struct store_upload *u)
 static bool is_state_lost(int r)
 {
     return r > 0 && nfs_error((uint32_t)r)->decision == NFS_DO_REOPEN;
+}
+
+static bool is_too_much(int r)
+{
+    return r > 0 && nfs_error((uint32_t)r)->decision == NFS_DO_SPLIT;
 }
 
 /* Several may do it at a time: the same owner gets the same state. 0, NFS4ERR or -errno. */
@@ -164,12 +171,16 @@ static int write_once(struct port *p, struct store_upload *u, const char *buf, s
 }
 
 /* The most that one WRITE can carry. */
-static size_t write_at_once(struct port *p)
+static size_t write_at_once(struct port *p, struct store_upload *u)
 {
     const struct nfs41_store *s = nfs41_of(p);
     struct nfs_limits limits;
+    size_t found = atomic_load_explicit(&u->most, memory_order_relaxed);
     size_t most;
 
+    if (found) {
+        return found;
+    }
     nfs_session_limits(nfs41_port_of(p)->session, &limits);
     most = limits.max_request > 2 * WRITE_ROOM ? limits.max_request - WRITE_ROOM : WRITE_ROOM;
     return s->max_write && s->max_write < most ? (size_t)s->max_write : most;
@@ -178,7 +189,7 @@ static size_t write_at_once(struct port *p)
 int nfs41_upload_write(struct port *p, struct store_op *op)
 {
     struct store_upload *u = op->up.upload;
-    size_t at_once = write_at_once(p);
+    size_t at_once = write_at_once(p, u);
     unsigned reopens = 0;
     size_t done = 0;
 
@@ -189,6 +200,10 @@ int nfs41_upload_write(struct port *p, struct store_op *op)
 
         if (is_state_lost(r) && reopens++ < REOPEN_MOST) {
             r = reopen(p, u);
+        } else if (is_too_much(r) && len > WRITE_LEAST) {
+            at_once = len / 2;
+            atomic_store_explicit(&u->most, at_once, memory_order_relaxed);
+            r = 0;
         }
         if (r) {
             return r > 0 ? nfs_errno((uint32_t)r) : r;
