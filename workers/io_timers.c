@@ -6,6 +6,9 @@
 void io_timers_insert(struct io_timers *t, struct io_req *req)
 {
     struct io_req *before = t->first ? t->last : NULL;
+    if (before && req->deadline_ns < t->first->deadline_ns) {
+        before = NULL; /* one that is far shorter than the others */
+    }
     while (before && before->deadline_ns > req->deadline_ns) {
         before = before->sooner;
     }

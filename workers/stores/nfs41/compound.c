@@ -18,47 +18,47 @@
 
 /* What there is to know of an operation. */
 struct op_row {
-    enum nfs_op op;
-    const char *name;
-    bool changes; /* see nfs_op_changes */
+    const char *name; /* nfs_op_name */
+    enum nfs_op op;   /* its number */
+    bool changes;     /* see nfs_op_changes */
 };
 
 /* In order of number. */
 static const struct op_row op_rows[] = {
-    {NFS_OP_ACCESS, "ACCESS", false},
-    {NFS_OP_CLOSE, "CLOSE", true},
-    {NFS_OP_COMMIT, "COMMIT", false},
-    {NFS_OP_CREATE, "CREATE", true},
-    {NFS_OP_GETATTR, "GETATTR", false},
-    {NFS_OP_GETFH, "GETFH", false},
-    {NFS_OP_LINK, "LINK", true},
-    {NFS_OP_LOOKUP, "LOOKUP", false},
-    {NFS_OP_LOOKUPP, "LOOKUPP", false},
-    {NFS_OP_NVERIFY, "NVERIFY", false},
-    {NFS_OP_OPEN, "OPEN", true},
-    {NFS_OP_PUTFH, "PUTFH", false},
-    {NFS_OP_PUTROOTFH, "PUTROOTFH", false},
-    {NFS_OP_READ, "READ", false},
-    {NFS_OP_READDIR, "READDIR", false},
-    {NFS_OP_READLINK, "READLINK", false},
-    {NFS_OP_REMOVE, "REMOVE", true},
-    {NFS_OP_RENAME, "RENAME", true},
-    {NFS_OP_RESTOREFH, "RESTOREFH", false},
-    {NFS_OP_SAVEFH, "SAVEFH", false},
-    {NFS_OP_SECINFO, "SECINFO", false},
-    {NFS_OP_SETATTR, "SETATTR", true},
-    {NFS_OP_VERIFY, "VERIFY", false},
-    {NFS_OP_WRITE, "WRITE", true},
-    {NFS_OP_EXCHANGE_ID, "EXCHANGE_ID", true},
-    {NFS_OP_CREATE_SESSION, "CREATE_SESSION", true},
-    {NFS_OP_DESTROY_SESSION, "DESTROY_SESSION", true},
-    {NFS_OP_FREE_STATEID, "FREE_STATEID", true},
-    {NFS_OP_SECINFO_NO_NAME, "SECINFO_NO_NAME", false},
-    {NFS_OP_SEQUENCE, "SEQUENCE", false},
-    {NFS_OP_TEST_STATEID, "TEST_STATEID", false},
-    {NFS_OP_DESTROY_CLIENTID, "DESTROY_CLIENTID", true},
-    {NFS_OP_RECLAIM_COMPLETE, "RECLAIM_COMPLETE", true},
-    {NFS_OP_ILLEGAL, "ILLEGAL", false},
+    {"ACCESS", NFS_OP_ACCESS, false},
+    {"CLOSE", NFS_OP_CLOSE, true},
+    {"COMMIT", NFS_OP_COMMIT, false},
+    {"CREATE", NFS_OP_CREATE, true},
+    {"GETATTR", NFS_OP_GETATTR, false},
+    {"GETFH", NFS_OP_GETFH, false},
+    {"LINK", NFS_OP_LINK, true},
+    {"LOOKUP", NFS_OP_LOOKUP, false},
+    {"LOOKUPP", NFS_OP_LOOKUPP, false},
+    {"NVERIFY", NFS_OP_NVERIFY, false},
+    {"OPEN", NFS_OP_OPEN, true},
+    {"PUTFH", NFS_OP_PUTFH, false},
+    {"PUTROOTFH", NFS_OP_PUTROOTFH, false},
+    {"READ", NFS_OP_READ, false},
+    {"READDIR", NFS_OP_READDIR, false},
+    {"READLINK", NFS_OP_READLINK, false},
+    {"REMOVE", NFS_OP_REMOVE, true},
+    {"RENAME", NFS_OP_RENAME, true},
+    {"RESTOREFH", NFS_OP_RESTOREFH, false},
+    {"SAVEFH", NFS_OP_SAVEFH, false},
+    {"SECINFO", NFS_OP_SECINFO, false},
+    {"SETATTR", NFS_OP_SETATTR, true},
+    {"VERIFY", NFS_OP_VERIFY, false},
+    {"WRITE", NFS_OP_WRITE, true},
+    {"EXCHANGE_ID", NFS_OP_EXCHANGE_ID, true},
+    {"CREATE_SESSION", NFS_OP_CREATE_SESSION, true},
+    {"DESTROY_SESSION", NFS_OP_DESTROY_SESSION, true},
+    {"FREE_STATEID", NFS_OP_FREE_STATEID, true},
+    {"SECINFO_NO_NAME", NFS_OP_SECINFO_NO_NAME, false},
+    {"SEQUENCE", NFS_OP_SEQUENCE, false},
+    {"TEST_STATEID", NFS_OP_TEST_STATEID, false},
+    {"DESTROY_CLIENTID", NFS_OP_DESTROY_CLIENTID, true},
+    {"RECLAIM_COMPLETE", NFS_OP_RECLAIM_COMPLETE, true},
+    {"ILLEGAL", NFS_OP_ILLEGAL, false},
 };
 
 static const struct op_row *op_row(enum nfs_op op)
@@ -321,12 +321,14 @@ int nfs_locate_read(void *arg, const uint8_t *head, size_t len, size_t *out_at, 
     struct xdr_in in;
     size_t skip;
     xdr_in_init(&in, head, len);
-    xdr_get_u32(&in);                                           /* xid */
-    bool fine = xdr_get_u32(&in) == 1 && xdr_get_u32(&in) == 0; /* a reply, accepted */
-    xdr_get_u32(&in);                                           /* verifier */
+    xdr_get_u32(&in); /* xid */
+    uint32_t type = xdr_get_u32(&in);
+    uint32_t denied = xdr_get_u32(&in);
+    xdr_get_u32(&in); /* verifier */
     xdr_get_opaque(&in, RPC_REPLY_SMALL, &skip);
-    fine = xdr_get_u32(&in) == 0 && fine; /* accept_stat */
-    xdr_get_u32(&in);                     /* status of the COMPOUND */
+    uint32_t refused = xdr_get_u32(&in); /* accept_stat */
+    bool fine = type == 1 && denied == 0 && refused == 0;
+    xdr_get_u32(&in); /* status of the COMPOUND */
     xdr_get_opaque(&in, TAG_MAX, &skip);
     uint32_t count = xdr_get_u32(&in);
     for (uint32_t i = 0; i < count && !in.failed && fine; i++) {

@@ -47,6 +47,9 @@ struct rpc {
     unsigned pending;                                        /* calls in table */
     int64_t silence_ns;                                      /* see rpc_options */
     int64_t heard_ns;                                        /* see rpc_heard_ns */
+    int64_t apart_ns;                                        /* between two replies, lately */
+    unsigned replies;                                        /* since heard_ns was last set */
+    struct io_event pace;                                    /* never set: the reader lets some time pass */
     bool sending;                                            /* somebody sends */
     bool reading;                                            /* somebody reads */
     int64_t sender_until_ns;                                 /* whoever sends will have stopped by then */
@@ -74,6 +77,10 @@ void rpc_done(struct rpc *rpc, struct rpc_call *call, int error);
 
 /* Nothing more comes in for call: what is left of its reply is skipped. */
 void rpc_forget_reply(struct rpc *rpc, const struct rpc_call *call);
+
+/* Receives what there is without waiting, and hands out what is complete. 0; -EAGAIN: there is nothing; else the
+ * connection has failed. */
+int rpc_receive_now(struct rpc *rpc);
 
 /* Waits until something comes, receives it and hands out what is complete. 0; -ETIMEDOUT: until_ns has passed; else
  * the connection has failed. */

@@ -179,6 +179,7 @@ static void record_end(struct rpc *rpc)
     struct rpc_call *call = rec->call;
     if (call) {
         rec->call = NULL;
+        rpc->replies++;
         rpc_done(rpc, call, reply_parse(call));
     } else if (rec->head_len >= 2 * sizeof(uint32_t) && load_u32(rec->head + 4) == RPC_REPLY && rpc->late) {
         rpc->late(rpc->late_arg, load_u32(rec->head), rec->head, rec->head_len);
@@ -334,6 +335,15 @@ static void direct_taken(struct rpc *rpc, size_t len)
     fragment_end(rpc);
 }
 
+/* Something has come: how far apart replies are. */
+static void note_pace(struct rpc *rpc, int64_t now)
+{
+    int64_t apart = (now - rpc->heard_ns) / (rpc->replies > 0 ? rpc->replies : 1);
+    rpc->apart_ns += (apart - rpc->apart_ns) / 4;
+    rpc->heard_ns = now;
+    rpc->replies = 0;
+}
+
 /* One recvmsg without waiting. 0, -EAGAIN, or what the connection fails with. */
 static int receive_now(struct rpc *rpc)
 {
@@ -344,7 +354,7 @@ static int receive_now(struct rpc *rpc)
     if (n <= 0) {
         return n == 0 ? -ECONNRESET : n == -ETIMEDOUT ? -EAGAIN : (int)n;
     }
-    rpc->heard_ns = clock_mono_ns();
+    note_pace(rpc, clock_mono_ns());
     rpc->facts.receives++;
     rpc->facts.bytes_received += (uint64_t)n;
     size_t taken = (size_t)n < direct ? (size_t)n : direct;
@@ -356,6 +366,15 @@ static int receive_now(struct rpc *rpc)
     return 0;
 }
 
+int rpc_receive_now(struct rpc *rpc)
+{
+    int r = receive_now(rpc);
+    if (r < 0 && r != -EAGAIN) {
+        rpc_fail(rpc, r);
+    }
+    return rpc->error ? rpc->error : r;
+}
+
 int rpc_receive(struct rpc *rpc, int64_t until_ns)
 {
     int r = io_poll(rpc->io, rpc->fd, POLLIN, until_ns);
@@ -365,9 +384,10 @@ int rpc_receive(struct rpc *rpc, int64_t until_ns)
     if (r == -ETIMEDOUT) {
         return r;
     }
-    r = r < 0 ? r : receive_now(rpc);
-    if (r < 0 && r != -EAGAIN) {
+    if (r < 0) {
         rpc_fail(rpc, r);
+        return r;
     }
-    return rpc->error;
+    r = rpc_receive_now(rpc);
+    return r == -EAGAIN ? 0 : r;
 }

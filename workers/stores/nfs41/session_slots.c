@@ -205,15 +205,17 @@ static bool sequence_taken(const uint8_t *head, size_t len)
     size_t skip;
     xdr_in_init(&in, head, len);
     xdr_get_u32(&in); /* xid */
-    bool fine = xdr_get_u32(&in) == 1 && xdr_get_u32(&in) == 0;
+    uint32_t type = xdr_get_u32(&in);
+    uint32_t denied = xdr_get_u32(&in);
     xdr_get_u32(&in); /* verifier */
     xdr_get_opaque(&in, RPC_REPLY_SMALL, &skip);
-    fine = xdr_get_u32(&in) == 0 && fine; /* accept_stat */
-    xdr_get_u32(&in);                     /* status */
+    uint32_t refused = xdr_get_u32(&in); /* accept_stat */
+    xdr_get_u32(&in);                    /* status */
     xdr_get_opaque(&in, RPC_REPLY_SMALL, &skip);
-    fine = xdr_get_u32(&in) > 0 && fine;
-    fine = xdr_get_u32(&in) == NFS_OP_SEQUENCE && fine;
-    fine = xdr_get_u32(&in) == NFS4_OK && fine;
+    uint32_t count = xdr_get_u32(&in);
+    uint32_t op = xdr_get_u32(&in);
+    uint32_t status = xdr_get_u32(&in);
+    bool fine = type == 1 && denied == 0 && refused == 0 && count > 0 && op == NFS_OP_SEQUENCE && status == NFS4_OK;
     return fine && !in.failed;
 }
 
