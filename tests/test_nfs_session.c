@@ -820,6 +820,23 @@ Test(nfs_session, opens_at_last)
     }
 }
 
+/* The connection broke after the last call: the new one has to be joined to the session that is to be ended. */
+Test(nfs_session, ends_on_a_new_connection)
+{
+    static const struct nfsd_rule rule = {
+        .op = D4_DESTROY_SESSION, .what = NFSD_FAIL, .status = D4ERR_CONN_NOT_BOUND_TO_SESSION};
+    struct rig r;
+    rig_open(&r, &(struct plan){.way = WAY_RING});
+    make_one(&r);
+    nfsd_rule(r.server, &rule);
+    nfs_session_close(r.session);
+    r.session = NULL;
+    cr_assert_eq(nfsd_fired(r.server), 1);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 0);
+    cr_assert_eq(nfsd_counts(r.server).clients, 0);
+    rig_close(&r);
+}
+
 Test(nfs_session, no_such_host)
 {
     struct nfs_client *client = NULL;

@@ -449,7 +449,8 @@ void nfs_session_complete(struct nfs_session *s, int64_t deadline_ns)
 
 /* ---- the end ---- */
 
-static int destroy_session(struct nfs_session *s, const uint8_t id[NFS_SESSION_ID], int64_t deadline_ns)
+static int destroy_once(struct nfs_session *s, const uint8_t id[NFS_SESSION_ID], int64_t deadline_ns,
+                        uint32_t *out_status)
 {
     struct nfs_compound *c = nfs_compound_begin_alone(s);
     if (!c) {
@@ -457,7 +458,24 @@ static int destroy_session(struct nfs_session *s, const uint8_t id[NFS_SESSION_I
     }
     xdr_put_fixed(nfs_compound_op(c, NFS_OP_DESTROY_SESSION), id, NFS_SESSION_ID);
     int r = nfs_call_alone(s, c, deadline_ns);
+    *out_status = c->status;
     nfs_compound_end(c);
+    return r;
+}
+
+/*
+ * Where the connection broke while nothing was in flight, the one that this goes out on is new, and no SEQUENCE has
+ * joined it to the session yet: a server may then refuse (RFC 8881 18.37.3; Ganesha does), and refuse DESTROY_CLIENTID
+ * for the session that stands. A SEQUENCE joins it.
+ */
+static int destroy_session(struct nfs_session *s, const uint8_t id[NFS_SESSION_ID], int64_t deadline_ns)
+{
+    uint32_t status = NFS4_OK;
+    int r = destroy_once(s, id, deadline_ns, &status);
+    if (r == 0 && status == NFS4ERR_CONN_NOT_BOUND_TO_SESSION && s->table && !s->table->lost) {
+        r = nfs_session_touch(s, deadline_ns);
+        r = r == 0 ? destroy_once(s, id, deadline_ns, &status) : r;
+    }
     return r;
 }
 
