@@ -158,7 +158,9 @@ static void unanswered(void *arg, struct worker *w, const struct janitor_entry *
     struct rig *r = arg;
     (void)w;
     cr_assert_str_eq(why, "because");
+    pthread_mutex_lock(&r->lock);
     r->last = *entry;
+    pthread_mutex_unlock(&r->lock);
     atomic_fetch_add(released ? &r->lost_released : &r->lost, 1);
     if (released) {
         atomic_fetch_sub(&r->held, 1); /* as planner_finish_lost does what was left to be done */
