@@ -8,9 +8,11 @@
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
 #include <criterion/parameterized.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "support_conformance.h"
@@ -115,4 +117,223 @@ ParameterizedTest(struct choice *choice, conformance, nfs41, .timeout = 60)
 
     cr_log_info("%s, %s\n", way_name((enum way)choice->way), the_case->name);
     conf_run(&place, (enum way)choice->way, the_case);
+}
+
+/* ---- what only a server has ---- */
+
+#define DIRS  20U
+#define FILES 400U /* ten at a time in each slot of one session, so that they have to share */
+
+/* A store on a folder of its own, for fibers. */
+struct crowd {
+    char path[128];
+    struct notices *notices;
+    struct store *store;
+    struct port *port;
+    struct lane lane;
+    struct dir_tree tree;
+    struct dir *root;
+    struct dir *dirs[DIRS];
+    char run_id[RUN_ID_LEN + 1];
+    unsigned next;   /* hands out numbers to fibers */
+    unsigned failed; /* files that did not arrive, and were not to */
+};
+
+static void crowd_open(struct crowd *c)
+{
+    struct store_options options = {.side = DIR_DST, .path = c->path, .run_id = c->run_id, .max_handles = 64};
+
+    *c = (struct crowd){.next = 0};
+    umask(0);
+    snprintf(c->path, sizeof(c->path), "%s/crowd-XXXXXX", getenv(ENV_BASE));
+    cr_assert_not_null(mkdtemp(c->path));
+    cr_assert_eq(run_id_make(c->run_id), 0);
+    cr_assert_eq(notices_create(&c->notices), 0);
+    options.notices = c->notices;
+    cr_assert_eq(open_nfs41(&options, &c->store), 0);
+    store_attach(c->store, DIR_DST, &c->tree);
+    cr_assert_eq(dir_create_root(&c->tree, &c->root), 0);
+    lane_open(&c->lane, WAY_RING, 0);
+    cr_assert_eq(store_port_create(c->store, c->lane.io, &c->port), 0);
+}
+
+/* The server lets go of us only where nothing is open any more. */
+static void crowd_close(struct crowd *c)
+{
+    struct nfs41_facts facts;
+
+    for (unsigned i = 0; i < DIRS; i++) {
+        dir_put(c->dirs[i]);
+    }
+    dir_put(c->root);
+    store_port_destroy(c->port);
+    cr_assert_eq(nfs41_facts(c->store, &facts), 0);
+    cr_expect_eq(facts.destroy_status, 0, "DESTROY_CLIENTID: %u", facts.destroy_status);
+    lane_close(&c->lane);
+    store_destroy(c->store);
+    notices_destroy(c->notices);
+    tree_remove(c->path);
+}
+
+static struct attr dir_attr(void)
+{
+    return (struct attr){.mode = S_IFDIR | 0755, .mtime = {.tv_sec = 1111111111}, .atime = {.tv_sec = 1111111111}};
+}
+
+static void make_dirs(void *arg)
+{
+    struct crowd *c = arg;
+
+    for (unsigned i = 0; i < DIRS; i++) {
+        char name[16];
+        struct store_op op = {.code = STORE_MKDIR, .dir = c->root, .name = name, .mkdir = {.mode = 0700}};
+
+        snprintf(name, sizeof(name), "d%u", i);
+        cr_assert_eq(store_run(c->port, &op), 0);
+        cr_assert_eq(dir_create_child(c->root, name, strlen(name), &c->dirs[i]), 0);
+    }
+}
+
+static void finish_dirs(void *arg)
+{
+    struct crowd *c = arg;
+    struct attr attr = dir_attr();
+
+    for (unsigned i = 0; i < DIRS; i++) {
+        struct store_op op = {
+            .code = STORE_SETATTR, .dir = c->dirs[i], .setattr = {.attr = &attr, .keep = STORE_KEEP_ALL}};
+
+        cr_assert_eq(store_run(c->port, &op), 0);
+    }
+}
+
+/* One file; what it holds is its number. */
+static int publish(struct crowd *c, unsigned n, const char *name)
+{
+    unsigned data[64] = {n, [63] = n};
+    struct attr attr = {.mode = S_IFREG | 0640, .size = sizeof(data), .mtime = {.tv_sec = 1234567890 + n}};
+    struct attr out = {0};
+    struct store_op op = {.code = STORE_PUBLISH,
+                          .dir = c->dirs[n % DIRS],
+                          .name = name,
+                          .put = {.attr = &attr, .keep = STORE_KEEP_ALL, .data = data, .out = &out}};
+    int err = store_run(c->port, &op);
+
+    cr_assert(err || out.size == sizeof(data));
+    return err;
+}
+
+static void publish_one(void *arg)
+{
+    struct crowd *c = arg;
+    unsigned n = c->next++;
+    char name[16];
+
+    snprintf(name, sizeof(name), "f%u", n);
+    cr_assert_eq(publish(c, n, name), 0, "%s", name);
+}
+
+static void expect_file(const struct crowd *c, unsigned n)
+{
+    unsigned data[64];
+    char path[256];
+    struct stat st;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/d%u/f%u", c->path, n % DIRS, n);
+    f = fopen(path, "re");
+    cr_assert_not_null(f, "%s", path);
+    cr_assert_eq(fread(data, sizeof(data), 1, f), 1);
+    cr_assert_eq(fstat(fileno(f), &st), 0);
+    cr_expect(data[0] == n && data[63] == n, "%s has what another has", path);
+    cr_expect_eq(st.st_mode & 07777, 0640);
+    cr_expect_eq(st.st_mtim.tv_sec, 1234567890 + (time_t)n);
+    fclose(f);
+}
+
+/* COMPOUNDs of all that is done for many files in many directories, from the first connection on. */
+Test(nfs41, a_file_takes_little_more_than_one_compound, .timeout = 60)
+{
+    struct crowd c;
+    struct nfs41_facts facts;
+
+    crowd_open(&c);
+    lane_run(&c.lane, 1, make_dirs, &c);
+    for (unsigned i = 0; i < FILES; i += 50) { /* fewer at a time than there are slots: each alone */
+        lane_run(&c.lane, 50, publish_one, &c);
+    }
+    lane_run(&c.lane, 1, finish_dirs, &c);
+    cr_assert_eq(nfs41_facts(c.store, &facts), 0);
+    cr_expect_eq(facts.combined, 0);
+    cr_expect_eq(facts.cleanups, 0);
+    cr_expect(facts.compounds * 10 <= FILES * 12, "%lu COMPOUNDs for %u files", facts.compounds, FILES);
+    for (unsigned n = 0; n < FILES; n++) {
+        expect_file(&c, n);
+    }
+    crowd_close(&c);
+}
+
+/* More at a time than there are slots: they share COMPOUNDs, and each has its own result. */
+Test(nfs41, files_share_compounds_where_slots_are_short, .timeout = 60)
+{
+    struct crowd c;
+    struct nfs41_facts before;
+    struct nfs41_facts after;
+
+    crowd_open(&c);
+    lane_run(&c.lane, 1, make_dirs, &c);
+    cr_assert_eq(nfs41_facts(c.store, &before), 0);
+    lane_run(&c.lane, FILES, publish_one, &c);
+    cr_assert_eq(nfs41_facts(c.store, &after), 0);
+    cr_expect_gt(after.combined, FILES / 4);
+    cr_expect_lt(after.compounds - before.compounds, FILES * 3 / 4, "%lu COMPOUNDs for %u files",
+                 after.compounds - before.compounds, FILES);
+    for (unsigned n = 0; n < FILES; n++) {
+        expect_file(&c, n);
+    }
+    crowd_close(&c);
+}
+
+/* Every seventh fails: a directory stands there. Nobody else's file is lost by that, and none is published twice. */
+static void publish_some(void *arg)
+{
+    struct crowd *c = arg;
+    unsigned n = c->next++;
+    char name[16];
+    int err;
+
+    snprintf(name, sizeof(name), n % 7 == 0 ? "dir" : "f%u", n);
+    err = publish(c, n, name);
+    if (n % 7 == 0) {
+        cr_assert(err == -EISDIR || err == -EEXIST || err == -ENOTEMPTY, "%d", err);
+        c->failed++;
+    } else {
+        cr_assert_eq(err, 0, "%s: %d", name, err);
+    }
+}
+
+Test(nfs41, one_that_fails_stops_no_other_in_its_compound, .timeout = 60)
+{
+    struct nfs41_facts facts;
+    struct crowd c;
+    char path[256];
+
+    crowd_open(&c);
+    lane_run(&c.lane, 1, make_dirs, &c);
+    for (unsigned i = 0; i < DIRS; i++) {
+        snprintf(path, sizeof(path), "%s/d%u/dir", c.path, i);
+        cr_assert_eq(mkdir(path, 0755), 0);
+    }
+    lane_run(&c.lane, FILES, publish_some, &c);
+    cr_assert_eq(nfs41_facts(c.store, &facts), 0);
+    cr_expect_eq(facts.cleanups, c.failed, "each is closed and removed");
+    cr_expect_eq(c.failed, (FILES + 6) / 7);
+    for (unsigned n = 0; n < FILES; n++) {
+        if (n % 7 != 0) {
+            expect_file(&c, n);
+        }
+    }
+    snprintf(path, sizeof(path), "find %s -name '.haul.*' | grep -q .", c.path);
+    cr_expect_neq(system(path), 0, "temp names are left");
+    crowd_close(&c);
 }

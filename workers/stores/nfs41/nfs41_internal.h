@@ -77,8 +77,9 @@ struct nfs41_store {
     atomic_ullong publishes;    /* see nfs41_facts */
     atomic_ullong combined;
     atomic_ullong cleanups;
-    atomic_bool has_left;   /* left is not empty */
-    atomic_uint generation; /* of the client, when the fence was last asked; 0: never */
+    atomic_bool has_left;    /* left is not empty */
+    atomic_uint write_limit; /* bytes of a WRITE: less than was granted, where that was too much; 0: as granted */
+    atomic_uint generation;  /* of the client, when the fence was last asked; 0: never */
 
     pthread_mutex_t lock;    /* guards what follows, and the handle of our side in every dir; held for moments only */
     struct nfs41_dir root;   /* fh.len 0: to be looked up */
@@ -341,6 +342,12 @@ void nfs41_gather(struct port *p, struct nfs41_put *put);
 
 /* ---- nfs41_upload.c ---- */
 
+/* The most bytes that one WRITE can carry now. */
+size_t nfs41_write_at_once(struct port *p);
+/* A WRITE of so many bytes was too much for the server: whether fewer may do. */
+bool nfs41_write_less(struct nfs41_store *s, size_t len);
+/* A whole small file that has to be written in several pieces. As nfs41_publish_in. */
+int nfs41_publish_in_parts(struct port *p, struct store_op *op, const struct nfs41_dir *dir);
 int nfs41_upload_begin(struct port *p, struct store_op *op);
 int nfs41_upload_write(struct port *p, struct store_op *op);
 int nfs41_upload_copy(struct port *p, struct store_op *op);

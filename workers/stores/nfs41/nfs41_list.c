@@ -32,14 +32,17 @@ struct store_list {
     uint8_t verf[NFS_VERF_SIZE]; /* that belongs to it */
     uint8_t *page;               /* entries of one reply, owned; NULL: parked, or not read yet */
     struct xdr_in in;            /* stands before the next entry in page */
-    uint32_t page_max; /* bytes of the next page at most: small ones after a park, since the next may be near */
-    unsigned in_page;  /* entries that page has had so far */
-    bool over;         /* the end was handed out */
-    unsigned restarts; /* so far */
-    uint64_t *seen;    /* hashes of names handed out, owned */
-    size_t seen_count; /* of seen */
-    size_t seen_room;  /* entries that seen can have */
-    size_t sorted;     /* of seen: sorted, and passed over when they come again */
+    uint32_t page_max;   /* bytes of the next page at most: small ones after a park, since the next may be near */
+    unsigned in_page;    /* entries that page has had so far */
+    bool over;           /* the end was handed out */
+    unsigned restarts;   /* so far */
+    uint64_t mark;       /* a cookie that was asked for; when it is again the directory has no end (Brent) */
+    uint64_t pages;      /* asked for since mark was set, or since the beginning */
+    uint64_t mark_after; /* pages after which mark is moved on */
+    uint64_t *seen;      /* hashes of names handed out, owned */
+    size_t seen_count;   /* of seen */
+    size_t seen_room;    /* entries that seen can have */
+    size_t sorted;       /* of seen: sorted, and passed over when they come again */
     char name[NFS_NAME_MAX + 1]; /* the last one handed out */
 };
 
@@ -151,6 +154,25 @@ static bool is_bad_cookie(int r)
     return r == NFS4ERR_BAD_COOKIE || r == NFS4ERR_NOT_SAME;
 }
 
+/* A page from list->cookie has come. Whether the server leads us in a circle. */
+static bool is_circle(struct store_list *list)
+{
+    if (list->cookie == 0) {
+        list->mark = list->pages = 0;
+        list->mark_after = 1;
+        return false;
+    }
+    if (list->cookie == list->mark) {
+        return true;
+    }
+    if (++list->pages >= list->mark_after) {
+        list->mark = list->cookie;
+        list->mark_after *= 2;
+        list->pages = 0;
+    }
+    return false;
+}
+
 /* The next page. 0 or -errno. */
 static int page_read(struct port *p, struct store_op *op, struct store_list *list)
 {
@@ -185,6 +207,9 @@ static int page_read(struct port *p, struct store_op *op, struct store_list *lis
     }
     if (is_bad_cookie(r)) {
         return -EBUSY; /* it never rests: passes perhaps */
+    }
+    if (!r && is_circle(list)) {
+        return -EIO;
     }
     return r > 0 ? nfs_errno((uint32_t)r) : r;
 }

@@ -78,8 +78,9 @@ bool nfs41_is_owner_refusal(uint32_t status)
 
 int nfs41_want_refused(struct nfs41_store *s, struct nfs41_want *w, uint32_t status, bool made)
 {
-    /* An id that the server does not know is that entry's trouble, not all others'. */
-    bool for_all = status != NFS4ERR_BADOWNER && status != NFS4ERR_INVAL;
+    /* An id that the server cannot have is that entry's trouble, not all others'; but one that takes no numbers
+     * (BADOWNER) takes none. */
+    bool for_all = status != NFS4ERR_INVAL;
 
     if (s->owner == OWNER_REQUIRE) {
         return -EPERM;

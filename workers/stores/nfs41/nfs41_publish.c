@@ -176,6 +176,12 @@ static int try_once(struct port *p, struct store_op *op, struct nfs41_put *put)
     return err;
 }
 
+/* Even one WRITE in a request of its own. */
+static bool is_too_big(enum nfs_op stop, int r)
+{
+    return (stop == NFS_OP_SEQUENCE || stop == NFS_OP_WRITE) && nfs_error((uint32_t)r)->decision == NFS_DO_SPLIT;
+}
+
 static bool is_broken(const struct store_op *op, int err)
 {
     return err == -EIO && op->step && strcmp(op->step, "check") == 0;
@@ -188,9 +194,17 @@ int nfs41_publish_in(struct port *p, struct store_op *op, const struct nfs41_dir
     int err = nfs41_temp_init(p, &put.t, dir, op->put.attr, op->put.keep);
 
     for (unsigned tries = 0; !err; tries++) {
+        if (op->put.attr->size > nfs41_write_at_once(p)) {
+            return nfs41_publish_in_parts(p, op, dir);
+        }
         err = try_once(p, op, &put);
         if (err || put.r == 0) {
             break;
+        }
+        if (is_too_big(put.stop, put.r) && nfs41_stepped(s, NFS41_STEP_SPLIT) &&
+            nfs41_write_less(s, op->put.attr->size)) {
+            err = nfs41_temp_again(p, &put.t);
+            continue;
         }
         err = nfs41_judge(p, op, &put.t, put.stop, put.r, tries);
         if (is_broken(op, err) && tries == 0) {

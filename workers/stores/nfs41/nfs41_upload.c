@@ -12,7 +12,7 @@
 #include "workers/stores/nfs41/nfs41_internal.h"
 
 #define WRITE_ROOM  1024U /* bytes of a request besides the data of a WRITE */
-#define WRITE_LEAST 4096U /* bytes of a WRITE below which it is not made smaller */
+#define WRITE_LEAST 4096U /* bytes of a WRITE that is not made smaller any more */
 #define REOPEN_MOST 3     /* of one operation */
 
 struct store_upload {
@@ -20,8 +20,8 @@ struct store_upload {
     unsigned keep;       /* as BEGIN was told */
     uint64_t owner;      /* of its OPEN; constant */
     struct nfs41_temp t; /* stateid is guarded by lock until COMMIT or ABORT, the rest is constant */
+    bool exclusive;      /* a small file that may not replace another; constant */
     atomic_ullong high;  /* end of the last byte written */
-    atomic_size_t most;  /* bytes of a WRITE, where the server took less than it had said; 0: as it said */
 
     pthread_mutex_t lock;        /* guards what follows; held for moments only */
     bool unstable;               /* something has to be committed */
@@ -96,7 +96,7 @@ static bool is_state_lost(int r)
 
 static bool is_too_much(int r)
 {
-    return r > 0 && nfs_error((uint32_t)r)->decision == NFS_DO_SPLIT;
+    return r == -E2BIG || (r > 0 && nfs_error((uint32_t)r)->decision == NFS_DO_SPLIT);
 }
 
 /* Several may do it at a time: the same owner gets the same state. 0, NFS4ERR or -errno. */
@@ -173,40 +173,50 @@ static int write_once(struct port *p, struct store_upload *u, const char *buf, s
     return 0;
 }
 
-/* The most that one WRITE can carry. */
-static size_t write_at_once(struct port *p, struct store_upload *u)
+size_t nfs41_write_at_once(struct port *p)
 {
-    const struct nfs41_store *s = nfs41_of(p);
+    struct nfs41_store *s = nfs41_of(p);
+    unsigned limit = atomic_load_explicit(&s->write_limit, memory_order_relaxed);
     struct nfs_limits limits;
-    size_t found = atomic_load_explicit(&u->most, memory_order_relaxed);
     size_t most;
 
-    if (found) {
-        return found;
-    }
     nfs_session_limits(nfs41_port_of(p)->session, &limits);
     most = limits.max_request > 2 * WRITE_ROOM ? limits.max_request - WRITE_ROOM : WRITE_ROOM;
-    return s->max_write && s->max_write < most ? (size_t)s->max_write : most;
+    most = s->max_write && s->max_write < most ? (size_t)s->max_write : most;
+    return limit && limit < most ? limit : most;
+}
+
+bool nfs41_write_less(struct nfs41_store *s, size_t len)
+{
+    unsigned limit = atomic_load(&s->write_limit);
+    unsigned less = (unsigned)(len / 2 / WRITE_LEAST * WRITE_LEAST);
+
+    if (len < 2 * WRITE_LEAST) {
+        return false;
+    }
+    while ((limit == 0 || limit > less) && !atomic_compare_exchange_weak(&s->write_limit, &limit, less)) {
+    }
+    atomic_fetch_or(&s->steps, NFS41_STEP_SMALL);
+    return true;
 }
 
 int nfs41_upload_write(struct port *p, struct store_op *op)
 {
     struct store_upload *u = op->up.upload;
-    size_t at_once = write_at_once(p, u);
     unsigned reopens = 0;
     size_t done = 0;
 
     while (done < op->up.len) {
+        size_t at_once = nfs41_write_at_once(p);
         size_t len = op->up.len - done < at_once ? op->up.len - done : at_once;
         size_t written = 0;
         int r = write_once(p, u, (const char *)op->up.buf + done, len, op->up.offset + done, &written);
 
         if (is_state_lost(r) && reopens++ < REOPEN_MOST) {
             r = reopen(p, u);
-        } else if (is_too_much(r) && len > WRITE_LEAST) {
-            at_once = len / 2;
-            atomic_store_explicit(&u->most, at_once, memory_order_relaxed);
-            r = 0;
+        }
+        if (is_too_much(r) && nfs41_write_less(nfs41_of(p), len)) {
+            continue;
         }
         if (r) {
             return r > 0 ? nfs_errno((uint32_t)r) : r;
@@ -323,7 +333,9 @@ int nfs41_upload_commit(struct port *p, struct store_op *op)
 
     nfs41_want_init(s, &u->t.want, op->up.attr, u->keep);
     err = u->lost ? nfs41_fail(op, "commit", -EREMOTEIO) : settle_often(p, op, u);
-    err = err ? err : nfs41_temp_rename(p, op, &u->t, u->name);
+    if (!err) {
+        err = u->exclusive ? nfs41_temp_link(p, op, &u->t, u->name) : nfs41_temp_rename(p, op, &u->t, u->name);
+    }
     if (err) {
         const char *step = op->step;
 
@@ -347,4 +359,31 @@ int nfs41_upload_abort(struct port *p, struct store_op *op)
     nfs41_temp_drop(p, &u->t);
     upload_free(u);
     return 0;
+}
+
+int nfs41_publish_in_parts(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+{
+    const struct attr *attr = op->put.attr;
+    struct store_upload *u = NULL;
+    struct store_op begin = *op;
+    struct store_op write = {.code = STORE_WRITE, .up = {.buf = op->put.data, .len = attr->size}};
+    struct store_op commit = {.code = STORE_COMMIT, .up = {.attr = attr, .out = op->put.out, .xattrs = op->put.xattrs}};
+    int err;
+
+    begin.put.upload = &u;
+    err = begin_in(p, &begin, dir);
+    if (err) {
+        return nfs41_fail(op, begin.step, err);
+    }
+    write.up.upload = commit.up.upload = u;
+    u->exclusive = op->put.exclusive;
+    err = nfs41_upload_write(p, &write);
+    if (err) {
+        struct store_op abort = {.code = STORE_ABORT, .up = {.upload = u}};
+
+        (void)nfs41_upload_abort(p, &abort);
+        return nfs41_fail(op, "write", err);
+    }
+    err = nfs41_upload_commit(p, &commit);
+    return nfs41_fail(op, commit.step, err);
 }
