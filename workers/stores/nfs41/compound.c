@@ -115,6 +115,7 @@ static void begin(struct nfs_compound *c, bool alone)
         c->ops[c->op_count++] = NFS_OP_SEQUENCE;
     }
     c->first_change = NFS_COMPOUND_OPS;
+    c->generation = nfs_client_generation(s->client);
     c->status = NFS4_OK;
     c->result_count = 0;
     c->result_next = 0;

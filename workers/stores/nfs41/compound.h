@@ -98,6 +98,7 @@ struct nfs_compound {
     /* The session's own. */
     struct nfs_session *session; /* not owned */
     struct nfs_compound *next;   /* among those that are not in use, or that wait for the same */
+    unsigned generation;         /* of the client, when it was begun */
     struct nfs_table *table;     /* whose slot it has, one reference; NULL: none */
     unsigned slot;               /* number of the slot that it has in table */
     struct io_event event;       /* its fiber waits here for a slot or a connection */

@@ -12,7 +12,9 @@
  * late puts it back. With too many retired a new session replaces this one.
  *
  * Where the server has lost the session (restart, expired lease), it is made again, and calls that were under way end
- * with NFS_LOST: nobody knows whether they were carried out, and their memory is gone. Look, then repeat.
+ * with NFS_LOST: nobody knows whether they were carried out, and their memory is gone. Look, then repeat. What had
+ * certainly not been carried out is sent again by itself; but where the client id was lost too, no COMPOUND that was
+ * begun before and changes something is: the server may have dropped us for a successor (NFS_LOST, c->sent false).
  */
 #ifndef HAUL_STORES_NFS41_SESSION_H
 #define HAUL_STORES_NFS41_SESSION_H

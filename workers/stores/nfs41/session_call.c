@@ -283,6 +283,16 @@ static enum outcome call_slot(struct nfs_session *s, struct nfs_compound *c, int
     }
 }
 
+/* Whether c, which changes something, was begun under another client id: the server may have dropped that one for a
+ * successor of ours, and who sends c is to make sure first. */
+static bool is_outdated(const struct nfs_session *s, struct nfs_compound *c)
+{
+    unsigned now = nfs_client_generation(s->client);
+    bool outdated = c->first_change < NFS_COMPOUND_OPS && c->generation != now;
+    c->generation = now;
+    return outdated;
+}
+
 /* One call without regard to what the operations said. */
 static int call_once(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns)
 {
@@ -292,6 +302,9 @@ static int call_once(struct nfs_session *s, struct nfs_compound *c, int64_t dead
         int r = nfs_session_ready(s, c, deadline_ns);
         if (r < 0) {
             return r;
+        }
+        if (is_outdated(s, c)) {
+            return -NFS_LOST;
         }
         const struct nfs_limits *limits = &s->table->limits;
         if (nfs_compound_size(c) > limits->max_request || c->op_count > limits->max_ops) {
@@ -311,6 +324,10 @@ static int call_once(struct nfs_session *s, struct nfs_compound *c, int64_t dead
             return 0;
         }
         if (outcome == OUTCOME_FAILED) {
+            if (error == -NFS_LOST) {
+                /* So that what is begun next, to look, is begun under the client id that there is. */
+                (void)nfs_session_ready(s, c, deadline_ns);
+            }
             return error;
         }
     }
