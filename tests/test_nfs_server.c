@@ -56,7 +56,10 @@ static void rig_open(struct rig *r, unsigned connections, int64_t io_timeout_ns)
 
 static void rig_close(struct rig *r)
 {
+    struct nfs_client_facts facts;
     nfs_session_close(r->session);
+    nfs_client_facts(r->client, &facts);
+    cr_assert_eq(facts.destroy_status, 0, "%u", facts.destroy_status);
     nfs_client_destroy(r->client);
     lane_close(&r->lane);
     cr_assert_eq(ganesha_clients(r->server), 0);

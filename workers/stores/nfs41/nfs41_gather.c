@@ -184,6 +184,7 @@ static void hand_out(struct port *p, struct nfs_compound *c, struct nfs41_put *p
         put->r = r;
         if (!r) {
             read_results(p, c, put, before);
+            put->sent = put->r < 0; /* an answer that cannot be read is none */
         }
         put->state = PUT_DONE;
         if (!first) {

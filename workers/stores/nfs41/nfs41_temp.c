@@ -163,10 +163,10 @@ int nfs41_temp_open(struct port *p, struct store_op *op, struct nfs41_temp *t)
         nfs41_put_temp_open(p, c, t);
         nfs_put_getfh(c);
         r = nfs41_send(p, c);
-        t->unknown = r && c->sent;
         r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
         r = r ? r : nfs41_get_temp_open(c, t);
         r = r ? r : nfs_get_getfh(c, &t->fh);
+        t->unknown = r < 0 && c->sent; /* an answer that cannot be read is none */
         err = nfs41_result(op, c, r);
         nfs_compound_end(c);
         if (!err) {
@@ -222,10 +222,10 @@ int nfs41_temp_rename(struct port *p, struct store_op *op, struct nfs41_temp *t,
     nfs_put_savefh(c);
     nfs_put_rename(c, t->name, name);
     r = nfs41_send(p, c);
-    t->unknown = r && c->sent;
     r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
     r = r ? r : nfs_get_plain(c, NFS_OP_SAVEFH);
     r = r ? r : nfs_get_rename(c);
+    t->unknown = r < 0 && c->sent;
     err = nfs41_result(op, c, r);
     nfs_compound_end(c);
     if (err && t->unknown && is_there(p, t, name)) {
@@ -297,11 +297,11 @@ int nfs41_temp_link(struct port *p, struct store_op *op, struct nfs41_temp *t, c
     nfs_put_putfh(c, &t->dir.fh);
     nfs_put_link(c, name);
     r = nfs41_send(p, c);
-    t->unknown = r && c->sent;
     r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
     r = r ? r : nfs_get_plain(c, NFS_OP_SAVEFH);
     r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
     r = r ? r : nfs_get_link(c);
+    t->unknown = r < 0 && c->sent;
     err = nfs41_result(op, c, r);
     nfs_compound_end(c);
     if (cannot_link(r)) {

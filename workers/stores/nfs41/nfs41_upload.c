@@ -14,6 +14,7 @@
 #define WRITE_ROOM  1024U /* bytes of a request besides the data of a WRITE */
 #define WRITE_LEAST 4096U /* bytes of a WRITE that is not made smaller any more */
 #define REOPEN_MOST 3     /* of one operation */
+#define LOST_MOST   3     /* sessions lost under one COMMIT */
 
 struct store_upload {
     struct dir *dir;     /* one reference */
@@ -297,6 +298,7 @@ static int settle(struct port *p, struct store_upload *u, enum nfs_op *out_stop)
 static int settle_often(struct port *p, struct store_op *op, struct store_upload *u)
 {
     unsigned reopens = 0;
+    unsigned lost = 0;
 
     for (unsigned tries = 0;; tries++) {
         enum nfs_op stop = (enum nfs_op)0;
@@ -307,6 +309,15 @@ static int settle_often(struct port *p, struct store_op *op, struct store_upload
         r = settle(p, u, &stop);
         if (u->lost) {
             return nfs41_fail(op, "commit", -EREMOTEIO); /* all of it is to be sent again */
+        }
+        if (r == -NFS_LOST && lost++ < LOST_MOST) {
+            /* All of it may be done twice; the verifier tells whether the data are still there. */
+            r = reopen(p, u);
+            if (r == 0) {
+                u->t.open = true;
+                continue;
+            }
+            return r > 0 ? nfs_errno((uint32_t)r) : r;
         }
         if (r <= 0) {
             return r;
