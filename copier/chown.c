@@ -13,7 +13,7 @@
 
 #define ID_MAX ((uint64_t)UINT32_MAX - 1) /* the last one means "as it is" to the kernel */
 
-static enum chown_error find_user(const char *name, uid_t *out_uid)
+enum chown_error chown_user(const char *name, uid_t *out_uid)
 {
     uint64_t number = 0;
     const struct passwd *entry = getpwnam(name);
@@ -28,7 +28,7 @@ static enum chown_error find_user(const char *name, uid_t *out_uid)
     return CHOWN_OK;
 }
 
-static enum chown_error find_group(const char *name, gid_t *out_gid)
+enum chown_error chown_group(const char *name, gid_t *out_gid)
 {
     uint64_t number = 0;
     const struct group *entry = getgrnam(name);
@@ -56,11 +56,11 @@ enum chown_error chown_parse(const char *text, uid_t *uid, gid_t *gid)
     }
     if (len > 0) {
         char *user = strndup(text, len);
-        err = user != NULL ? find_user(user, &found_uid) : CHOWN_UNKNOWN_USER;
+        err = user != NULL ? chown_user(user, &found_uid) : CHOWN_UNKNOWN_USER;
         free(user);
     }
     if (err == CHOWN_OK && colon != NULL && colon[1] != '\0') {
-        err = find_group(colon + 1, &found_gid);
+        err = chown_group(colon + 1, &found_gid);
     }
     if (err == CHOWN_OK) {
         *uid = found_uid;

@@ -269,75 +269,6 @@ static int open_source(struct engine *e, unsigned handles)
     return 0;
 }
 
-#ifdef HAUL_TEST_FAULTS
-/* Builds for tests let a chosen operation at the destination fail. */
-static int wrap_faults(struct store *next, struct store **store)
-{
-    struct fault_options fault;
-    const char *text = getenv("HAUL_TEST_FAULT");
-    if (text == NULL) {
-        *store = next;
-        return 0;
-    }
-    int r = fault_parse(text, &fault);
-    if (r != 0) {
-        store_destroy(next);
-        return r;
-    }
-    return fault_wrap(next, &fault, store);
-}
-#else
-static int wrap_faults(struct store *next, struct store **store)
-{
-    *store = next;
-    return 0;
-}
-#endif
-
-/* The layers before the destination, from the innermost on. Owns next: on failure it is destroyed. */
-static int wrap_destination(struct engine *e, struct store *next, struct store **store)
-{
-    const struct options *o = e->options;
-    int r = watch_wrap(next, &next);
-    if (r == 0) {
-        e->watch[DIR_DST] = next;
-        r = wrap_faults(next, &next);
-    }
-    if (r == 0 && o->dry_run) {
-        r = dry_wrap(next, &next);
-    }
-    if (r == 0 && o->bwlimit > 0) {
-        r = throttle_wrap(next, o->bwlimit, &next);
-    }
-    return r == 0 ? retry_wrap(next, &e->retry, store) : r;
-}
-
-static int open_destination(struct engine *e, unsigned handles)
-{
-    const struct store_options options = {.side = DIR_DST,
-                                          .path = e->places.destination,
-                                          .run_id = e->run_id,
-                                          .owner = e->options->owner,
-                                          .fsync = e->options->fsync,
-                                          .max_handles = handles,
-                                          .notices = e->notices,
-                                          .fence = engine_fence(e)};
-    bool nothing_there = e->places.null || (e->options->dry_run && e->places.missing);
-    struct store *bare = NULL;
-    int r = nothing_there ? null_open(&options, &bare) : posix_open(&options, &bare);
-    if (r == 0) {
-        e->bare = bare;
-        r = wrap_destination(e, bare, &e->dst);
-    }
-    if (r != 0) {
-        report_error(e->report, "cannot open DST '%s': %s", e->places.destination, err_text(r));
-        return STATUS_CANNOT;
-    }
-    struct stat root;
-    e->dst_dev = fstat(posix_root_fd(e->dst), &root) == 0 ? root.st_dev : 0;
-    return 0;
-}
-
 static const char *ended_how(const struct state_run *p)
 {
     return p->status == STATUS_INTERRUPTED ? "interrupted" : p->status < 0 ? "killed, started" : "failed";
@@ -395,6 +326,13 @@ static int begin_run(struct engine *e)
 static int make_planner(struct engine *e, const struct budget *b)
 {
     const struct options *o = e->options;
+    const bool server = e->places.url.host != NULL;
+    const struct plan_user user = {
+        .uid = e->user.uid,
+        .groups = e->user.groups,
+        .count =
+            e->user.count <= NFS_USER_GROUPS ? e->user.count : NFS_USER_GROUPS + 1 /* their own, and further ones */,
+    };
     const struct plan_options options = {
         .src = e->src,
         .dst = e->dst,
@@ -409,7 +347,8 @@ static int make_planner(struct engine *e, const struct budget *b)
         .hard_links = true,
         .dry_run = e->options->dry_run,
         .archive_dirs = o->archive_dirs,
-        .devices = geteuid() == 0,
+        .devices = (server ? e->user.uid : geteuid()) == 0,
+        .user = server ? &user : NULL,
         .owner_required = o->owner == OWNER_REQUIRE,
         .keep = copy_keep(e),
         .xattrs = copy_xattr_kinds(o),
@@ -507,10 +446,7 @@ static int open_staging(struct engine *e)
 static int prepare(struct engine *e, const struct budget *b)
 {
     watchdog_step(e->watchdog, "DST", e->options->destination);
-    int r = e->options->dry_run ? 0 : places_make(&e->places, e->umask, e->report);
-    if (r == 0) {
-        r = open_destination(e, b->handles);
-    }
+    int r = engine_dst_open(e, b->handles);
     watchdog_step(e->watchdog, NULL, NULL);
     if (r == 0) {
         r = open_staging(e);
@@ -613,6 +549,10 @@ static int find_places(struct engine *e, const struct budget *b)
         watchdog_step(e->watchdog, "SRC", e->options->source);
         r = open_source(e, b->handles);
     }
+    if (r == 0) {
+        watchdog_step(e->watchdog, "DST", e->options->destination);
+        r = engine_dst_find(e);
+    }
     watchdog_step(e->watchdog, NULL, NULL);
     return r;
 }
@@ -694,8 +634,9 @@ static void release(struct engine *e)
     queue_destroy(e->queue);
     staging_destroy(e->staging);
     tempdir_release(&e->tempdir);
-    store_destroy(e->dst);
+    store_destroy(e->dst != NULL ? e->dst : e->bare);
     store_destroy(e->src);
+    nfs_user_release(&e->user);
     if (e->reader_key_made) {
         pthread_key_delete(e->reader_key);
     }

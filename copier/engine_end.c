@@ -11,6 +11,7 @@
 #include "copier/channel.h"
 #include "copier/engine_internal.h"
 #include "copier/status.h"
+#include "workers/stores/nfs41/nfs41.h"
 
 /* A stop that came when nothing was left to do has stopped nothing. */
 static bool was_interrupted(const struct engine *e)
@@ -69,6 +70,7 @@ static int tell_end(struct engine *e, int status, const char *but, const char *w
 {
     struct watch_times times[DIR_SIDES];
     struct io_facts facts;
+    struct nfs41_facts nfs;
     pool_io_facts(e->pool, &facts);
     if (!facts.ring && facts.ring_error != 0) {
         notice_raise(e->notices, "io_uring is not available here; haul works without it");
@@ -81,6 +83,7 @@ static int tell_end(struct engine *e, int status, const char *but, const char *w
                              .why = why,
                              .but = but,
                              .elapsed_ns = clock_mono_ns() - e->begun_ns,
+                             .nfs = nfs41_facts(e->bare, &nfs) == 0 ? &nfs : NULL,
                              .io = &facts,
                              .limit = pool_limit(e->pool),
                              .run = e->run.number};

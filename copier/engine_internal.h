@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "copier/nfsuser.h"
 #include "copier/options.h"
 #include "copier/places.h"
 #include "copier/report.h"
@@ -44,7 +45,9 @@ struct engine {
     dev_t dst_dev;                  /* file system of the destination's root; 0: none */
     struct tempdir tempdir;         /* as it was found */
     struct staging *staging;        /* owned; NULL: nothing goes through the local temp dir; constant */
-    struct store *bare;             /* the innermost of dst, without its layers; not owned */
+    struct store *bare;             /* the innermost of dst, without its layers; owned as long as dst is NULL */
+    struct nfs_user user;           /* who we are to the destination's server, if it is at one; owned */
+    unsigned dst_made;              /* directories at the server that were missing: the root and those above it */
     struct fence fence;             /* of bare, where the run takes a lease */
     struct lease *lease;            /* owned; NULL: none (dry run, null:) */
     bool lease_ended;               /* it was given back, or that was tried */
@@ -119,6 +122,18 @@ void event_published(struct engine *e, struct dir *dir, const char *name, const 
 
 /* The planner's owned. */
 int event_owned(void *arg, struct port *dst, struct dir *dir);
+
+/* engine_dst.c. */
+
+/* Asks a server what stands there, before anything is made; another destination is known already. Completes places. 0,
+ * or an exit status after a message. Blocks. */
+int engine_dst_find(struct engine *e);
+/* Makes the root where it is missing, but for a dry run, and opens dst with all its layers. The same. */
+int engine_dst_open(struct engine *e, unsigned handles);
+/* Of a destination at a server: lease_options.above. Any thread. */
+int engine_dst_above(struct engine *e, unsigned levels, struct store **out_store, char **out_path);
+/* Takes away again what engine_dst_open made, if it is empty, for a run that does not take place. */
+void engine_dst_unmake(struct engine *e);
 
 /* engine_lease.c. The fence for the destination's store, or NULL: this run takes no lease. */
 struct fence *engine_fence(struct engine *e);

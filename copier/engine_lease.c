@@ -15,9 +15,11 @@
 #include "copier/lease.h"
 #include "copier/quantity.h"
 #include "copier/status.h"
+#include "workers/stores/nfs41/nfs41.h"
 #include "workers/stores/posix.h"
 
-#define PATIENCE_NS  (2 * NS_PER_SEC) /* for giving the lease back: P8 leaves 5 s for everything */
+#define TOUCH_NS     (10 * NS_PER_SEC) /* where a server does not say how soon it forgets us */
+#define PATIENCE_NS  (2 * NS_PER_SEC)  /* for giving the lease back: P8 leaves 5 s for everything */
 #define LOOK_HANDLES 4
 
 #ifdef HAUL_TEST_FAULTS
@@ -34,7 +36,7 @@ static int64_t period(void)
 }
 #endif
 
-/* ---- above, for a path: up to the root of the mount ---- */
+/* ---- above: up to the root of the mount or export ---- */
 
 /* Where a directory is: file system, inode, mount. 0 or -errno. */
 static int where_is(const char *path, struct statx *out)
@@ -74,12 +76,14 @@ static char *path_above(const char *path, unsigned levels)
     return real;
 }
 
-/* For nfs:// it will be the export's root at which this ends. */
 static int above(void *arg, unsigned levels, struct store **out_store, char **out_path)
 {
-    const struct engine *e = arg;
+    struct engine *e = arg;
     struct statx here;
     struct statx below;
+    if (e->places.url.host != NULL) {
+        return engine_dst_above(e, levels, out_store, out_path);
+    }
     char *under = path_above(e->places.destination, levels - 1);
     char *path = under != NULL ? path_above(under, 1) : NULL;
     if (path == NULL) {
@@ -144,6 +148,24 @@ static bool is_dead(void *arg, const char *run_id)
     return e->state != NULL && e->run.number != 0 && state_run_is_dead(e->state, run_id);
 }
 
+static void evict(void *arg, struct io *io, const char *run_id)
+{
+    struct engine *e = arg;
+    if (nfs41_evict(e->bare, io, run_id) != 0) {
+        notice_raise(e->notices, "the server could not be told to end what it still does for the run before");
+    }
+}
+
+/* How often a server must hear of us: a third of the time after which it forgets us. 0: it is no server. */
+static int64_t touch_period(const struct engine *e)
+{
+    struct nfs41_facts facts;
+    if (nfs41_facts(e->bare, &facts) != 0) {
+        return 0;
+    }
+    return facts.lease_s > 0 ? facts.lease_s * NS_PER_SEC / 3 : TOUCH_NS;
+}
+
 int event_owned(void *arg, struct port *dst, struct dir *dir)
 {
     struct engine *e = arg;
@@ -167,14 +189,6 @@ struct fence *engine_fence(struct engine *e)
     return takes ? &e->fence : NULL;
 }
 
-/* What was made for a run that does not take place. */
-static void unmake(struct engine *e)
-{
-    if (e->places.missing && rmdir(e->places.destination) != 0) {
-        notice_raise(e->notices, "the destination's root was made and could not be removed again");
-    }
-}
-
 int engine_lease_take(struct engine *e)
 {
     struct lease_refusal refusal;
@@ -188,12 +202,14 @@ int engine_lease_take(struct engine *e)
                                           .look_only = e->places.only_name != NULL,
                                           .root_times = e->options->archive_dirs,
                                           .period_ns = period(),
+                                          .touch_ns = touch_period(e),
                                           .wait_ns = e->options->wait_ns,
                                           .notices = e->notices,
                                           .arg = e,
                                           .above = above,
                                           .waiting = waiting,
                                           .lost = lost,
+                                          .evict = e->places.url.host != NULL ? evict : NULL,
                                           .is_dead = is_dead};
     int r = lease_take(&options, e->channel, &e->lease, &refusal);
     if (r == 0) {
@@ -211,7 +227,7 @@ int engine_lease_take(struct engine *e)
         report_error(e->report, "no lease on DST '%s': %s", e->places.destination, refusal.who);
     }
     free(refusal.path);
-    unmake(e);
+    engine_dst_unmake(e);
     return status;
 }
 

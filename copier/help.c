@@ -45,8 +45,9 @@ void options_help(FILE *out)
 {
     fputs("Usage: haul copy [options] SRC DST\n\n"
           "Copies a tree of files in parallel: whole files, each published atomically. SRC is a directory, whose\n"
-          "contents become DST's contents (a trailing slash changes nothing), or a single file. Started again after a\n"
-          "failure it goes on where it stopped.\n\nOptions:\n",
+          "contents become DST's contents (a trailing slash changes nothing), or a single file. DST is a path, or\n"
+          "nfs://host[:port]/export/path: an NFSv4.1 server, without a mount. Started again after a failure it goes\n"
+          "on where it stopped.\n\nOptions:\n",
           out);
     for (unsigned i = 0; i < options_table_rows; i++) {
         help_row(out, &options_table[i]);
@@ -86,7 +87,10 @@ void options_man(FILE *out)
         "copies a tree of files in parallel.\nEvery file is staged whole, checked, and renamed to its final name, so\n"
         "that a final name holds the old whole content or the new whole content at any time.\nThe contents of\n"
         ".Ar SRC\nbecome the contents of\n.Ar DST ;\na trailing slash changes nothing.\n.Ar SRC\n"
-        "may be a single file.\nWhat was done is remembered: a copy that is started again after a failure goes on\n"
+        "may be a single file.\n.Ar DST\nis a path, or\n.Ql nfs://host[:port]/export/path :\n"
+        "an NFSv4.1 server (port 2049 where none is said), which is spoken to without a mount.\n"
+        "An IPv6 address stands in brackets; what a URL cannot hold is percent\\-encoded.\nMissing directories below\n"
+        "the export are made.\nWhat was done is remembered: a copy that is started again after a failure goes on\n"
         "where it stopped.\n.Pp\nOwner and group (numeric, when root), mode, times, symbolic links, hard links,\n"
         "holes, FIFOs, sockets and device nodes (when root) are kept; directory times on request.\n"
         ".Pp\nA destination of\n.Ql null:\ntakes everything and keeps nothing: it measures the source.\n"
@@ -116,6 +120,7 @@ void options_man(FILE *out)
         man_text(out, status_table[i].meaning);
     }
     fputs(".El\n.Sh EXAMPLES\n.Dl haul copy /data /mnt/efs/data\n.Dl haul copy --exclude='*.tmp' --bwlimit=50M "
-          "/data /mnt/efs/data\n.Sh SEE ALSO\n.Xr cp 1 ,\n.Xr rsync 1 ,\n.Xr nfs 5\n",
+          "/data /mnt/efs/data\n.Dl haul copy /data nfs://fileserver/export/data\n.Sh SEE ALSO\n.Xr cp 1 ,\n.Xr rsync "
+          "1 ,\n.Xr nfs 5\n",
           out);
 }

@@ -37,7 +37,6 @@
  * workers/stores/posix_publish.c     a whole small file, by way of a temp name
  * workers/stores/posix_exclusive.c   the same, only where nothing stands
  * workers/stores/posix_upload.c      a large file, part by part
- * workers/stores/posix_resume.c      one that an earlier run has left
  * workers/stores/posix_stage.c       nameless files of a local temp dir
  * workers/stores/posix_entries.c     directories, links, nodes, attributes, removal
  * workers/stores/posix_owner.c       who may own what
@@ -117,6 +116,8 @@
  * copier/supervisor.c                the process that owes the exit status: lock, signals, deadline
  * copier/channel.c                   what supervisor and engine say to each other
  * copier/engine.c                    one run from start to report
+ * copier/engine_dst.c                the destination: found, made, opened with its layers
+ * copier/nfsuser.c                   who the run is to a server
  * copier/engine_end.c                how it ends
  * copier/engine_lease.c              when its lease is taken, what is said about it
  * copier/lease.c                     one owner for a destination: renewed, lost, given back
@@ -142,6 +143,7 @@
  * copier/state_read.c                looks it up
  * copier/report.c                    failures, progress and summary, for people and as events
  * copier/report_times.c              where the time went
+ * copier/report_server.c             what a server granted, and what passed between
  * copier/json.c                      one event a line
  */
 #include <fcntl.h>

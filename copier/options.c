@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,17 @@ static int set_chown(struct options *o, const char *arg, FILE *errors)
     return forbidden != NULL ? usage(errors, "--chown: '%s': %s", arg, forbidden) : 0;
 }
 
+static int set_nfs_user(struct options *o, const char *arg, FILE *errors)
+{
+    return chown_user(arg, &o->nfs_uid) == CHOWN_OK ? 0 : usage(errors, "--nfs-uid: '%s': there is no such user", arg);
+}
+
+static int set_nfs_group(struct options *o, const char *arg, FILE *errors)
+{
+    return chown_group(arg, &o->nfs_gid) == CHOWN_OK ? 0
+                                                     : usage(errors, "--nfs-gid: '%s': there is no such group", arg);
+}
+
 /* Options that only switch something on. */
 static bool set_flag(struct options *o, enum option_id id)
 {
@@ -156,12 +168,19 @@ static bool set_flag(struct options *o, enum option_id id)
         enum option_id id;
         bool *flag;
     } flags[] = {
-        {OPT_FROM0, &o->from0},       {OPT_ONE_FILE_SYSTEM, &o->one_file_system},
-        {OPT_DRY_RUN, &o->dry_run},   {OPT_FSYNC, &o->fsync},
-        {OPT_STATS, &o->stats},       {OPT_ARCHIVE_DIRS, &o->archive_dirs},
-        {OPT_PROGRESS, &o->progress}, {OPT_QUIET, &o->quiet},
-        {OPT_XATTRS, &o->xattrs},     {OPT_ACLS, &o->acls},
-        {OPT_JSON, &o->json},         {OPT_NO_IO_URING, &o->no_io_uring},
+        {OPT_FROM0, &o->from0},
+        {OPT_ONE_FILE_SYSTEM, &o->one_file_system},
+        {OPT_DRY_RUN, &o->dry_run},
+        {OPT_FSYNC, &o->fsync},
+        {OPT_STATS, &o->stats},
+        {OPT_ARCHIVE_DIRS, &o->archive_dirs},
+        {OPT_PROGRESS, &o->progress},
+        {OPT_QUIET, &o->quiet},
+        {OPT_XATTRS, &o->xattrs},
+        {OPT_ACLS, &o->acls},
+        {OPT_JSON, &o->json},
+        {OPT_NO_IO_URING, &o->no_io_uring},
+        {OPT_NO_RESERVED_PORT, &o->no_reserved_port},
     };
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         if (flags[i].id == id) {
@@ -209,6 +228,10 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         return set_chmod(o, arg, errors);
     case OPT_CHOWN:
         return set_chown(o, arg, errors);
+    case OPT_NFS_UID:
+        return set_nfs_user(o, arg, errors);
+    case OPT_NFS_GID:
+        return set_nfs_group(o, arg, errors);
     case OPT_OWNER:
         return set_owner(o, arg, errors);
     case OPT_STAGE:
@@ -303,6 +326,34 @@ static int parse_options(struct options *o, int argc, char **argv, FILE *errors)
     return 0;
 }
 
+/* DST as nfs://, and what is said about it. */
+static int take_server(struct options *o, FILE *errors)
+{
+    char *problem = NULL;
+    if (url_is(o->source)) {
+        return usage(errors, "SRC '%s': haul reads from paths only; mount the server and give the path", o->source);
+    }
+    if (url_is(o->destination)) {
+        int r = url_parse(o->destination, &o->url, &problem);
+        if (r != 0) {
+            usage(errors, "DST '%s': %s", o->destination, problem != NULL ? problem : "?");
+            free(problem);
+            return r;
+        }
+    } else if (o->nfs_uid != (uid_t)-1 || o->nfs_gid != (gid_t)-1 || o->no_reserved_port) {
+        return usage(errors, "--%s is about an nfs:// destination, and '%s' is a path",
+                     o->nfs_uid != (uid_t)-1   ? "nfs-uid"
+                     : o->nfs_gid != (gid_t)-1 ? "nfs-gid"
+                                               : "no-reserved-port",
+                     o->destination);
+    }
+    if (o->nfs_uid != (uid_t)-1 && o->nfs_gid == (gid_t)-1 && getpwuid(o->nfs_uid) == NULL) {
+        return usage(errors, "--nfs-uid: user %u is not known here, nor is its group; give that with --nfs-gid",
+                     (unsigned)o->nfs_uid);
+    }
+    return 0;
+}
+
 static int take_places(struct options *o, char **places, int count, FILE *errors)
 {
     if (count == 0) {
@@ -319,8 +370,9 @@ static int take_places(struct options *o, char **places, int count, FILE *errors
     if (o->source[0] == '\0' || o->destination[0] == '\0') {
         return usage(errors, "%s is empty", o->source[0] == '\0' ? "SRC" : "DST");
     }
-    if (strncmp(o->source, "nfs://", 6) == 0 || strncmp(o->destination, "nfs://", 6) == 0) {
-        return usage(errors, "nfs:// is not spoken by this version; mount the server and give the path");
+    int r = take_server(o, errors);
+    if (r != 0) {
+        return r;
     }
     if (o->owner == OWNER_IGNORE && (o->chown_uid != (uid_t)-1 || o->chown_gid != (gid_t)-1)) {
         return usage(errors, "--chown says whose files are to be, --owner=ignore that they are nobody's in particular");
@@ -335,6 +387,8 @@ int options_parse(int argc, char **argv, FILE *errors, struct options *out_optio
 {
     struct options o = {.chown_uid = (uid_t)-1,
                         .chown_gid = (gid_t)-1,
+                        .nfs_uid = (uid_t)-1,
+                        .nfs_gid = (gid_t)-1,
                         .command = COMMAND_COPY,
                         .io_timeout_ns = 120 * NS_PER_SEC,
                         .retries = 5,
@@ -360,6 +414,7 @@ int options_parse(int argc, char **argv, FILE *errors, struct options *out_optio
 void options_release(struct options *options)
 {
     chmod_release(&options->chmod);
+    url_release(&options->url);
     filter_destroy(options->filter);
     options->filter = NULL;
 }

@@ -12,6 +12,7 @@
 
 #include "copier/chmod.h"
 #include "copier/sparse.h"
+#include "copier/url.h"
 #include "planner/filter.h"
 #include "workers/store.h"
 
@@ -32,6 +33,10 @@ struct options {
     enum command command;
     const char *source;      /* as given; not owned */
     const char *destination; /* as given; not owned */
+    struct url url;          /* destination, where it is nfs://; host NULL: it is a path; owned */
+    uid_t nfs_uid;           /* --nfs-uid; -1: this process's user */
+    gid_t nfs_gid;           /* --nfs-gid; -1: the group of that user */
+    bool no_reserved_port;   /* connect from any port */
     struct filter *filter;   /* --exclude, --include in their order; owned */
     const char *files_from;  /* file, "-": standard input; NULL: walk all; not owned */
     bool from0;              /* the list is separated by NUL */
@@ -115,6 +120,9 @@ enum option_id {
     OPT_JSON,
     OPT_WAIT,
     OPT_STATE,
+    OPT_NFS_UID,
+    OPT_NFS_GID,
+    OPT_NO_RESERVED_PORT,
     OPT_NO_IO_URING,
     OPT_RECHECK,
     OPT_HELP,

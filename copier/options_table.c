@@ -77,6 +77,13 @@ const struct option_row options_table[] = {
      "Wait up to TIME where another run works on the destination, or on a directory above it (default 0s: leave)."},
     {OPT_STATE, 0, false, "state", "FILE",
      "Remember what was done in FILE instead of $XDG_STATE_HOME/haul (~/.local/state/haul)."},
+    {OPT_NFS_UID, 0, false, "nfs-uid", "USER",
+     "To an nfs:// destination, be USER, a name or a number, with the groups that USER has here (default: who runs "
+     "haul)."},
+    {OPT_NFS_GID, 0, false, "nfs-gid", "GROUP",
+     "To an nfs:// destination, be in GROUP, a name or a number, before all other groups (default: the user's)."},
+    {OPT_NO_RESERVED_PORT, 0, false, "no-reserved-port", NULL,
+     "Connect to an nfs:// destination from any port. As root it is one below 1024 else, which many servers demand."},
     {OPT_NO_IO_URING, 0, false, "no-io-uring", NULL, "Do not use io_uring."},
     {OPT_HELP, 'h', true, "help", "man", "Print this help and leave; --help=man prints the man page's source."},
     {OPT_VERSION, 'V', false, "version", NULL, "Print the version and leave."},

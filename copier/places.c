@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/errs.h"
+#include "copier/mounts.h"
 #include "copier/status.h"
 
 int places_within(int outer, int inner)
@@ -179,9 +180,48 @@ static int find_missing(const struct options *o, struct report *report, struct p
     return r;
 }
 
+/* DST at a server: as a directory until it turns out to be none. */
+static int find_server(const struct options *o, struct report *report, struct places *p)
+{
+    p->destination = url_text(&o->url);
+    if (p->destination == NULL || url_copy(&o->url, o->url.path, &p->url) != 0) {
+        return cannot(report, "DST", o->destination, ENOMEM);
+    }
+    return 0;
+}
+
+int places_name_file(struct places *places)
+{
+    const char *last = url_name(&places->url);
+    if (last == NULL || places->url.slash) {
+        return -EINVAL;
+    }
+    struct url root = {0};
+    char *name = strdup(last);
+    char *parent = url_parent(&places->url);
+    int r = name != NULL && parent != NULL ? url_copy(&places->url, parent, &root) : -ENOMEM;
+    char *text = r == 0 ? url_text(&root) : NULL;
+    free(parent);
+    if (text == NULL) {
+        free(name);
+        url_release(&root);
+        return -ENOMEM;
+    }
+    url_release(&places->url);
+    free(places->destination);
+    free(places->only_as);
+    places->url = root;
+    places->destination = text;
+    places->only_as = name;
+    return 0;
+}
+
 static int find_destination(const struct options *o, struct report *report, struct places *p)
 {
     struct stat st;
+    if (o->url.host != NULL) {
+        return find_server(o, report, p);
+    }
     if (strcmp(o->destination, "null:") == 0) {
         p->null = true;
         p->destination = strdup("null:");
@@ -212,6 +252,57 @@ static int find_destination(const struct options *o, struct report *report, stru
     return r != 0 ? cannot(report, "DST", o->destination, r) : check_writable(o, report, p->destination);
 }
 
+/* What is wrong with such a pair, if anything is: a message. 0 or STATUS_USAGE. */
+static int judge_relation(const struct options *o, struct report *report, enum mounts_relation relation)
+{
+    switch (relation) {
+    case MOUNTS_SAME:
+        report_error(report, "SRC '%s' and DST '%s' are the same directory", o->source, o->destination);
+        return STATUS_USAGE;
+    case MOUNTS_BELOW:
+        report_error(report, "DST '%s' is below SRC '%s'", o->destination, o->source);
+        return STATUS_USAGE;
+    case MOUNTS_ABOVE:
+        report_error(report, "SRC '%s' is below DST '%s'", o->source, o->destination);
+        return STATUS_USAGE;
+    case MOUNTS_APART:
+    default:
+        return 0;
+    }
+}
+
+static int same_file(const struct options *o, struct report *report)
+{
+    report_error(report, "SRC '%s' and DST '%s' are the same file", o->source, o->destination);
+    return STATUS_USAGE;
+}
+
+/* The same where DST is at a server: it can be told where SRC lies on a mount of that. */
+static int check_server(const struct options *o, struct report *report, const struct places *p)
+{
+    struct mount_place place = {0};
+    int r = mounts_find(p->source, &place);
+    if (r == -ENOMEM) {
+        return cannot(report, "SRC", o->source, r);
+    }
+    if (r != 0 || !mounts_same_server(&place, &p->url)) {
+        mounts_release(&place);
+        return 0;
+    }
+    enum mounts_relation relation = mounts_relation(place.path, p->url.path);
+    if (p->only_name == NULL) {
+        r = judge_relation(o, report, relation);
+    } else {
+        char *file = join(place.path, p->only_name);
+        r = file == NULL                                                ? cannot(report, "SRC", o->source, ENOMEM)
+            : relation == MOUNTS_SAME || strcmp(file, p->url.path) == 0 ? same_file(o, report)
+                                                                        : 0;
+        free(file);
+    }
+    mounts_release(&place);
+    return r;
+}
+
 /* Source and destination must not hold each other. */
 static int check_relation(const struct options *o, struct report *report, const struct places *p)
 {
@@ -231,16 +322,10 @@ static int check_relation(const struct options *o, struct report *report, const 
     if (dst_in_src < 0 || src_in_dst < 0) {
         return cannot(report, "DST", o->destination, dst_in_src < 0 ? dst_in_src : src_in_dst);
     }
-    if (dst_in_src == 1 && src_in_dst == 1) {
-        report_error(report, "SRC '%s' and DST '%s' are the same directory", o->source, o->destination);
-    } else if (dst_in_src == 1) {
-        report_error(report, "DST '%s' is below SRC '%s'", o->destination, o->source);
-    } else if (src_in_dst == 1) {
-        report_error(report, "SRC '%s' is below DST '%s'", o->source, o->destination);
-    } else {
-        return 0;
-    }
-    return STATUS_USAGE;
+    return judge_relation(o, report,
+                          dst_in_src == 1   ? (src_in_dst == 1 ? MOUNTS_SAME : MOUNTS_BELOW)
+                          : src_in_dst == 1 ? MOUNTS_ABOVE
+                                            : MOUNTS_APART);
 }
 
 /* A single file onto itself. */
@@ -254,11 +339,7 @@ static int check_same_file(const struct options *o, struct report *report, const
                 a.st_ino == b.st_ino;
     free(from);
     free(to);
-    if (same) {
-        report_error(report, "SRC '%s' and DST '%s' are the same file", o->source, o->destination);
-        return STATUS_USAGE;
-    }
-    return 0;
+    return same ? same_file(o, report) : 0;
 }
 
 int places_find(const struct options *options, struct report *report, struct places *out_places)
@@ -268,7 +349,9 @@ int places_find(const struct options *options, struct report *report, struct pla
     if (r == 0) {
         r = find_destination(options, report, &p);
     }
-    if (r == 0 && !p.null) {
+    if (r == 0 && p.url.host != NULL) {
+        r = check_server(options, report, &p);
+    } else if (r == 0 && !p.null) {
         r = p.only_name == NULL ? check_relation(options, report, &p) : check_same_file(options, report, &p);
     }
     if (r != 0) {
@@ -294,5 +377,6 @@ void places_release(struct places *places)
     free(places->destination);
     free(places->only_name);
     free(places->only_as);
+    url_release(&places->url);
     *places = (struct places){0};
 }

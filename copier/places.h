@@ -13,20 +13,26 @@
 
 struct places {
     char *source;      /* canonical path of the source root directory; owned */
-    char *destination; /* canonical path of the destination root, which may not exist yet; "null:"; owned */
+    char *destination; /* canonical path or URL of the destination root, which may not exist yet; "null:"; owned */
     char *only_name;   /* single file: its name in the source root; NULL: the whole tree; owned */
     char *only_as;     /* single file: its name in the destination root; owned */
     bool null;         /* DST is null: */
+    struct url url;    /* of the destination root, where it is at a server; host NULL: it is not; owned */
     bool missing;      /* the destination root does not exist yet */
 };
 
 /* Looks at SRC and DST. 0; else an exit status (enum status) after a message to report: which place, why, and nothing
- * was created. Blocks. */
+ * was created. Blocks. What is at a server is not asked for yet: of a single file, destination is DST as it was given,
+ * until places_name_file. */
 int places_find(const struct options *options, struct report *report, struct places *out_places);
 
 /* Creates the destination root where it is missing: private until the run gives it the source's mode; for a single
  * file, as mkdir(1) would with that umask. 0, or an exit status after a message. */
 int places_make(const struct places *places, mode_t mask, struct report *report);
+
+/* DST at a server is no directory: a single file gets its last name, in the directory above, which is the destination
+ * root then. 0; -EINVAL: it has no name, or was given as a directory; -ENOMEM. */
+int places_name_file(struct places *places);
 
 /* Where inner stands to outer, both open directories: 1 the same or below, 0 not, -errno. Blocks. */
 int places_within(int outer, int inner);

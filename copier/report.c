@@ -14,6 +14,7 @@
 #include "base/name.h"
 #include "copier/json.h"
 #include "copier/quantity.h"
+#include "copier/report_server.h"
 #include "copier/report_times.h"
 #include "copier/status.h"
 
@@ -374,6 +375,7 @@ static void end_stats(struct report *r, const struct report_end *end)
         report_say(r, "io_uring: not used%s%s; %u in flight at the end", end->io->ring_error != 0 ? ": " : "",
                    end->io->ring_error != 0 ? err_text(end->io->ring_error) : "", end->limit);
     }
+    report_server_text(r, end->nfs);
     report_times_text(r, end->times);
 }
 
@@ -431,6 +433,7 @@ static void end_json(struct report *r, const struct report_end *end)
     if (end->why != NULL) {
         json_set_text(event, "why", end->why);
     }
+    report_server_json(event, end->nfs);
     report_times_json(event, end->times);
     emit(r, event);
 }

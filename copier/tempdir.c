@@ -181,7 +181,7 @@ static int check_places(struct tempdir *t, const struct places *places, struct r
         return 0;
     }
     int r = check_outside(t, report, places->source, "it is inside SRC");
-    if (r != 0 || t->unusable || places->null) {
+    if (r != 0 || t->unusable || places->null || places->url.host != NULL) {
         return r;
     }
     if (places->missing) {

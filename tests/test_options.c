@@ -123,6 +123,24 @@ Test(options, each_option_is_taken, .timeout = 10)
     free(said);
 }
 
+Test(options, a_server_as_destination, .timeout = 10)
+{
+    struct options o;
+    char *said = NULL;
+    char words[][60] = {"copy",        "--nfs-uid=3999999999",
+                        "--nfs-gid=7", "--no-reserved-port",
+                        "/a",          "nfs://Server:12049/export/a%20b/?version=4.1"};
+    cr_assert_eq(parse(&o, &said, ARGV(words[0], words[1], words[2], words[3], words[4], words[5])), 0, "%s", said);
+    cr_assert_str_eq(o.url.host, "server");
+    cr_assert_eq(o.url.port, 12049);
+    cr_assert_str_eq(o.url.path, "/export/a b");
+    cr_assert(o.url.slash && o.no_reserved_port);
+    cr_assert_eq(o.nfs_uid, 3999999999U);
+    cr_assert_eq(o.nfs_gid, 7);
+    options_release(&o);
+    free(said);
+}
+
 /* As in rsync. */
 Test(options, sparse_alone_makes_holes, .timeout = 10)
 {
@@ -172,7 +190,15 @@ static const struct {
     {{"copy", "--recheck=some", "a", "b"}, "--recheck: 'some'"},
     {{"copy", "--exclude=", "a", "b"}, "--exclude: ''"},
     {{"copy", "-0", "a", "b"}, "--from0"},
-    {{"copy", "a", "nfs://h/e"}, "nfs://"},
+    {{"copy", "nfs://h/e", "b"}, "SRC 'nfs://h/e': haul reads from paths only"},
+    {{"copy", "a", "nfs://h:x/e"}, "DST 'nfs://h:x/e': 'x' is not a port"},
+    {{"copy", "a", "nfs://h/e?version=3"}, "NFS version 3"},
+    {{"copy", "--nfs-uid=0", "a", "b"}, "--nfs-uid is about an nfs:// destination, and 'b' is a path"},
+    {{"copy", "--nfs-gid=0", "a", "b"}, "--nfs-gid is about"},
+    {{"copy", "--no-reserved-port", "a", "b"}, "--no-reserved-port is about"},
+    {{"copy", "--nfs-uid=no.such.user", "a", "nfs://h/e"}, "no such user"},
+    {{"copy", "--nfs-gid=no.such.group", "a", "nfs://h/e"}, "no such group"},
+    {{"copy", "--nfs-uid=3999999999", "a", "nfs://h/e"}, "give that with --nfs-gid"},
     {{"--jobs"}, "needs an argument"},
 };
 

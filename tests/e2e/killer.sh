@@ -44,7 +44,7 @@ for i in $(seq "$kills"); do
     status=0
     # shellcheck disable=SC2086
     HAUL_TEST_FAULT="$nth:EIO:kill:publish,begin,write,copy,commit,setattr" \
-        "$HAUL_FAULTY" copy $HAUL_EXTRA --archive-dirs "$SRC" "$DST" >"$WORK/out" 2>"$WORK/err" || status=$?
+        "$HAUL_FAULTY" copy $HAUL_EXTRA --archive-dirs "$SRC" "$(at "$DST")" >"$WORK/out" 2>"$WORK/err" || status=$?
     [ "$status" = 11 ] || [ "$status" = 0 ] || fail "killed at operation $nth: exit status $status"
     finish
     stop_watch

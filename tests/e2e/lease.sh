@@ -16,7 +16,7 @@ run_of() { jq -r .run "$1/.haul/lease"; }
 # slow DST: a run into DST that lasts for some seconds; $PID.
 slow() {
     # shellcheck disable=SC2086
-    "$HAUL" copy $HAUL_EXTRA --bwlimit 250K --jobs 1 --state "$WORK/slow.$(basename "$1").db" "$SRC" "$1" >"$WORK/slow.out" 2>&1 &
+    "$HAUL" copy $HAUL_EXTRA --bwlimit 250K --jobs 1 --state "$WORK/slow.$(basename "$1").db" "$SRC" "$(at "$1")" >"$WORK/slow.out" 2>&1 &
     PID=$!
     E2E_PIDS+=("$PID")
     wait_until 60 lease_stands "$1"
@@ -33,9 +33,9 @@ ends() {
 slow "$DST"
 holder=$(run_of "$DST")
 expect 11 copy --state "$WORK/b.db" "$other" "$DST"
-err_has "another run works on '$DST' \(host .*, process [0-9]+, run $holder, since .* UTC\)"
+err_has "another run works on '$(at "$DST")' \(host .*, process [0-9]+, run $holder, since .* UTC\)"
 expect 11 copy "$other" "$DST/new"
-err_has "another run works on '$DST' "
+err_has "another run works on '$(at "$DST")' "
 [ ! -e "$DST/new" ] || fail "a refused run left its destination's root behind"
 wait_until 60 test -e "$DST/sub/small"
 before=$(stat -c '%Y %Z' "$DST/sub/")
@@ -43,13 +43,13 @@ expect 11 copy "$other" "$DST/sub"
 [ ! -e "$DST/sub/.haul" ] || fail "a refused run left its lease behind"
 [ "$(stat -c %Y "$DST/sub/")" = "${before% *}" ] || fail "a refused run left another time at the root"
 expect 11 copy "$other/side/small" "$DST/single"
-err_has "another run works on '$DST' "
+err_has "another run works on '$(at "$DST")' "
 [ ! -e "$DST/side" ] && [ ! -e "$DST/single" ] || fail "a refused run left something behind"
 expect 0 copy --dry-run "$other" "$DST"
 [ "$(run_of "$DST")" = "$holder" ] || fail "the lease is another's"
 # Waiting: not long enough, then long enough.
 expect 11 copy --wait 2s --state "$WORK/b.db" "$other" "$DST"
-out_has "another run works on '$DST'.*waiting for it"
+out_has "another run works on '$(at "$DST")'.*waiting for it"
 expect 0 copy --wait 60s --state "$WORK/b.db" "$other" "$DST"
 ends 0
 lease_gone "$DST" || fail ".haul stays after success"
@@ -107,7 +107,7 @@ done
 pids=()
 for i in 1 2 3 4; do
     # shellcheck disable=SC2086
-    "$HAUL" copy $HAUL_EXTRA --archive-dirs "$WORK/src$i" "$DST/$i" >"$WORK/out$i" 2>&1 &
+    "$HAUL" copy $HAUL_EXTRA --archive-dirs "$WORK/src$i" "$(at "$DST/$i")" >"$WORK/out$i" 2>&1 &
     pids+=("$!")
     E2E_PIDS+=("$!")
 done
@@ -123,7 +123,7 @@ rm -rf "$DST"
 mkdir "$DST"
 for i in 1 2 3 4; do
     # shellcheck disable=SC2086
-    "$HAUL" copy $HAUL_EXTRA "$SRC/big" "$DST/big$i" >"$WORK/out$i" 2>&1 &
+    "$HAUL" copy $HAUL_EXTRA "$SRC/big" "$(at "$DST/big$i")" >"$WORK/out$i" 2>&1 &
     pids[i - 1]=$!
     E2E_PIDS+=("$!")
 done

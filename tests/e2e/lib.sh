@@ -4,6 +4,8 @@
 # HAUL_FAULTY   the same program with fault injection (HAUL_TEST_FAULT) built in
 # HAUL_TOOLS    folder of maketree, cmptree, watch, swapdir, maxrss, faultfs
 # HAUL_EXTRA    options that are given to every "haul copy" besides (--no-io-uring)
+# HAUL_DST      nfs: destinations in $WORK are reached through a private NFS server, as nfs:// URLs; they are judged
+#               where they lie, all the same
 # E2E_TIMEOUT   seconds until the script is ended (300)
 #
 # $WORK is the script's own folder, removed at the end (kept with E2E_KEEP=1).
@@ -20,6 +22,7 @@ HAUL=${HAUL:-$top/build/haul}
 HAUL_TOOLS=${HAUL_TOOLS:-$top/build/tools}
 HAUL_FAULTY=${HAUL_FAULTY:-$top/build/tools/haul_faulty}
 HAUL_EXTRA=${HAUL_EXTRA:-}
+HAUL_DST=${HAUL_DST:-}
 PATH=$HAUL_TOOLS:/usr/local/sbin:/usr/sbin:/sbin:$PATH
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/haul-e2e.XXXXXX")
 chmod 755 "$WORK"
@@ -53,7 +56,7 @@ e2e_cleanup() {
         chmod -R u+rwX "$WORK" 2>/dev/null || true
         rm -rf "$WORK"
     fi
-    [ "$status" != 0 ] || echo "ok: $(basename "$0" .sh)${HAUL_EXTRA:+ ($HAUL_EXTRA)}"
+    [ "$status" != 0 ] || echo "ok: $(basename "$0" .sh)${HAUL_DST:+ to $HAUL_DST}${HAUL_EXTRA:+ ($HAUL_EXTRA)}"
     exit "$status"
 }
 trap e2e_cleanup EXIT
@@ -76,12 +79,25 @@ need_root() {
     exit 77
 }
 
-# haul COMMAND ARGUMENTS...: with the extra options.
+# at PATH: what haul is told where PATH, in $WORK, is a destination.
+at() {
+    local path=$1
+    if [ "$HAUL_DST" = nfs ] && [[ $path == "$WORK"/* ]]; then
+        path=${path#"$WORK"}
+        path=${path//%/%25}
+        path=${path//\?/%3F}
+        echo "nfs://127.0.0.1:$(ganesha_port dst)/export${path//#/%23}"
+    else
+        echo "$path"
+    fi
+}
+
+# haul COMMAND ARGUMENTS... DST: with the extra options.
 haul() {
     local command=$1
     shift
     # shellcheck disable=SC2086
-    "$HAUL" "$command" $HAUL_EXTRA "$@"
+    "$HAUL" "$command" $HAUL_EXTRA "${@:1:$#-1}" "$(at "${@:$#}")"
 }
 
 # A sanitizer's report never passes, whatever the exit status.
@@ -171,10 +187,10 @@ wait_until() {
     done
 }
 
-# start_haul ARGUMENTS...: haul copy in the background; $PID is the supervisor itself.
+# start_haul ARGUMENTS... DST: haul copy in the background; $PID is the supervisor itself.
 start_haul() {
     # shellcheck disable=SC2086
-    "$HAUL" copy $HAUL_EXTRA "$@" >"$WORK/out" 2>"$WORK/err" &
+    "$HAUL" copy $HAUL_EXTRA "${@:1:$#-1}" "$(at "${@:$#}")" >"$WORK/out" 2>"$WORK/err" &
     PID=$!
     E2E_PIDS+=("$PID")
 }
@@ -233,3 +249,9 @@ random_ms() {
     local n=$(((RANDOM * 32768 + RANDOM) % ($1 + 1)))
     printf '%d.%03d\n' $((n / 1000)) $((n % 1000))
 }
+
+if [ "$HAUL_DST" = nfs ]; then
+    need_root
+    . "$top/tests/e2e/ganesha.sh"
+    start_ganesha dst "$WORK"
+fi

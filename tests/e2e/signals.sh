@@ -11,7 +11,7 @@ start() {
     # Standard output stays free for nobody: setsid makes a group of its own, as a terminal would. A script's
     # background job gets SIGINT ignored, and haul leaves it so.
     # shellcheck disable=SC2086
-    setsid env --default-signal=INT "$HAUL" copy $HAUL_EXTRA --archive-dirs --bwlimit 6M "$SRC" "$DST" >"$WORK/out" 2>"$WORK/err" &
+    setsid env --default-signal=INT "$HAUL" copy $HAUL_EXTRA --archive-dirs --bwlimit 6M "$SRC" "$(at "$DST")" >"$WORK/out" 2>"$WORK/err" &
     PID=$!
     E2E_PIDS+=("$PID")
     wait_until 60 under_way
@@ -108,7 +108,7 @@ rm -rf "$DST"
 start
 status=0
 # shellcheck disable=SC2086
-"$HAUL" copy $HAUL_EXTRA "$SRC" "$DST" >"$WORK/out2" 2>"$WORK/err2" || status=$?
+"$HAUL" copy $HAUL_EXTRA "$SRC" "$(at "$DST")" >"$WORK/out2" 2>"$WORK/err2" || status=$?
 [ "$status" = 11 ] || [ "$status" = 1 ] || fail "a second run of the same pair: exit status $status"
 [ -s "$WORK/err2" ] || fail "a second run of the same pair leaves without a word"
 kill -INT "$PID"

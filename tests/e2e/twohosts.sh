@@ -5,6 +5,10 @@
 need_root
 unshare -n -u -p -m -f true 2>/dev/null || fail "namespaces are not to be had"
 
+# The server listens on the loopback address of this network.
+net=-n
+[ "$HAUL_DST" != nfs ] || net=
+
 export HAUL_TEST_PERIOD=500 # ms between two renewals
 files=400
 for host in alpha beta; do
@@ -20,9 +24,9 @@ on() {
     local host=$1
     shift
     # shellcheck disable=SC2016,SC2086
-    XDG_STATE_HOME=$WORK/state.$host exec unshare -n -u -p -m -f --mount-proc --kill-child \
+    XDG_STATE_HOME=$WORK/state.$host exec unshare $net -u -p -m -f --mount-proc --kill-child \
         sh -c 'hostname "$0" && exec "$@"' "$host" \
-        "$HAUL_FAULTY" copy $HAUL_EXTRA "$@" "$WORK/src.$host" "$DST" >"$WORK/out.$host" 2>"$WORK/err.$host"
+        "$HAUL_FAULTY" copy $HAUL_EXTRA "$@" "$WORK/src.$host" "$(at "$DST")" >"$WORK/out.$host" 2>"$WORK/err.$host"
 }
 finish() {
     local status=0
@@ -56,7 +60,7 @@ start_alpha 4
 status=0
 (on beta) || status=$?
 [ "$status" = 11 ] || fail "beta ended with $status"
-grep -q "another run works on '$DST' (host alpha, process [0-9]*, run " "$WORK/err.beta" || fail "$(cat "$WORK/err.beta")"
+grep -q "another run works on '$(at "$DST")' (host alpha, process [0-9]*, run " "$WORK/err.beta" || fail "$(cat "$WORK/err.beta")"
 ! grep -rlq '^beta' "$DST" || fail "beta has copied something"
 wait "$PID" || fail "alpha: $(cat "$WORK/err.alpha")"
 judge_lax "$WORK/src.alpha" "$DST"
@@ -71,7 +75,7 @@ for jobs in 1 32; do
     status=0
     wait "$PID" || status=$?
     [ "$status" = 11 ] || fail "alpha ended with $status: $(cat "$WORK/err.alpha")"
-    grep -q "another run has taken '$DST' over" "$WORK/err.alpha" || fail "$(cat "$WORK/err.alpha")"
+    grep -q "another run has taken '$(at "$DST")' over" "$WORK/err.alpha" || fail "$(cat "$WORK/err.alpha")"
     # Whatever alpha held is gone, and nothing of beta's was replaced.
     no_temps "$DST"
     rsync -aHnO --checksum --delete --itemize-changes "$WORK/src.beta/" "$DST/" >"$WORK/diff"
@@ -88,7 +92,7 @@ all CONT "$alpha"
 status=0
 wait "$alpha" || status=$?
 [ "$status" = 11 ] || fail "alpha ended with $status: $(cat "$WORK/err.alpha")"
-grep -q "another run has taken '$DST' over (host beta, process [0-9]*, run " "$WORK/err.alpha" ||
+grep -q "another run has taken '$(at "$DST")' over (host beta, process [0-9]*, run " "$WORK/err.alpha" ||
     fail "$(cat "$WORK/err.alpha")"
 lease_of beta || fail "beta lost its lease"
 wait "$PID" || fail "beta: $(cat "$WORK/err.beta")"

@@ -37,9 +37,10 @@ static void open_problem(struct nfs_session *s, int err)
         nfs_problem(s->problem, "the NFS server %s cannot be reached from here: %s", host, err_text(err));
         break;
     case EPROTONOSUPPORT:
-        nfs_problem(s->problem,
-                    "what answers at %s port %u does not speak NFSv4.1: enable 4.1 there, or use ?version=3", host,
-                    port);
+        nfs_problem(
+            s->problem,
+            "what answers at %s port %u does not speak NFSv4.1: enable 4.1 there, or mount it and give the path", host,
+            port);
         break;
     case EACCES:
         nfs_problem(

@@ -258,8 +258,10 @@ static void status_problem(struct nfs_session *s, uint32_t status)
     const char *host = s->client->host;
     switch (status) {
     case NFS4ERR_MINOR_VERS_MISMATCH:
-        nfs_problem(s->problem,
-                    "the NFS server %s speaks NFSv4 but not version 4.1: enable 4.1 there, or use ?version=3", host);
+        nfs_problem(
+            s->problem,
+            "the NFS server %s speaks NFSv4 but not version 4.1: enable 4.1 there, or mount it and give the path",
+            host);
         break;
     case NFS4ERR_CLID_INUSE:
         nfs_problem(s->problem,

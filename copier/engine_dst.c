@@ -1,0 +1,287 @@
+/*
+ * engine_dst: the destination of a run as a store: found, made where it is missing, with the layers before it.
+ *
+ * A directory is looked at by places.c; a server has to be asked, which engine_dst_find does before anything is made
+ * anywhere.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/errs.h"
+#include "copier/engine_internal.h"
+#include "copier/status.h"
+#include "workers/stores/layers.h"
+#include "workers/stores/nfs41/nfs41.h"
+#include "workers/stores/posix.h"
+
+#define FOR_EVER_NS (365 * 86400 * NS_PER_SEC) /* --io-timeout 0 */
+
+#ifdef HAUL_TEST_FAULTS
+/* Builds for tests let a chosen operation at the destination fail. */
+static int wrap_faults(struct store *next, struct store **store)
+{
+    struct fault_options fault;
+    const char *text = getenv("HAUL_TEST_FAULT");
+    if (text == NULL) {
+        *store = next;
+        return 0;
+    }
+    int r = fault_parse(text, &fault);
+    if (r != 0) {
+        store_destroy(next);
+        return r;
+    }
+    return fault_wrap(next, &fault, store);
+}
+#else
+static int wrap_faults(struct store *next, struct store **store)
+{
+    *store = next;
+    return 0;
+}
+#endif
+
+/* The layers before the destination, from the innermost on. Owns next: on failure it is destroyed. */
+static int wrap_destination(struct engine *e, struct store *next, struct store **store)
+{
+    const struct options *o = e->options;
+    int r = watch_wrap(next, &next);
+    if (r == 0) {
+        e->watch[DIR_DST] = next;
+        r = wrap_faults(next, &next);
+    }
+    if (r == 0 && o->dry_run) {
+        r = dry_wrap(next, &next);
+    }
+    if (r == 0 && o->bwlimit > 0) {
+        r = throttle_wrap(next, o->bwlimit, &next);
+    }
+    return r == 0 ? retry_wrap(next, &e->retry, store) : r;
+}
+
+/* For whoever opens the destination, or what is above it. */
+static struct store_options store_options_of(const struct engine *e, const char *path, unsigned handles)
+{
+    return (struct store_options){.side = DIR_DST,
+                                  .path = path,
+                                  .run_id = e->run_id,
+                                  .owner = e->options->owner,
+                                  .fsync = e->options->fsync,
+                                  .max_handles = handles,
+                                  .notices = e->notices};
+}
+
+static int cannot_open(struct engine *e, const char *problem)
+{
+    report_error(e->report, "cannot open DST '%s': %s", e->places.destination, problem);
+    return STATUS_CANNOT;
+}
+
+/* ---- at a server ---- */
+
+/* Opens it as e->bare. make: missing directories are made. 0; -errno, with *out_problem as nfs41_open says. */
+static int open_server(struct engine *e, bool make, char **out_problem)
+{
+    const struct options *o = e->options;
+    const struct url *url = &e->places.url;
+    struct store_options options = store_options_of(e, e->places.destination, 0);
+    options.fence = engine_fence(e);
+    const struct nfs41_options nfs = {.host = url->host,
+                                      .port = url->port,
+                                      .path = url->path,
+                                      .uid = e->user.uid,
+                                      .gid = e->user.groups[0],
+                                      .groups = e->user.groups + 1,
+                                      .group_count = e->user.count - 1,
+                                      .reserved_port = !o->no_reserved_port,
+                                      .io_timeout_ns = o->io_timeout_ns != 0 ? o->io_timeout_ns : FOR_EVER_NS,
+                                      .retries = o->retries,
+                                      .read_only = o->dry_run,
+                                      .make_missing = make,
+                                      .missing_mode = 0777 & ~e->umask,
+                                      .root_mode = e->places.only_name != NULL ? 0777 & ~e->umask : 0700};
+    *out_problem = NULL;
+    return nfs41_open(&options, &nfs, &e->bare, out_problem);
+}
+
+/* What stands at the server: a directory, for a single file perhaps a file, or nothing. */
+static int find_at_server(struct engine *e, char **out_problem)
+{
+    int r = open_server(e, false, out_problem);
+    bool other = r == -ENOENT || r == -ENOTDIR;
+    if (!other || e->places.only_name == NULL) {
+        return r;
+    }
+    int named = places_name_file(&e->places);
+    if (named == -EINVAL) {
+        return r; /* a directory is meant */
+    }
+    free(*out_problem);
+    *out_problem = NULL;
+    return named == 0 ? open_server(e, false, out_problem) : named;
+}
+
+int engine_dst_find(struct engine *e)
+{
+    char *problem = NULL;
+    if (e->places.url.host == NULL) {
+        return 0;
+    }
+    int r = nfs_user_find(e->options, &e->user);
+    if (r == 0) {
+        r = find_at_server(e, &problem);
+    }
+    e->places.missing = r == -ENOENT;
+    if (r != 0 && r != -ENOENT) {
+        r = cannot_open(e, problem != NULL ? problem : err_text(r));
+    } else {
+        r = 0;
+    }
+    free(problem);
+    return r;
+}
+
+/* Makes what is missing. 0 or an exit status after a message. */
+static int make_at_server(struct engine *e)
+{
+    char *problem = NULL;
+    struct nfs41_facts facts = {0};
+    int r = open_server(e, true, &problem);
+    if (r != 0) {
+        r = cannot_open(e, problem != NULL ? problem : err_text(r));
+    } else if (nfs41_facts(e->bare, &facts) == 0) {
+        e->dst_made = facts.made;
+        e->places.missing = facts.made > 0; /* else somebody else was quicker */
+    }
+    free(problem);
+    return r;
+}
+
+/* The URL of the directory so many levels above the destination's root, malloc'd; NULL: no memory. */
+static char *url_above(const struct url *root, unsigned levels)
+{
+    struct url at = {0};
+    int r = url_copy(root, root->path, &at);
+    for (unsigned i = 0; i < levels && r == 0; i++) {
+        char *parent = url_parent(&at);
+        r = parent == NULL ? -ENOMEM : 0;
+        if (r == 0) {
+            free(at.path);
+            at.path = parent;
+        }
+    }
+    char *text = r == 0 ? url_text(&at) : NULL;
+    url_release(&at);
+    return text;
+}
+
+int engine_dst_above(struct engine *e, unsigned levels, struct store **out_store, char **out_path)
+{
+    struct store *store = NULL;
+    char *path = url_above(&e->places.url, levels);
+    int r = path == NULL ? -ENOMEM : nfs41_open_above(e->bare, levels, &store);
+    if (r != 0) {
+        free(path);
+        return r;
+    }
+    *out_store = store;
+    *out_path = path;
+    return 0;
+}
+
+/* Removes the empty directory name in the root of store. 0 or -errno. */
+static int remove_in(struct store *store, const char *name)
+{
+    struct dir_tree tree = {0};
+    struct dir *root = NULL;
+    struct io *io = NULL;
+    struct port *port = NULL;
+    store_attach(store, DIR_DST, &tree);
+    int r = dir_create_root(&tree, &root);
+    if (r == 0) {
+        r = io_create(&(struct io_options){.no_ring = true}, &io);
+    }
+    if (r == 0) {
+        r = store_port_create(store, io, &port);
+    }
+    if (r == 0) {
+        struct store_op op = {.code = STORE_REMOVE, .dir = root, .name = name, .remove = {.dir = true}};
+        r = store_run(port, &op);
+    }
+    store_port_destroy(port);
+    dir_put(root);
+    io_destroy(io);
+    return r;
+}
+
+/* Takes away the directories that were made, from the root up. 0 or -errno. */
+static int unmake_at_server(struct engine *e)
+{
+    struct url at = {0};
+    int r = url_copy(&e->places.url, e->places.url.path, &at);
+    for (unsigned level = 1; level <= e->dst_made && r == 0; level++) {
+        struct store *store = NULL;
+        char *parent = url_parent(&at);
+        r = parent == NULL ? -ENOMEM : nfs41_open_above(e->bare, level, &store);
+        if (r == 0) {
+            r = remove_in(store, url_name(&at));
+            free(at.path);
+            at.path = parent;
+            parent = NULL;
+        }
+        free(parent);
+        store_destroy(store);
+    }
+    url_release(&at);
+    return r;
+}
+
+void engine_dst_unmake(struct engine *e)
+{
+    if (!e->places.missing) {
+        return;
+    }
+    int r = e->places.url.host != NULL ? unmake_at_server(e) : rmdir(e->places.destination);
+    if (r != 0) {
+        notice_raise(e->notices, "the destination's root was made and could not be removed again");
+    }
+}
+
+/* ---- any ---- */
+
+/* A store on the destination's root, as it stands, or on nothing. 0 or an exit status after a message. */
+static int open_bare(struct engine *e, unsigned handles)
+{
+    struct store_options options = store_options_of(e, e->places.destination, handles);
+    bool nothing_there = e->places.null || (e->options->dry_run && e->places.missing);
+    options.fence = engine_fence(e);
+    if (!nothing_there && e->places.url.host != NULL) {
+        return e->bare == NULL ? make_at_server(e) : 0;
+    }
+    int r = nothing_there ? 0 : places_make(&e->places, e->umask, e->report);
+    if (r != 0) {
+        return r;
+    }
+    r = nothing_there ? null_open(&options, &e->bare) : posix_open(&options, &e->bare);
+    return r == 0 ? 0 : cannot_open(e, err_text(r));
+}
+
+int engine_dst_open(struct engine *e, unsigned handles)
+{
+    int r = open_bare(e, handles);
+    if (r != 0) {
+        return r;
+    }
+    r = wrap_destination(e, e->bare, &e->dst);
+    if (r != 0) {
+        e->bare = NULL; /* gone with its layers */
+        return cannot_open(e, err_text(r));
+    }
+    struct stat root;
+    e->dst_dev = fstat(posix_root_fd(e->dst), &root) == 0 ? root.st_dev : 0;
+    return 0;
+}

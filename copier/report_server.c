@@ -1,0 +1,106 @@
+#include "copier/report_server.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "copier/json.h"
+#include "copier/quantity.h"
+
+#define PROTOCOL "NFSv4.1"
+
+/* What was stepped down to: a word for programs, a phrase for people. */
+static const struct {
+    unsigned step; /* NFS41_STEP_* */
+    const char *word;
+    const char *phrase;
+} steps[] = {
+    {NFS41_STEP_SPLIT, "split", "files are opened in a COMPOUND of their own"},
+    {NFS41_STEP_NO_VERIFY, "no-verify", "attributes are checked by haul, not by the server"},
+    {NFS41_STEP_OWNERS, "owners-refused", "owners are refused"},
+    {NFS41_STEP_OWNER_TEXT, "owners-by-name", "owners come back as names"},
+    {NFS41_STEP_READ_OPEN, "read-open", "files have to be opened to be read"},
+    {NFS41_STEP_SINGLE, "single", "one file in a COMPOUND"},
+    {NFS41_STEP_SMALL, "small-requests", "requests are smaller than asked for"},
+};
+
+enum { STEPS = sizeof steps / sizeof steps[0] };
+
+/* COMPOUNDs for each file that was published in one, all others of the run included; 0: there was no file. */
+static double per_file(const struct nfs41_facts *f)
+{
+    return f->publishes > 0 ? (double)f->compounds / (double)f->publishes : 0;
+}
+
+void report_server_text(struct report *r, const struct nfs41_facts *f)
+{
+    char request[QUANTITY_MAX];
+    char response[QUANTITY_MAX];
+    char read[QUANTITY_MAX];
+    char write[QUANTITY_MAX];
+    if (f == NULL) {
+        return;
+    }
+    report_say(
+        r,
+        PROTOCOL
+        "%s%s: %u slots, %u operations in a COMPOUND, requests to %s, answers to %s (%u bytes kept for a replay), "
+        "reads to %s, writes to %s, lease %u s",
+        f->server[0] != '\0' ? ", " : "", f->server, f->slots, f->operations_max,
+        quantity_show_bytes(f->request_max, request), quantity_show_bytes(f->response_max, response), f->cached_max,
+        quantity_show_bytes(f->read_max, read), quantity_show_bytes(f->write_max, write), f->lease_s);
+    for (int i = 0; i < STEPS; i++) {
+        if ((f->steps & steps[i].step) != 0) {
+            report_say(r, PROTOCOL ": %s", steps[i].phrase);
+        }
+    }
+    report_say(r,
+               PROTOCOL
+               ": %llu COMPOUNDs, %.2f for each of %llu files that were published in one (%llu shared one); %llu "
+               "connections, %llu requests sent again, %llu sessions made again, %llu put off, %llu cleaned up",
+               (unsigned long long)f->compounds, per_file(f), (unsigned long long)f->publishes,
+               (unsigned long long)f->combined, (unsigned long long)f->connects, (unsigned long long)f->replays,
+               (unsigned long long)f->rebuilds, (unsigned long long)f->waits, (unsigned long long)f->cleanups);
+}
+
+void report_server_json(json_t *event, const struct nfs41_facts *f)
+{
+    if (f == NULL) {
+        return;
+    }
+    const struct {
+        const char *key;
+        uint64_t value;
+    } numbers[] = {
+        {"slots", f->slots},
+        {"operations_max", f->operations_max},
+        {"request_max", f->request_max},
+        {"response_max", f->response_max},
+        {"cached_max", f->cached_max},
+        {"read_max", f->read_max},
+        {"write_max", f->write_max},
+        {"lease_seconds", f->lease_s},
+        {"compounds", f->compounds},
+        {"published", f->publishes},
+        {"combined", f->combined},
+        {"connects", f->connects},
+        {"replays", f->replays},
+        {"rebuilds", f->rebuilds},
+        {"waits", f->waits},
+        {"cleanups", f->cleanups},
+    };
+    json_t *nfs = json_object();
+    json_t *chosen = json_array();
+    json_set_text(nfs, "protocol", PROTOCOL);
+    json_set_text(nfs, "server", f->server);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        json_set_number(nfs, numbers[i].key, numbers[i].value);
+    }
+    json_object_set_new(nfs, "compounds_per_file", json_real(per_file(f)));
+    for (int i = 0; i < STEPS; i++) {
+        if ((f->steps & steps[i].step) != 0) {
+            json_array_append_new(chosen, json_string(steps[i].word));
+        }
+    }
+    json_object_set_new(nfs, "steps", chosen);
+    json_object_set_new(event, "nfs", nfs);
+}

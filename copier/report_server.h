@@ -1,0 +1,18 @@
+/*
+ * report_server: what a destination's server granted, what was chosen for it, what passed between, in the report's end.
+ */
+#ifndef HAUL_COPIER_REPORT_SERVER_H
+#define HAUL_COPIER_REPORT_SERVER_H
+
+#include <jansson.h>
+
+#include "copier/report.h"
+#include "workers/stores/nfs41/nfs41.h"
+
+/* As lines of the report. facts NULL: none. */
+void report_server_text(struct report *r, const struct nfs41_facts *facts);
+
+/* As a member "nfs" of event. facts NULL: none. */
+void report_server_json(json_t *event, const struct nfs41_facts *facts);
+
+#endif
