@@ -6,7 +6,7 @@
 T=6 # --io-timeout, s
 
 maketree spread "$SRC" 20 400 8192
-head -c 40000000 /dev/urandom >"$SRC/large"
+head -c 16000000 /dev/urandom >"$SRC/large"
 
 # run NAME ARGUMENTS...: a run to there in a group of its own, and the link is cut once 60 files have arrived. A script's
 # background job gets SIGINT ignored, and haul leaves it so.

@@ -25,7 +25,7 @@ rm -rf "$SRC" "$EXPORT/stopped"
 # 7,000 files of mixed size, and a link over which nothing comes for 15 s; nobody is told.
 mkdir "$SRC"
 for i in $(seq 20); do
-    maketree flat "$SRC/$i" 350 65536
+    maketree flat "$SRC/$i" 350 16384
 done
 start_haul --json "$SRC" "$NFS/stalled"
 wait_until 900 under_way stalled 1000
