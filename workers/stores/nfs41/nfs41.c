@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/errs.h"
 #include "workers/stores/nfs41/nfs41_internal.h"
 
 #define SMALL_MAX  (1024U * 1024)    /* bytes */
@@ -273,6 +274,9 @@ int nfs41_open(const struct store_options *options, const struct nfs41_options *
     if (err) {
         if (s) {
             destroy(&s->head);
+        }
+        if (!problem && asprintf(&problem, "the NFS server %s cannot be used: %s", nfs->host, err_text(err)) < 0) {
+            problem = NULL;
         }
         *out_problem = problem;
         return err;

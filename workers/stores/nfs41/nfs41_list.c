@@ -209,7 +209,8 @@ static int page_read(struct port *p, struct store_op *op, struct store_list *lis
         return -EBUSY; /* it never rests: passes perhaps */
     }
     if (!r && is_circle(list)) {
-        return -EIO;
+        page_free(list); /* asked for again it fails again */
+        return nfs41_fail(op, "readdir", -EIO);
     }
     return r > 0 ? nfs_errno((uint32_t)r) : r;
 }
@@ -335,6 +336,7 @@ int nfs41_list_park(struct port *p, struct store_op *op)
     (void)p;
     page_free(list);
     list->page_max = PAGE_MIN;
+    list->mark = 0; /* the page may be asked for once more */
     return 0;
 }
 

@@ -98,7 +98,10 @@ int nfs41_want_refused(struct nfs41_store *s, struct nfs41_want *w, uint32_t sta
 /* Whether a time is another one, and not only less fine. */
 static bool time_lost(const struct timespec *want, const struct timespec *seen)
 {
-    return llabs((long long)want->tv_sec - (long long)seen->tv_sec) > 1;
+    int64_t early = want->tv_sec < seen->tv_sec ? want->tv_sec : seen->tv_sec;
+    int64_t late = want->tv_sec < seen->tv_sec ? seen->tv_sec : want->tv_sec;
+
+    return (uint64_t)late - (uint64_t)early > 1; /* the server's may be any */
 }
 
 void nfs41_want_note(struct nfs41_store *s, const struct nfs41_want *w, const struct attr *seen)

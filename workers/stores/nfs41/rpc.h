@@ -85,6 +85,7 @@ struct rpc_call {
     struct xdr_in in; /* the results, after the RPC header; a payload in the sink is its hole */
     /* After a failure. */
     bool sent;       /* some of it may have left: the other end may have carried it out */
+    bool lost;       /* it is the connection that has failed, which may be gone by now: rpc_error cannot be asked */
     uint32_t refuse; /* -EPROTO, -EACCES, -EPROTONOSUPPORT, -EREMOTEIO because the server said so: RPC_REFUSED_... | the
                         number it gave; 0 else */
     /* rpc's own. */

@@ -356,6 +356,7 @@ void rpc_call_release(struct rpc_call *call)
 
 int rpc_call(struct rpc *rpc, struct rpc_call *call, int64_t deadline_ns)
 {
+    call->lost = rpc->error != 0;
     if (rpc->error) {
         return rpc->error;
     }
@@ -364,6 +365,7 @@ int rpc_call(struct rpc *rpc, struct rpc_call *call, int64_t deadline_ns)
     }
     int64_t now = clock_mono_ns();
     look_first(rpc, now);
+    call->lost = rpc->error != 0;
     if (rpc->error) {
         return rpc->error;
     }
@@ -382,6 +384,7 @@ int rpc_call(struct rpc *rpc, struct rpc_call *call, int64_t deadline_ns)
     call->state = RPC_IDLE;
     pass_roles(rpc);
     int error = call->error;
+    call->lost = rpc->error != 0;
     rpc_leave(rpc);
     return error;
 }

@@ -65,9 +65,9 @@ static void finish_head(struct nfs_compound *c)
 }
 
 /* What may be tried once more on another connection: it broke, or would not come about. */
-static bool connection_lost(const struct rpc *rpc, int r)
+static bool connection_lost(const struct nfs_compound *c, int r)
 {
-    return rpc_error(rpc) != 0 && r != -ENOMEM;
+    return c->call.lost && r != -ENOMEM;
 }
 
 int nfs_call_alone(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns)
@@ -86,7 +86,7 @@ int nfs_call_alone(struct nfs_session *s, struct nfs_compound *c, int64_t deadli
         if (r == 0) {
             nfs_connection_well(s);
         }
-        if (r == 0 || !connection_lost(rpc, r) || tries >= s->client->retries || clock_mono_ns() >= deadline_ns) {
+        if (r == 0 || !connection_lost(c, r) || tries >= s->client->retries || clock_mono_ns() >= deadline_ns) {
             return r;
         }
     }
@@ -207,12 +207,11 @@ static enum outcome take_reply(struct nfs_session *s, struct nfs_compound *c, in
 }
 
 /* rpc_call returned an error. */
-static enum outcome no_reply(struct nfs_session *s, struct nfs_compound *c, const struct rpc *rpc, int r,
-                             unsigned losses, int64_t deadline_ns)
+static enum outcome no_reply(struct nfs_session *s, struct nfs_compound *c, int r, unsigned losses, int64_t deadline_ns)
 {
     /* One that broke before anything left it costs nothing. */
     unsigned most = s->client->retries + !c->sent;
-    if (connection_lost(rpc, r) && losses <= most && clock_mono_ns() < deadline_ns) {
+    if (connection_lost(c, r) && losses <= most && clock_mono_ns() < deadline_ns) {
         return OUTCOME_SAME;
     }
     /* A refusal of the call as such comes before anything is done; but for what a server does not explain. */
@@ -268,7 +267,7 @@ static enum outcome call_slot(struct nfs_session *s, struct nfs_compound *c, int
             outcome = take_reply(s, c, out_error);
         } else {
             *out_error = r;
-            outcome = no_reply(s, c, rpc, r, ++losses, deadline_ns);
+            outcome = no_reply(s, c, r, ++losses, deadline_ns);
         }
         if (outcome == OUTCOME_DELAYED) {
             nfs_count(&s->member.counters.waits);

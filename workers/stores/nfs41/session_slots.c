@@ -118,11 +118,25 @@ static bool take_free(struct nfs_table *t, struct nfs_compound *c)
     return false;
 }
 
+/* No slot that may be used is free, and none will be: those that were not given up the server does not want used. */
+static bool is_stuck(const struct nfs_table *t)
+{
+    for (unsigned i = 0; i < t->usable; i++) {
+        if (t->slots[i].state != NFS_SLOT_RETIRED) {
+            return false;
+        }
+    }
+    return t->busy == 0; /* an answer may say that more of them may be used */
+}
+
 /* Gives free slots to those who wait, in order. */
 static void hand_out(struct nfs_session *s)
 {
     while (s->for_slot.first && s->table && !s->table->lost && take_free(s->table, s->for_slot.first)) {
         nfs_wake_first(s, &s->for_slot);
+    }
+    if (s->for_slot.first && s->table && !s->table->lost && is_stuck(s->table)) {
+        nfs_session_lose(s, s->table);
     }
 }
 
@@ -133,6 +147,10 @@ int nfs_slot_take(struct nfs_session *s, struct nfs_compound *c, int64_t deadlin
     }
     if (!s->for_slot.first && take_free(s->table, c)) {
         return 0;
+    }
+    if (is_stuck(s->table)) {
+        nfs_session_lose(s, s->table);
+        return -NFS_LOST;
     }
     int r = nfs_wait_in(s, &s->for_slot, c, deadline_ns);
     if (r < 0) {
@@ -170,7 +188,7 @@ void nfs_slot_retire(struct nfs_session *s, struct nfs_compound *c)
     t->retired++;
     c->table = NULL;
     nfs_count(&s->member.counters.slots_retired);
-    if (t == s->table && !t->lost && 2 * t->retired >= t->usable) {
+    if (t == s->table && !t->lost && (2 * t->retired >= t->usable || is_stuck(t))) {
         nfs_session_lose(s, t);
     }
     nfs_table_put(t);
