@@ -37,6 +37,7 @@
  * workers/stores/posix_publish.c     a whole small file, by way of a temp name
  * workers/stores/posix_exclusive.c   the same, only where nothing stands
  * workers/stores/posix_upload.c      a large file, part by part
+ * workers/stores/posix_resume.c      one that an earlier run has left
  * workers/stores/posix_stage.c       nameless files of a local temp dir
  * workers/stores/posix_entries.c     directories, links, nodes, attributes, removal
  * workers/stores/posix_owner.c       who may own what

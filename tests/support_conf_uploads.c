@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "support_conformance.h"
@@ -279,6 +281,173 @@ static void shared_after(struct conf *c)
     free(shared);
 }
 
+/* ---- parked and resumed ---- */
+
+/* A store either can, or does without in a way that leaves nothing. */
+static void park_or_abort(struct conf *c)
+{
+    struct attr attr = conf_attr(c, 0644, 4);
+    struct store_temp temp = {.name = ".haul.0123456789abcdef.0123456789abcdef"};
+    struct store_upload *u = NULL;
+    bool can = !(c->place->lacks & CONF_RESUME);
+
+    cr_assert_eq(c->store->caps.resume, can);
+    cr_assert_eq(conf_begin_temp(c, "name", &attr, &temp, NULL, &u), can ? -ENOENT : -EOPNOTSUPP);
+    cr_assert_eq(conf_begin_temp(c, "name", &attr, NULL, &temp, &u), 0);
+    cr_assert_eq(conf_write(c, u, "data", 4, 0), 0);
+    cr_assert_eq(conf_flush(c, u), can ? 0 : -EOPNOTSUPP);
+    cr_assert_eq(conf_park(c, u), 0);
+    cr_assert_eq(conf_temps(c), can ? 1 : 0);
+    cr_assert_not(conf_there(c, "name"));
+    if (can) {
+        cr_assert_eq(conf_begin_temp(c, "name", &attr, &temp, NULL, &u), 0);
+        cr_assert_eq(conf_abort(c, u), 0);
+        cr_assert_eq(conf_temps(c), 0);
+    }
+}
+
+/* Some parts, then the others by another upload; the old file stays until the end. */
+static void resumed(struct conf *c)
+{
+    size_t len = 4 * PART + 99;
+    char *data = conf_bytes(len, 11);
+    struct attr attr = conf_attr(c, 0640, len);
+    struct attr out;
+    struct store_temp temp;
+    struct store_temp again;
+    struct store_upload *u = NULL;
+    char name[TEMP_NAME_MAX];
+
+    conf_put_file(c, "large", "old", 3, 0600);
+    cr_assert_eq(conf_begin_temp(c, "large", &attr, NULL, &temp, &u), 0);
+    conf_temp_name(c, ".", name);
+    cr_assert_str_eq(temp.name, name);
+    cr_assert_eq(temp.ino, conf_see(c, name).st_ino);
+    cr_assert_eq(temp.uid, conf_see(c, name).st_uid);
+    cr_assert_eq(conf_write(c, u, data + (size_t)3 * PART, len - (size_t)3 * PART, 3 * PART), 0);
+    cr_assert_eq(conf_write(c, u, data, PART, 0), 0);
+    cr_assert_eq(conf_flush(c, u), 0);
+    cr_assert_eq(conf_park(c, u), 0);
+    conf_expect_bytes(c, "large", "old", 3);
+
+    cr_assert_eq(conf_begin_temp(c, "large", &attr, &temp, &again, &u), 0);
+    cr_assert_str_eq(again.name, temp.name);
+    cr_assert_eq(again.ino, temp.ino);
+    cr_assert_eq(again.size, len);
+    cr_assert_eq(conf_write(c, u, data + PART, (size_t)2 * PART, PART), 0);
+    conf_expect_bytes(c, "large", "old", 3);
+    cr_assert_eq(conf_commit(c, u, &attr, &out), 0);
+    cr_assert_eq(out.ino, temp.ino);
+    conf_expect_bytes(c, "large", data, len);
+    conf_expect_attr(c, "large", &attr, STORE_KEEP_ALL);
+    cr_assert_eq(conf_begin_temp(c, "large", &attr, &temp, NULL, &u), -ENOENT);
+    free(data);
+}
+
+/* What stands under the temp name by now is not ours to write to. */
+static void resumed_another(struct conf *c)
+{
+    struct attr attr = conf_attr(c, 0644, 4);
+    struct store_temp temp;
+    struct store_upload *u = NULL;
+
+    conf_put_file(c, "victim", "precious", 8, 0644);
+    for (unsigned i = 0; i < 5; i++) {
+        cr_assert_eq(conf_begin_temp(c, "name", &attr, NULL, &temp, &u), 0);
+        cr_assert_eq(conf_park(c, u), 0);
+        if (i == 0) { /* a further name: whoever has it could look in */
+            cr_assert_eq(linkat(c->fd, temp.name, c->fd, "other", 0), 0);
+        } else {
+            cr_assert_eq(renameat(c->fd, temp.name, c->fd, "away"), 0);
+        }
+        if (i == 1) {
+            cr_assert_eq(symlinkat("victim", c->fd, temp.name), 0);
+        } else if (i == 2) {
+            cr_assert_eq(linkat(c->fd, "victim", c->fd, temp.name, 0), 0);
+        } else if (i == 3) {
+            cr_assert_eq(mkdirat(c->fd, temp.name, 0700), 0);
+        } else if (i == 4) {
+            cr_assert_eq(mkfifoat(c->fd, temp.name, 0600), 0);
+        }
+        cr_assert_eq(conf_begin_temp(c, "name", &attr, &temp, NULL, &u), -ESTALE, "%u", i);
+        cr_assert_eq(unlinkat(c->fd, temp.name, i == 3 ? AT_REMOVEDIR : 0), 0);
+        cr_assert_eq(unlinkat(c->fd, i == 0 ? "other" : "away", 0), 0);
+        conf_expect_bytes(c, "victim", "precious", 8);
+    }
+    cr_assert_eq(conf_see(c, "victim").st_mode & 07777, 0644);
+}
+
+/* A run that was killed while it committed has left final attributes; until the next commit it is private again. */
+static void resumed_half_committed(struct conf *c)
+{
+    struct attr attr = conf_attr(c, 06755, 4);
+    struct store_temp temp;
+    struct store_upload *u = NULL;
+
+    attr.uid = 12345;
+    cr_assert_eq(conf_begin_temp(c, "name", &attr, NULL, &temp, &u), 0);
+    cr_assert_eq(conf_write(c, u, "data", 4, 0), 0);
+    cr_assert_eq(conf_park(c, u), 0);
+    cr_assert_eq(fchownat(c->fd, temp.name, 12345, c->gid, 0), 0);
+    cr_assert_eq(fchmodat(c->fd, temp.name, 06755, 0), 0);
+    cr_assert_eq(conf_begin_temp(c, "name", &attr, &temp, NULL, &u), 0);
+    expect_private(c, ".");
+    cr_assert_eq(conf_commit(c, u, &attr, NULL), 0);
+    conf_expect_bytes(c, "name", "data", 4);
+    conf_expect_attr(c, "name", &attr, STORE_KEEP_ALL);
+
+    cr_assert_eq(conf_begin_temp(c, "name", &attr, NULL, &temp, &u), 0);
+    cr_assert_eq(conf_park(c, u), 0);
+    cr_assert_eq(fchownat(c->fd, temp.name, 54321, c->gid, 0), 0);
+    cr_assert_eq(conf_begin_temp(c, "name", &attr, &temp, NULL, &u), -ESTALE, "it is somebody else's");
+    cr_assert_eq(unlinkat(c->fd, temp.name, 0), 0);
+}
+
+/* Its final bits forbid what is still to be done. */
+static void resumed_read_only(struct conf *c)
+{
+    struct attr attr = conf_attr(c, 0444, 8);
+    struct store_temp temp;
+    struct store_upload *u = NULL;
+
+    cr_assert_eq(conf_begin_temp(c, "name", &attr, NULL, &temp, &u), 0);
+    cr_assert_eq(conf_write(c, u, "half", 4, 0), 0);
+    cr_assert_eq(conf_park(c, u), 0);
+    cr_assert_eq(conf_begin_temp(c, "name", &attr, &temp, NULL, &u), 0);
+    cr_assert_eq(conf_write(c, u, "full", 4, 4), 0);
+    cr_assert_eq(conf_commit(c, u, &attr, NULL), 0);
+    conf_as_root(c);
+    conf_expect_bytes(c, "name", "halffull", 8);
+    conf_expect_attr(c, "name", &attr, STORE_KEEP_ALL);
+    conf_as_user(c);
+}
+
+/* Attributes of the run before are not those that are wanted now. */
+static void resumed_xattrs(struct conf *c)
+{
+    struct attr attr = conf_attr(c, 0644, 4);
+    struct store_temp temp;
+    struct store_upload *u = NULL;
+    struct xattrs *x = NULL;
+    char path[400];
+
+    cr_assert_eq(conf_begin_temp(c, "name", &attr, NULL, &temp, &u), 0);
+    cr_assert_eq(conf_write(c, u, "data", 4, 0), 0);
+    cr_assert_eq(conf_park(c, u), 0);
+    snprintf(path, sizeof(path), "%s/%s", c->path, temp.name);
+    cr_assert_eq(setxattr(path, "user.old", "x", 1, 0), 0);
+    cr_assert_eq(xattrs_create(XATTRS_USER, &x), 0);
+    cr_assert_eq(xattrs_add(&x, "user.new", "y", 1), 0);
+    cr_assert_eq(conf_begin_temp(c, "name", &attr, &temp, NULL, &u), 0);
+
+    struct store_op op = {.code = STORE_COMMIT, .up = {.upload = u, .attr = &attr, .xattrs = x}};
+    cr_assert_eq(store_run(c->port, &op), 0);
+    snprintf(path, sizeof(path), "%s/name", c->path);
+    cr_assert_lt(getxattr(path, "user.old", NULL, 0), 0);
+    cr_assert_eq(getxattr(path, "user.new", NULL, 0), 1);
+    xattrs_destroy(x);
+}
+
 static const struct conf_case cases[] = {
     {.name = "upload out of order", .run = out_of_order},
     {.name = "upload with holes", .run = holes, .needs = CONF_HOLES},
@@ -291,6 +460,14 @@ static const struct conf_case cases[] = {
     {.name = "upload whose temp name is gone", .run = commit_without_dir, .needs = CONF_LOCAL},
     {.name = "upload in parts by many", .run = shared_parts, .after = shared_after, .fibers = 32},
     {.name = "upload with fsync", .run = out_of_order, .fsync = true},
+    {.name = "upload parked, or aborted where it cannot", .run = park_or_abort},
+    {.name = "upload resumed", .run = resumed, .needs = CONF_RESUME},
+    {.name = "upload resumed where another file stands", .run = resumed_another, .needs = CONF_RESUME | CONF_NODES},
+    {.name = "upload resumed that was half committed",
+     .run = resumed_half_committed,
+     .needs = CONF_RESUME | CONF_ROOT | CONF_LOCAL},
+    {.name = "upload resumed as a user", .run = resumed_read_only, .needs = CONF_RESUME, .as_user = true},
+    {.name = "upload resumed with other attributes", .run = resumed_xattrs, .needs = CONF_RESUME | CONF_XATTRS},
 };
 
 struct conf_table conf_cases_uploads(void)

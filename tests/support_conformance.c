@@ -249,6 +249,33 @@ int conf_begin(struct conf *c, struct dir *dir, const char *name, const struct a
     return store_run(c->port, &op);
 }
 
+int conf_begin_temp(struct conf *c, const char *name, const struct attr *attr, const struct store_temp *resume,
+                    struct store_temp *temp, struct store_upload **out)
+{
+    struct store_op op = {.code = STORE_BEGIN,
+                          .dir = c->root,
+                          .name = name,
+                          .put = {.attr = attr, .keep = STORE_KEEP_ALL, .upload = out, .resume = resume, .temp = temp}};
+    int err = store_run(c->port, &op);
+
+    cr_assert(err != -ESTALE || (op.step && strcmp(op.step, STORE_STEP_GUARD) == 0));
+    return err;
+}
+
+int conf_flush(struct conf *c, struct store_upload *u)
+{
+    struct store_op op = {.code = STORE_FLUSH, .up = {.upload = u}};
+
+    return store_run(c->port, &op);
+}
+
+int conf_park(struct conf *c, struct store_upload *u)
+{
+    struct store_op op = {.code = STORE_PARK, .up = {.upload = u}};
+
+    return store_run(c->port, &op);
+}
+
 int conf_write(struct conf *c, struct store_upload *u, const void *buf, size_t len, uint64_t offset)
 {
     struct store_op op = {.code = STORE_WRITE, .up = {.upload = u, .buf = buf, .len = len, .offset = offset}};

@@ -23,6 +23,7 @@ struct conf;
 #define CONF_ACLS       64U  /* POSIX ACLs */
 #define CONF_LINK_TIMES 128U /* symbolic links have times of their own; only that is not looked at where they lack */
 #define CONF_LATE       256U /* a listing looks at each entry as it is handed out, not when it was read */
+#define CONF_RESUME     512U /* uploads can be parked and resumed */
 #define CONF_LOCAL      16U  /* the store works in this very kernel: permissions and symbolic links are checked here */
 
 /* A kind of store. */
@@ -108,6 +109,11 @@ int conf_begin(struct conf *c, struct dir *dir, const char *name, const struct a
 int conf_write(struct conf *c, struct store_upload *u, const void *buf, size_t len, uint64_t offset);
 int conf_commit(struct conf *c, struct store_upload *u, const struct attr *attr, struct attr *out);
 int conf_abort(struct conf *c, struct store_upload *u);
+/* BEGIN that tells where the upload stands (temp may be NULL), or goes on with what resume says (NULL: a new one). */
+int conf_begin_temp(struct conf *c, const char *name, const struct attr *attr, const struct store_temp *resume,
+                    struct store_temp *temp, struct store_upload **out);
+int conf_flush(struct conf *c, struct store_upload *u);
+int conf_park(struct conf *c, struct store_upload *u);
 
 /* A node for a directory (which need not exist); one reference for the caller. */
 struct dir *conf_dir(struct conf *c, struct dir *parent, const char *name);

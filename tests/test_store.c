@@ -42,7 +42,8 @@ Test(store, every_code_has_a_name_of_its_own, .timeout = 10)
 
 Test(store, what_ends_a_handle_or_hides_a_loss_is_never_repeated, .timeout = 10)
 {
-    static const enum store_code never[] = {STORE_CLOSE, STORE_LIST_CLOSE, STORE_COMMIT, STORE_ABORT, STORE_SYNC};
+    static const enum store_code never[] = {STORE_CLOSE, STORE_LIST_CLOSE, STORE_FLUSH, STORE_COMMIT,
+                                            STORE_ABORT, STORE_PARK,       STORE_SYNC};
     static const enum store_code look[] = {STORE_MKDIR, STORE_LINK, STORE_REMOVE};
     enum store_repeat expected[STORE_CODES] = {REPEAT_SAFE};
 

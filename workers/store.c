@@ -7,7 +7,8 @@
 #include <string.h>
 
 /* Names and repeatability, one row a code. PUBLISH, SYMLINK and NODE replace what stands there by the same again, so
- * twice is once; a second sync may report success for what the first has lost; what ends a handle is over after it. */
+ * twice is once; a second sync or flush may report success for what the first has lost; what ends a handle is over
+ * after it. */
 static const struct {
     const char *name;
     enum store_repeat repeat;
@@ -30,8 +31,10 @@ static const struct {
     [STORE_BEGIN] = {"begin", REPEAT_SAFE},
     [STORE_WRITE] = {"write", REPEAT_SAFE},
     [STORE_COPY] = {"copy", REPEAT_SAFE},
+    [STORE_FLUSH] = {"flush", REPEAT_NOT},
     [STORE_COMMIT] = {"commit", REPEAT_NOT},
     [STORE_ABORT] = {"abort", REPEAT_NOT},
+    [STORE_PARK] = {"park", REPEAT_NOT},
     [STORE_SYMLINK] = {"symlink", REPEAT_SAFE},
     [STORE_NODE] = {"node", REPEAT_SAFE},
     [STORE_LINK] = {"link", REPEAT_LOOK},

@@ -74,8 +74,10 @@ enum store_code {
     STORE_BEGIN,   /* a large file: make the temp name */
     STORE_WRITE,   /* bytes of it */
     STORE_COPY,    /* bytes of it straight from an open source file, within the kernel or server */
+    STORE_FLUSH,   /* what was written of it before is durable when it returns */
     STORE_COMMIT,  /* attributes, checks, rename to the final name; ends the upload, whatever the result */
     STORE_ABORT,   /* remove the temp name; ends the upload */
+    STORE_PARK,    /* end the upload and keep the temp name, for a later BEGIN to go on with, in another run too */
     STORE_SYMLINK, /* a symbolic link under its final name, atomically */
     STORE_NODE,    /* a FIFO, socket or device node, atomically */
     STORE_LINK,    /* a hard link to an entry of the same store, replacing what stands there, atomically */
@@ -108,9 +110,19 @@ enum store_repeat store_code_repeat(enum store_code code);
 
 struct store_list; /* a listing under way; owned by the store until LIST_CLOSE; one user at a time */
 struct store_file; /* an open source file; until CLOSE. In every store its first field is the struct store * that opened
-                      it, so that another store can tell whether it knows its kind (COPY) */
-struct store_upload; /* a large file being staged at the destination; until COMMIT or ABORT. WRITE and COPY of one
-                        upload may run in any threads at a time */
+                      it, so that another store can tell whether it knows its kind (COPY). READ, EXTENT and FSTAT of one
+                      file may run in any threads at a time */
+struct store_upload; /* a large file being staged at the destination; until COMMIT, ABORT or PARK. WRITE, COPY and FLUSH
+                        of one upload may run in any threads at a time; what ends it runs alone */
+
+/* Where an upload stands until it is committed, and how that file is known again. */
+struct store_temp {
+    char name[TEMP_NAME_MAX]; /* temp name, in the directory of the final name */
+    uint64_t dev;             /* file system that it is on; 0 where a store has none to tell */
+    uint64_t ino;             /* inode, or the server's fileid */
+    uid_t uid;                /* its owner, as it was made */
+    uint64_t size;            /* bytes that it had when it was begun or resumed */
+};
 
 /* One entry of a listing; name is valid until the next call for that listing. */
 struct store_entry {
@@ -174,22 +186,35 @@ struct store_op {
             mode_t mode; /* permission bits at first */
         } mkdir;
         struct { /* PUBLISH, BEGIN, SYMLINK, NODE. out->ctime may be that of a moment before the rename */
-            const struct attr *attr;      /* wanted: type, mode, uid, gid, times, size (PUBLISH), rdev (NODE) */
-            unsigned keep;                /* STORE_KEEP_*: which of them; without MODE: 0777 less 022 of it */
-            const void *data;             /* PUBLISH: attr->size bytes */
-            bool exclusive;               /* PUBLISH: -EEXIST where anything stands under the name; of several at a
-                                             time one succeeds. -EEXIST after a repeat may be one's own: look */
-            const char *target;           /* SYMLINK */
-            const struct xattrs *xattrs;  /* all that it is to have of their kinds; NULL: as it comes. What the
-                                             destination cannot hold is a notice, no failure. BEGIN: as for COMMIT, as
-                                             far as is known */
-            struct attr *out;             /* what stands under the final name now; may be NULL. Not for BEGIN */
-            struct store_upload **upload; /* BEGIN writes it */
+            const struct attr *attr;         /* wanted: type, mode, uid, gid, times, size (PUBLISH), rdev (NODE) */
+            unsigned keep;                   /* STORE_KEEP_*: which of them; without MODE: 0777 less 022 of it */
+            const void *data;                /* PUBLISH: attr->size bytes */
+            bool exclusive;                  /* PUBLISH: -EEXIST where anything stands under the name; of several at a
+                                                time one succeeds. -EEXIST after a repeat may be one's own: look */
+            const char *target;              /* SYMLINK */
+            const struct xattrs *xattrs;     /* all that it is to have of their kinds; NULL: as it comes. What the
+                                                destination cannot hold is a notice, no failure. BEGIN: as for COMMIT, as
+                                                far as is known */
+            struct attr *out;                /* what stands under the final name now; may be NULL. Not for BEGIN */
+            struct store_upload **upload;    /* BEGIN writes it */
+            struct store_temp *temp;         /* BEGIN writes it; may be NULL */
+            const struct store_temp *resume; /* BEGIN: goes on with that file, which an upload to the same dir and name
+                                                left that was parked or whose process has died; NULL: begins with an
+                                                empty one. It keeps its bytes, and is as private as a new one. -ENOENT:
+                                                it is gone; -ESTALE with step STORE_STEP_GUARD: that name is another
+                                                file's by now, or nothing that an upload may write to, and was left
+                                                alone; -EOPNOTSUPP where caps.resume is false */
         } put;
-        struct { /* WRITE, COPY, COMMIT, ABORT: of an upload, which knows its dir and name from BEGIN */
+        struct { /* WRITE, COPY, FLUSH, COMMIT, ABORT, PARK: of an upload, which knows its dir and name from BEGIN.
+                    FLUSH: all WRITEs and COPYs that had returned before it began are durable; after a failure those
+                    since the last FLUSH that passed may be lost, and so may those that were under way meanwhile: they
+                    are to be written again (a write verifier that changed: RFC 8881 18.3.4, 18.32.4; an error that
+                    the kernel tells once). -EOPNOTSUPP where caps.resume is false. PARK makes nothing durable, and does
+                    what ABORT does where caps.resume is false */
             struct store_upload *upload;
             const void *buf;             /* WRITE */
-            size_t len;                  /* WRITE: all of it is written or it failed; COPY: bytes at most */
+            size_t len;                  /* WRITE: all of it is written or it failed; COPY: bytes at most; FLUSH: bytes
+                                            that may have to be made durable, as far as is known, for who watches it */
             uint64_t offset;             /* WRITE, COPY: at both ends */
             struct store_file *from;     /* COPY: -EOPNOTSUPP where the two cannot */
             size_t *out_len;             /* COPY: bytes copied; 0 at the source's end */
@@ -232,6 +257,7 @@ struct store_caps {
     unsigned in_flight_max;           /* and at most */
     uint64_t small_max;               /* bytes of the largest file for PUBLISH and READ_SMALL */
     uint64_t part;                    /* bytes of a good READ or WRITE of a large file */
+    bool resume;                      /* an upload may be parked, resumed and flushed */
     int64_t time_granularity_ns;      /* of its time stamps; 0: unknown */
     const atomic_bool *owner_refused; /* becomes true when the store finds that owners cannot be set here, by SETATTR at
                                          the latest; any thread may look, while the store is open. NULL: never */

@@ -80,6 +80,7 @@ int dry_wrap(struct store *next, struct store **out_store)
     }
     s->ops = &dry_ops;
     s->caps = next->caps;
+    s->caps.resume = false;
     s->next = next;
     *out_store = s;
     return 0;

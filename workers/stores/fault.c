@@ -1,8 +1,9 @@
 /*
  * fault: lets the Nth operation fail, for tests.
  *
- * What ends a handle ends it whatever happens (store.h), so before and after are the same for CLOSE, LIST_CLOSE and
- * ABORT: carried out, then the error; a COMMIT that fails before is an ABORT below. What hands a handle out has it
+ * What ends a handle ends it whatever happens (store.h), so before and after are the same for CLOSE, LIST_CLOSE, ABORT
+ * and PARK: carried out, then the error; a COMMIT that fails before is an ABORT below. A resumed upload whose answer is
+ * "lost" is parked again. What hands a handle out has it
  * taken back below when the error comes after: the caller never sees it. A listing's next entry is not lost by an error
  * after: a server asked again with the same cookie gives the same answer.
  */
@@ -26,7 +27,7 @@ struct fault {
 
 static bool ends_handle(enum store_code code)
 {
-    return code == STORE_CLOSE || code == STORE_LIST_CLOSE || code == STORE_ABORT;
+    return code == STORE_CLOSE || code == STORE_LIST_CLOSE || code == STORE_ABORT || code == STORE_PARK;
 }
 
 static int run_before(struct port *p, struct store_op *op, int err)
@@ -52,7 +53,7 @@ static void take_back(struct port *p, struct store_op *op)
         return;
     }
     if (op->code == STORE_BEGIN) {
-        undo.code = STORE_ABORT;
+        undo.code = op->put.resume ? STORE_PARK : STORE_ABORT;
         undo.up.upload = *op->put.upload;
         *op->put.upload = NULL;
     } else if (op->code == STORE_OPEN) {

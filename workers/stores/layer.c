@@ -41,13 +41,20 @@ static void as_if(const struct attr *attr, struct attr *out)
 
 static int sink_begin(struct store_op *op)
 {
-    struct store_upload *u = malloc(sizeof(*u));
+    struct store_upload *u;
 
+    if (op->put.resume) {
+        return -EOPNOTSUPP;
+    }
+    u = malloc(sizeof(*u));
     if (!u) {
         return -ENOMEM;
     }
     u->attr = *op->put.attr;
     *op->put.upload = u;
+    if (op->put.temp) {
+        *op->put.temp = (struct store_temp){0};
+    }
     return 0;
 }
 
@@ -62,12 +69,14 @@ int layer_sink(struct store_op *op)
     case STORE_BEGIN:
         return sink_begin(op);
     case STORE_COPY:
+    case STORE_FLUSH:
         return -EOPNOTSUPP;
     case STORE_COMMIT:
         as_if(op->up.attr, op->up.out);
         free(op->up.upload);
         return 0;
     case STORE_ABORT:
+    case STORE_PARK:
         free(op->up.upload);
         return 0;
     case STORE_LINK:

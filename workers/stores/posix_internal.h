@@ -11,6 +11,7 @@
  *   posix_publish.c  temp names and whole small files
  *   posix_exclusive.c  whole small files, only where nothing stands
  *   posix_upload.c   large files
+ *   posix_resume.c   those that an earlier upload has left
  *   posix_stage.c    nameless files of a local temp dir
  *   posix_entries.c  symbolic links, nodes, links, attributes, directories, removal
  */
@@ -97,6 +98,7 @@ struct posix_temp {
     int fd;                   /* open for writing, or -1 */
     mode_t mode;              /* permission bits it was made with */
     bool inherits;            /* its directory hands down its group */
+    bool resumed;             /* an earlier upload made it, and may have given it attributes */
     struct attr seen;         /* as last looked at */
     char name[TEMP_NAME_MAX]; /* in the directory of the final name */
 };
@@ -195,6 +197,8 @@ int posix_xattrs(struct port *p, struct store_op *op);
 
 /* Makes a temp file in dir_fd; t->fd is open then. 0 or -errno: then there is nothing. */
 int posix_temp_open(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const struct posix_want *w);
+/* The permission bits that such a file is made with. inherits: its directory hands down its group. */
+mode_t posix_temp_mode(struct port *p, const struct posix_want *w, bool inherits);
 /* Writes all of it. 0 or -errno. */
 int posix_write_all(struct port *p, int fd, const void *buf, size_t len, uint64_t offset);
 /* Owner, times, mode, and the check (P2): nothing but what is wanted may be renamed. 0 or -errno. */
@@ -222,8 +226,17 @@ int posix_temp_finish_new(struct port *p, struct store_op *op, struct posix_temp
 int posix_begin(struct port *p, struct store_op *op);
 int posix_write(struct port *p, struct store_op *op);
 int posix_copy(struct port *p, struct store_op *op);
+int posix_flush(struct port *p, struct store_op *op);
 int posix_commit(struct port *p, struct store_op *op);
 int posix_abort(struct port *p, struct store_op *op);
+int posix_park(struct port *p, struct store_op *op);
+
+/* ---- posix_resume.c ---- */
+
+/* The file that op->put.resume says: t->fd is open then, and t->seen looked at. 0; -ENOENT; -ESTALE with step
+ * STORE_STEP_GUARD; -errno. */
+int posix_temp_reopen(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd,
+                      const struct posix_want *w);
 
 /* ---- posix_entries.c ---- */
 

@@ -33,6 +33,12 @@ static mode_t mode_at_open(const struct posix_store *s, const struct posix_want 
     return mode;
 }
 
+mode_t posix_temp_mode(struct port *p, const struct posix_want *w, bool inherits)
+{
+    /* An ACL says more than mode bits do: private until it is there. */
+    return posix_xattrs_matter(p, w->xattrs) ? 0600 : mode_at_open(posix_of(p), w, inherits);
+}
+
 /* What the search for a temp name remembers. */
 struct search {
     uid_t strange;            /* who owned the last file that was not ours, or -1 */
@@ -112,8 +118,8 @@ int posix_temp_open(struct port *p, struct store_op *op, struct posix_temp *t, i
 
     t->fd = -1;
     t->inherits = posix_dir_inherits(s, op->dir);
-    /* An ACL says more than mode bits do: private until it is there. */
-    t->mode = posix_xattrs_matter(p, w->xattrs) ? 0600 : mode_at_open(s, w, t->inherits);
+    t->resumed = false;
+    t->mode = posix_temp_mode(p, w, t->inherits);
     for (unsigned i = 0; i < NAME_TRIES && err == -EEXIST; i++) {
         err = temp_name_make(s->run_id, t->name);
         if (err) {
@@ -177,7 +183,8 @@ static int settle_owner_and_mode(struct port *p, struct store_op *op, struct pos
             if (err) {
                 return fail_at(op, "chown", err);
             }
-            err = posix_xattrs_apply(p, op, t->fd, w, true, &moved); /* the chown took file capabilities away */
+            /* The chown took file capabilities away. */
+            err = posix_xattrs_apply(p, op, t->fd, w, !t->resumed, &moved);
             if (err) {
                 return err;
             }
@@ -210,7 +217,7 @@ int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t,
             return fail_at(op, "utimens", err);
         }
     }
-    err = posix_xattrs_apply(p, op, t->fd, w, true, &moved);
+    err = posix_xattrs_apply(p, op, t->fd, w, !t->resumed, &moved);
     if (err) {
         return err;
     }

@@ -34,6 +34,28 @@ static int presize(struct port *p, struct store_op *op, struct store_upload *u, 
     return err;
 }
 
+/* A new temp name, looked at where somebody wants to know it again. */
+static int begin_new(struct port *p, struct store_op *op, struct store_upload *u, int dir_fd,
+                     const struct posix_want *w)
+{
+    int err = posix_temp_open(p, op, &u->t, dir_fd, w);
+
+    if (!err && op->put.temp) {
+        err = posix_attr_at(p, u->t.fd, "", &u->t.seen);
+        if (err) {
+            op->step = "fstat";
+            posix_temp_drop(p, &u->t, dir_fd);
+        }
+    }
+    return err ? err : presize(p, op, u, dir_fd);
+}
+
+static void tell_temp(const struct posix_temp *t, struct store_temp *out)
+{
+    *out = (struct store_temp){.dev = t->seen.dev, .ino = t->seen.ino, .uid = t->seen.uid, .size = t->seen.size};
+    memcpy(out->name, t->name, sizeof(out->name));
+}
+
 int posix_begin(struct port *p, struct store_op *op)
 {
     size_t name_size = strlen(op->name) + 1;
@@ -50,13 +72,17 @@ int posix_begin(struct port *p, struct store_op *op)
         goto fail;
     }
     posix_want_init(posix_of(p), &w, op->put.attr, op->put.keep, op->put.xattrs);
-    err = posix_temp_open(p, op, &u->t, dir_fd, &w);
-    if (!err) {
-        err = presize(p, op, u, dir_fd);
+    if (op->put.resume) {
+        err = posix_temp_reopen(p, op, &u->t, dir_fd, &w);
+    } else {
+        err = begin_new(p, op, u, dir_fd, &w);
     }
-    posix_dir_unpin_made(p, op->dir, err);
+    posix_dir_unpin_made(p, op->dir, op->put.resume && err == -ENOENT ? 0 : err);
     if (err) {
         goto fail;
+    }
+    if (op->put.temp) {
+        tell_temp(&u->t, op->put.temp);
     }
     u->dir = dir_get(op->dir);
     u->keep = op->put.keep;
@@ -119,6 +145,12 @@ int posix_copy(struct port *p, struct store_op *op)
     }
     *op->up.out_len = (size_t)n;
     return 0;
+}
+
+/* Whatever of it is still in the cache, and its size; on a network mount it is FILE_SYNC or COMMIT. */
+int posix_flush(struct port *p, struct store_op *op)
+{
+    return io_fsync(p->io, op->up.upload->t.fd);
 }
 
 /* A file that ends in a hole was never written to its end; one that is longer than it should be is not mended. */
@@ -195,6 +227,17 @@ int posix_abort(struct port *p, struct store_op *op)
         posix_dir_unpin(p, u->dir, err);
         err = err == -ENOENT ? 0 : err;
     }
+    upload_free(u);
+    return err;
+}
+
+/* A server may refuse only now what was written: then what was not flushed is not there. */
+int posix_park(struct port *p, struct store_op *op)
+{
+    struct store_upload *u = op->up.upload;
+    int err = io_close(p->io, u->t.fd);
+
+    op->step = err ? "close" : NULL;
     upload_free(u);
     return err;
 }

@@ -84,6 +84,8 @@ static uint64_t bytes_of(const struct store_op *op)
     switch (op->code) {
     case STORE_COPY:
         return op->up.len < COPY_MOST ? op->up.len : COPY_MOST;
+    case STORE_FLUSH:
+        return op->up.len;
     case STORE_COMMIT:
         return op->up.attr->size;
     default:

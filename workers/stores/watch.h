@@ -33,7 +33,7 @@ struct watch_op {
     enum store_code code;  /* constant */
     struct dir *dir;       /* constant; NULL: the operation did not say */
     const char *name;      /* constant; NULL: dir itself, or the operation did not say */
-    uint64_t bytes;        /* COPY, COMMIT: bytes that it may have to move or make durable; constant */
+    uint64_t bytes;        /* COPY, FLUSH, COMMIT: bytes that it may have to move or make durable; constant */
     int64_t begun_ns;      /* monotonic; constant */
     int64_t begun_watched; /* watched time; constant */
     struct fiber *fiber;   /* that waits for it without its thread; NULL: the thread itself does; constant */

@@ -81,8 +81,10 @@ static int run(struct port *p, struct store_op *op)
         [STORE_BEGIN] = nfs41_upload_begin,
         [STORE_WRITE] = nfs41_upload_write,
         [STORE_COPY] = nfs41_upload_copy,
+        [STORE_FLUSH] = nfs41_upload_flush,
         [STORE_COMMIT] = nfs41_upload_commit,
         [STORE_ABORT] = nfs41_upload_abort,
+        [STORE_PARK] = nfs41_upload_abort, /* caps.resume is false */
         [STORE_SYMLINK] = nfs41_symlink,
         [STORE_NODE] = nfs41_node,
         [STORE_LINK] = nfs41_link,

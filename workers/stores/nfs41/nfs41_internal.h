@@ -353,6 +353,7 @@ int nfs41_upload_write(struct port *p, struct store_op *op);
 int nfs41_upload_copy(struct port *p, struct store_op *op);
 int nfs41_upload_commit(struct port *p, struct store_op *op);
 int nfs41_upload_abort(struct port *p, struct store_op *op);
+int nfs41_upload_flush(struct port *p, struct store_op *op);
 
 /* ---- nfs41_entries.c ---- */
 

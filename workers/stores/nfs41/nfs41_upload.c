@@ -66,6 +66,9 @@ int nfs41_upload_begin(struct port *p, struct store_op *op)
 {
     const struct nfs41_store *s = nfs41_of(p);
 
+    if (op->put.resume) {
+        return -EOPNOTSUPP;
+    }
     if (atomic_load_explicit(&s->has_left, memory_order_relaxed)) {
         nfs41_left_clean(p, false);
     }
@@ -226,6 +229,14 @@ int nfs41_upload_write(struct port *p, struct store_op *op)
 
 /* 4.1 has no COPY (that is 4.2's). */
 int nfs41_upload_copy(struct port *p, struct store_op *op)
+{
+    (void)p;
+    (void)op;
+    return -EOPNOTSUPP;
+}
+
+/* Uploads are not resumed here. */
+int nfs41_upload_flush(struct port *p, struct store_op *op)
 {
     (void)p;
     (void)op;
