@@ -55,6 +55,7 @@
  * workers/stores/nfs41/nfs41_publish.c  whole small files
  * workers/stores/nfs41/nfs41_gather.c  several of them in one COMPOUND
  * workers/stores/nfs41/nfs41_upload.c  large files
+ * workers/stores/nfs41/nfs41_resume.c  one that was left, taken up again
  * workers/stores/nfs41/nfs41_entries.c  directories, links, nodes
  * workers/stores/nfs41/nfs41_change.c  attributes, removal
  * workers/stores/nfs41/ops.c         the operations of NFSv4.1: arguments and results

@@ -83,7 +83,7 @@ static struct conf_place place_of(void)
 {
     return (struct conf_place){.name = "nfs41",
                                .base = getenv(ENV_BASE),
-                               .lacks = CONF_XATTRS | CONF_ACLS | CONF_LINK_TIMES | CONF_LATE | CONF_RESUME,
+                               .lacks = CONF_XATTRS | CONF_ACLS | CONF_LINK_TIMES | CONF_LATE,
                                .open = open_nfs41};
 }
 

@@ -84,7 +84,7 @@ static int run(struct port *p, struct store_op *op)
         [STORE_FLUSH] = nfs41_upload_flush,
         [STORE_COMMIT] = nfs41_upload_commit,
         [STORE_ABORT] = nfs41_upload_abort,
-        [STORE_PARK] = nfs41_upload_abort, /* caps.resume is false */
+        [STORE_PARK] = nfs41_upload_park,
         [STORE_SYMLINK] = nfs41_symlink,
         [STORE_NODE] = nfs41_node,
         [STORE_LINK] = nfs41_link,
@@ -225,6 +225,7 @@ static void caps_init(struct nfs41_store *s, const struct nfs_limits *limits)
     s->head.caps.network = true;
     s->head.caps.spread = true;
     s->head.caps.durable = true;
+    s->head.caps.resume = true;
     s->head.caps.in_flight = flight;
     s->head.caps.in_flight_max = flight * 8 < FLIGHT_MAX ? flight * 8 : FLIGHT_MAX;
     s->head.caps.small_max = least(both, SMALL_MAX);

@@ -14,6 +14,7 @@
  *   nfs41_publish.c  whole small files
  *   nfs41_gather.c   several of them in one COMPOUND
  *   nfs41_upload.c   large files
+ *   nfs41_resume.c   one that was left, taken up again
  *   nfs41_entries.c  symbolic links, nodes, links, directories
  *   nfs41_change.c   attributes of what is there, removal
  */
@@ -249,6 +250,8 @@ void nfs41_names_free(struct nfs41_store *s);
 /* ---- nfs41_read.c ---- */
 
 int nfs41_stat(struct port *p, struct store_op *op);
+/* Attributes of what a handle stands for. 0 or -errno. */
+int nfs41_stat_fh(struct port *p, const struct nfs_fh *fh, struct attr *out);
 int nfs41_xattrs(struct port *p, struct store_op *op);
 int nfs41_readlink(struct port *p, struct store_op *op);
 int nfs41_read_small(struct port *p, struct store_op *op);
@@ -290,7 +293,10 @@ int nfs41_temp_check(const struct nfs41_temp *t);
 
 /* Makes the file, in a COMPOUND of its own. 0 or -errno, and then there is nothing. */
 int nfs41_temp_open(struct port *p, struct store_op *op, struct nfs41_temp *t);
-/* Ends its OPEN. 0 or -errno. */
+/* The file that op->put.resume tells of instead, if it is still that one, and as private as a new one. 0 or -errno: it
+ * was left alone then. */
+int nfs41_temp_resume(struct port *p, struct store_op *op, struct nfs41_temp *t);
+/* Ends its OPEN, if that is not gone with the server that gave it. 0 or -errno. */
 int nfs41_temp_close(struct port *p, struct nfs41_temp *t);
 /* Closes and removes it, as far as it was made. What cannot be removed is kept in mind. */
 void nfs41_temp_drop(struct port *p, struct nfs41_temp *t);
@@ -354,6 +360,7 @@ int nfs41_upload_copy(struct port *p, struct store_op *op);
 int nfs41_upload_commit(struct port *p, struct store_op *op);
 int nfs41_upload_abort(struct port *p, struct store_op *op);
 int nfs41_upload_flush(struct port *p, struct store_op *op);
+int nfs41_upload_park(struct port *p, struct store_op *op);
 
 /* ---- nfs41_entries.c ---- */
 

@@ -275,8 +275,7 @@ int nfs41_file_read(struct port *p, struct store_op *op)
     return read_full(p, op->file.file, op->file.buf, op->file.len, op->file.offset, op->file.out_len);
 }
 
-/* Attributes of what a handle stands for. 0 or -errno. */
-static int stat_fh(struct port *p, const struct nfs_fh *fh, struct attr *out)
+int nfs41_stat_fh(struct port *p, const struct nfs_fh *fh, struct attr *out)
 {
     struct nfs_compound *c;
     struct attr attr;
@@ -299,7 +298,7 @@ static int stat_fh(struct port *p, const struct nfs_fh *fh, struct attr *out)
 
 int nfs41_file_stat(struct port *p, struct store_op *op)
 {
-    return stat_fh(p, &op->stat.file->fh, op->stat.out);
+    return nfs41_stat_fh(p, &op->stat.file->fh, op->stat.out);
 }
 
 static void file_end(struct port *p, struct store_file *file)
@@ -374,7 +373,7 @@ int nfs41_file_extent(struct port *p, struct store_op *op)
 {
     struct attr attr;
     char *buf;
-    int err = stat_fh(p, &op->file.file->fh, &attr);
+    int err = nfs41_stat_fh(p, &op->file.file->fh, &attr);
 
     if (err) {
         return err;
@@ -469,7 +468,7 @@ static int small_by_steps(struct port *p, struct store_op *op, const struct nfs4
         err = -EFBIG;
     }
     err = err ? err : read_full(p, file, op->read_small.buf, f->before.size, 0, &f->len);
-    err = err ? err : stat_fh(p, &file->fh, &f->after);
+    err = err ? err : nfs41_stat_fh(p, &file->fh, &f->after);
     file_end(p, file);
     return err;
 }
@@ -494,7 +493,7 @@ int nfs41_read_small_in(struct port *p, struct store_op *op, const struct nfs41_
             size_t more = 0;
 
             err = read_full(p, &f.file, (char *)op->read_small.buf + f.len, f.before.size - f.len, f.len, &more);
-            err = err ? err : stat_fh(p, &f.file.fh, &f.after);
+            err = err ? err : nfs41_stat_fh(p, &f.file.fh, &f.after);
             f.len += more;
         }
     }

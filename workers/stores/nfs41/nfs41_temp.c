@@ -337,6 +337,9 @@ int nfs41_temp_close(struct port *p, struct nfs41_temp *t)
     r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
     r = r || t->fh.len > 0 ? r : nfs_get_plain(c, NFS_OP_LOOKUP);
     r = r ? r : nfs_get_close(c);
+    if (r > 0 && nfs_error((uint32_t)r)->decision == NFS_DO_REOPEN) {
+        r = 0; /* gone already, with the server that gave it */
+    }
     r = nfs41_result(NULL, c, r);
     nfs_compound_end(c);
     if (!r) {

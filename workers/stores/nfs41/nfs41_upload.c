@@ -48,10 +48,24 @@ static int begin_in(struct port *p, struct store_op *op, const struct nfs41_dir 
         return -ENOMEM;
     }
     err = nfs41_temp_init(p, &u->t, dir, op->put.attr, op->put.keep);
-    err = err ? err : nfs41_temp_open(p, op, &u->t);
+    if (!err) {
+        err = op->put.resume ? nfs41_temp_resume(p, op, &u->t) : nfs41_temp_open(p, op, &u->t);
+    }
+    if (!err && op->put.temp && !op->put.resume) {
+        err = nfs41_stat_fh(p, &u->t.fh, &u->t.seen); /* apart, since replies that are kept have to be small */
+        if (err) {
+            nfs41_temp_drop(p, &u->t);
+        }
+    }
     if (err) {
         free(u);
         return err;
+    }
+    atomic_init(&u->high, u->t.seen.size);
+    if (op->put.temp) {
+        *op->put.temp = (struct store_temp){
+            .dev = u->t.seen.dev, .ino = u->t.seen.ino, .uid = u->t.seen.uid, .size = u->t.seen.size};
+        memcpy(op->put.temp->name, u->t.name, sizeof(u->t.name));
     }
     pthread_mutex_init(&u->lock, NULL);
     u->dir = dir_get(op->dir);
@@ -66,16 +80,13 @@ int nfs41_upload_begin(struct port *p, struct store_op *op)
 {
     const struct nfs41_store *s = nfs41_of(p);
 
-    if (op->put.resume) {
-        return -EOPNOTSUPP;
-    }
     if (atomic_load_explicit(&s->has_left, memory_order_relaxed)) {
         nfs41_left_clean(p, false);
     }
     if (s->max_name && strlen(op->name) > s->max_name) {
         return -ENAMETOOLONG;
     }
-    return nfs41_in_dir(p, op, op->dir, true, begin_in);
+    return nfs41_in_dir(p, op, op->dir, !op->put.resume, begin_in);
 }
 
 /* "The latest" of that state (RFC 8881 8.2.2): another thread may have opened the file anew meanwhile. */
@@ -235,12 +246,64 @@ int nfs41_upload_copy(struct port *p, struct store_op *op)
     return -EOPNOTSUPP;
 }
 
-/* Uploads are not resumed here. */
+/* COMMIT. 0, NFS4ERR or -errno. */
+static int flush_once(struct port *p, struct store_upload *u, uint8_t verf[NFS_VERF_SIZE])
+{
+    struct nfs_compound *c;
+    int r = nfs41_begin(p, &c);
+
+    if (r) {
+        return r;
+    }
+    nfs_put_putfh(c, &u->t.fh);
+    nfs_put_commit(c);
+    r = nfs41_send(p, c);
+    r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
+    r = r ? r : nfs_get_commit(c, verf);
+    nfs_compound_end(c);
+    return r;
+}
+
+/* What is written meanwhile counts for the next one. */
 int nfs41_upload_flush(struct port *p, struct store_op *op)
 {
-    (void)p;
-    (void)op;
-    return -EOPNOTSUPP;
+    struct store_upload *u = op->up.upload;
+    uint8_t before[NFS_VERF_SIZE];
+    uint8_t after[NFS_VERF_SIZE];
+    bool unstable;
+    bool lost;
+    int r;
+
+    pthread_mutex_lock(&u->lock);
+    unstable = u->unstable;
+    lost = u->lost;
+    memcpy(before, u->verf, sizeof(before));
+    u->unstable = u->lost = false;
+    pthread_mutex_unlock(&u->lock);
+    if (!unstable) {
+        return 0;
+    }
+    r = flush_once(p, u, after);
+    if (r) {
+        pthread_mutex_lock(&u->lock);
+        u->lost |= lost || (u->unstable && memcmp(u->verf, before, sizeof(before)) != 0);
+        u->unstable = true;
+        memcpy(u->verf, before, sizeof(before));
+        pthread_mutex_unlock(&u->lock);
+        return r > 0 ? nfs_errno((uint32_t)r) : r;
+    }
+    return lost || memcmp(before, after, sizeof(before)) != 0 ? -EREMOTEIO : 0;
+}
+
+int nfs41_upload_park(struct port *p, struct store_op *op)
+{
+    struct store_upload *u = op->up.upload;
+    int err;
+
+    u->t.stateid = stateid_of(u);
+    err = nfs41_temp_close(p, &u->t);
+    upload_free(u);
+    return err;
 }
 
 /* ---- the end ---- */
