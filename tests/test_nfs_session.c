@@ -851,21 +851,29 @@ Test(nfs_session, opens_at_last)
     }
 }
 
-/* The connection broke after the last call: the new one has to be joined to the session that is to be ended. */
+/* The connection breaks after the last call, or at one of those that end a session; a new one has to be joined to it.
+ */
 Test(nfs_session, ends_on_a_new_connection)
 {
-    static const struct nfsd_rule rule = {
-        .op = D4_DESTROY_SESSION, .what = NFSD_FAIL, .status = D4ERR_CONN_NOT_BOUND_TO_SESSION};
-    struct rig r;
-    rig_open(&r, &(struct plan){.way = WAY_RING});
-    make_one(&r);
-    nfsd_rule(r.server, &rule);
-    nfs_session_close(r.session);
-    r.session = NULL;
-    cr_assert_eq(nfsd_fired(r.server), 1);
-    cr_assert_eq(nfsd_counts(r.server).sessions, 0);
-    cr_assert_eq(nfsd_counts(r.server).clients, 0);
-    rig_close(&r);
+    static const struct nfsd_rule rules[] = {
+        {.op = D4_DESTROY_SESSION, .what = NFSD_FAIL, .status = D4ERR_CONN_NOT_BOUND_TO_SESSION},
+        {.op = D4_DESTROY_SESSION, .what = NFSD_DROP_BEFORE},
+        {.op = D4_DESTROY_SESSION, .what = NFSD_DROP_AFTER},
+        {.op = D4_DESTROY_CLIENTID, .what = NFSD_DROP_BEFORE},
+        {.op = D4_DESTROY_CLIENTID, .what = NFSD_DROP_AFTER},
+    };
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        struct rig r;
+        rig_open(&r, &(struct plan){.way = WAY_RING});
+        make_one(&r);
+        nfsd_rule(r.server, &rules[i]);
+        nfs_session_close(r.session);
+        r.session = NULL;
+        cr_assert_eq(nfsd_fired(r.server), 1, "%zu", i);
+        cr_assert_eq(nfsd_counts(r.server).sessions, 0, "%zu", i);
+        cr_assert_eq(nfsd_counts(r.server).clients, 0, "%zu", i);
+        rig_close(&r);
+    }
 }
 
 Test(nfs_session, no_such_host)

@@ -451,6 +451,15 @@ void nfs_session_complete(struct nfs_session *s, int64_t deadline_ns)
 
 /* ---- the end ---- */
 
+/*
+ * A call failed, and is worth another connection: one that broke while nothing was in flight is noticed with the first
+ * call on it. Carried out twice, both of these calls are refused the second time, and nothing else.
+ */
+static bool is_broken(int r, int64_t deadline_ns)
+{
+    return r < 0 && r != -ENOMEM && r != -ETIMEDOUT && clock_mono_ns() < deadline_ns;
+}
+
 static int destroy_once(struct nfs_session *s, const uint8_t id[NFS_SESSION_ID], int64_t deadline_ns,
                         uint32_t *out_status)
 {
@@ -474,6 +483,9 @@ static int destroy_session(struct nfs_session *s, const uint8_t id[NFS_SESSION_I
 {
     uint32_t status = NFS4_OK;
     int r = destroy_once(s, id, deadline_ns, &status);
+    if (is_broken(r, deadline_ns)) {
+        r = destroy_once(s, id, deadline_ns, &status);
+    }
     if (r == 0 && status == NFS4ERR_CONN_NOT_BOUND_TO_SESSION && s->table && !s->table->lost) {
         r = nfs_session_touch(s, deadline_ns);
         r = r == 0 ? destroy_once(s, id, deadline_ns, &status) : r;
@@ -481,12 +493,12 @@ static int destroy_session(struct nfs_session *s, const uint8_t id[NFS_SESSION_I
     return r;
 }
 
-static void destroy_client(struct nfs_session *s, int64_t deadline_ns)
+static int destroy_client_once(struct nfs_session *s, int64_t deadline_ns)
 {
     struct nfs_client *client = s->client;
     struct nfs_compound *c = nfs_compound_begin_alone(s);
     if (!c) {
-        return;
+        return -ENOMEM;
     }
     xdr_put_u64(nfs_compound_op(c, NFS_OP_DESTROY_CLIENTID), client->id);
     int r = nfs_call_alone(s, c, deadline_ns);
@@ -497,6 +509,15 @@ static void destroy_client(struct nfs_session *s, int64_t deadline_ns)
     client->known = false;
     pthread_mutex_unlock(&client->lock);
     nfs_compound_end(c);
+    return r;
+}
+
+static void destroy_client(struct nfs_session *s, int64_t deadline_ns)
+{
+    int r = destroy_client_once(s, deadline_ns);
+    if (is_broken(r, deadline_ns)) {
+        destroy_client_once(s, deadline_ns);
+    }
 }
 
 void nfs_session_end(struct nfs_session *s, int64_t deadline_ns)
