@@ -22,6 +22,7 @@
 #   GANESHA_CACHED=1      it may take what it saw for true for a minute: quicker, and blind to what is changed in the
 #                         folder without it
 #   GANESHA_SQUASH=Root_Squash, GANESHA_SECTYPE=krb5, ...
+#   GANESHA_NUMERIC=false it tells owners by name where it knows one
 #   GANESHA_NFSV4, GANESHA_CORE, GANESHA_EXPORT: further lines of these blocks
 #
 #   start_cutproxy PORT [COMMAND...]   a proxy before that port: CUT_PORT. cut_tell COMMAND WORDS...: gives it a command
@@ -49,7 +50,7 @@ NFSv4 {
     Graceless = $([ "${GANESHA_GRACE:-0}" = 0 ] && echo true || echo false);
     Grace_Period = $([ "${GANESHA_GRACE:-0}" = 0 ] && echo 1 || echo "$GANESHA_GRACE");
     Lease_Lifetime = ${GANESHA_LEASE:-60};
-    Only_Numeric_Owners = true;
+    Only_Numeric_Owners = ${GANESHA_NUMERIC:-true};
     ${GANESHA_NFSV4:-}
 }
 LOG { Default_Log_Level = EVENT; }

@@ -74,6 +74,15 @@ GANESHA_NFSV4='Minor_Versions = 0;' start_ganesha old "$export"
 bad 11 'not version 4\.1' "$SRC" "nfs://127.0.0.1:$(ganesha_port old)/export"
 kill_ganesha old
 
+# One that tells owners by name: these alone are not compared by the server, everything else is, in one round trip.
+mkdir -p "$WORK/named"
+GANESHA_NUMERIC=false start_ganesha named "$WORK/named"
+expect 0 copy --json "$SRC" "nfs://127.0.0.1:$(ganesha_port named)/export/dst"
+judge_lax "$SRC" "$WORK/named/dst"
+steps=$(jq -c 'select(.event == "end") | .nfs.steps' "$WORK/out")
+[ "$steps" = '["owners-by-name"]' ] || fail "with owners by name the store steps down to $steps"
+kill_ganesha named
+
 # A dry run makes nothing, neither the destination nor a file to try the server out.
 look >"$WORK/look"
 expect 0 copy --json --dry-run "$SRC" "$url/new/dst"

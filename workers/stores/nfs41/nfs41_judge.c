@@ -54,8 +54,9 @@ static int judge_not_same(struct port *p, struct store_op *op, struct nfs41_temp
         t->apart = true;
         return 0;
     }
-    /* As we see it all is well: it is VERIFY that sees it otherwise. */
-    if ((t->plan.verify & (NFS_ATTR_OWNER | NFS_ATTR_GROUP)) && !nfs41_stepped(s, NFS41_STEP_OWNER_TEXT)) {
+    /* As we see it all is well: it is VERIFY that sees it otherwise. What counts is what this file was sent with:
+     * others may have had the store step down meanwhile. */
+    if (t->plan.verify & (NFS_ATTR_OWNER | NFS_ATTR_GROUP)) {
         step_down(s, NFS41_STEP_OWNER_TEXT);
     } else {
         step_down(s, NFS41_STEP_NO_VERIFY);
@@ -99,12 +100,12 @@ int nfs41_judge(struct port *p, struct store_op *op, struct nfs41_temp *t, enum 
         op->step = NULL;
         return judge_not_same(p, op, t, tries);
     }
-    if (stop == NFS_OP_VERIFY && is_unsupported(r) && !nfs41_stepped(s, NFS41_STEP_NO_VERIFY)) {
+    if (stop == NFS_OP_VERIFY && is_unsupported(r)) {
         op->step = NULL;
         step_down(s, NFS41_STEP_NO_VERIFY);
         return 0;
     }
-    if (!nfs41_stepped(s, NFS41_STEP_SPLIT) && (is_stateless(stop, r) || decision == NFS_DO_SPLIT)) {
+    if (is_stateless(stop, r) || decision == NFS_DO_SPLIT) { /* until tries end it */
         op->step = NULL;
         if (tries > 0) {
             step_down(s, NFS41_STEP_SPLIT); /* once may be chance */

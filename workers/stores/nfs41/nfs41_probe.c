@@ -117,6 +117,12 @@ static int look_at(struct port *p, const char *name, const struct attr *want, co
         if (err && err != -EPERM) { /* with --owner=require each file will say so */
             return err;
         }
+        other.uid = s->uid; /* whom the server may know by name */
+        other.gid = s->gid;
+        err = put(p, name, &other, STORE_KEEP_ALL, NULL);
+        if (err && err != -EPERM) {
+            return err;
+        }
     }
     return get(p, name);
 }
