@@ -1,6 +1,7 @@
 /*
  * test_conformance_nfs41: every case of the conformance suite that a server can have, over nfs41 on a Ganesha of its
- * own, in each way in which io works; and what only a server has: what it saw, and what is left there in the end.
+ * own, by plain calls and through the ring, those of many fibers without one too; and what only a server has: what it
+ * saw, and what is left there in the end.
  *
  * The server is started once, before the first test, in the process that runs all of them; what they need to know of it
  * is in the environment.
@@ -96,11 +97,16 @@ struct choice {
 static struct criterion_test_params choices(void)
 {
     size_t cases = conf_count();
-    size_t count = WAYS * cases;
-    struct choice *all = cr_malloc(count * sizeof(*all));
+    size_t count = 0;
+    struct choice *all = cr_malloc(WAYS * cases * sizeof(*all));
 
-    for (size_t i = 0; i < count; i++) {
-        all[i] = (struct choice){.way = (unsigned)(i / cases), .the_case = (unsigned)(i % cases)};
+    for (size_t i = 0; i < WAYS * cases; i++) {
+        struct choice choice = {.way = (unsigned)(i / cases), .the_case = (unsigned)(i % cases)};
+
+        /* Without a ring sockets are waited for in another way; one fiber shows no more of that than many do. */
+        if (choice.way != WAY_HELPERS || conf_case_at(choice.the_case)->fibers > 1) {
+            all[count++] = choice;
+        }
     }
     return cr_make_param_array(struct choice, all, count);
 }
@@ -110,7 +116,7 @@ ParameterizedTestParameters(conformance, nfs41)
     return choices();
 }
 
-ParameterizedTest(struct choice *choice, conformance, nfs41, .timeout = 60)
+ParameterizedTest(struct choice *choice, conformance, nfs41, .timeout = 120)
 {
     const struct conf_case *the_case = conf_case_at(choice->the_case);
     struct conf_place place = place_of();

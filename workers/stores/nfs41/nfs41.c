@@ -285,7 +285,9 @@ int nfs41_open(const struct store_options *options, const struct nfs41_options *
         return err;
     }
     free(problem);
-    s->fence = options->fence; /* what was tried out had no need of it */
+    s->fence = options->fence; /* what was tried out had no need of it, and does not count */
+    atomic_store(&s->publishes, 0);
+    atomic_store(&s->cleanups, 0);
     *out_problem = NULL;
     *out_store = &s->head;
     return 0;

@@ -33,6 +33,8 @@ static int begin(struct nfs_compound *c, enum nfs_op op)
     if (err == -ENODATA && c->result_count == 0 && c->status != NFS4_OK) {
         status = c->status;
         err = 0;
+    } else if (err == -ENODATA && c->status == NFS4_OK) {
+        err = -EPROTO; /* it says that all was carried out, and leaves results out */
     }
     if (status > INT_MAX) {
         status = INT_MAX; /* as an int it would pass for an errno; it is unknown in any case */
