@@ -5,8 +5,7 @@
 
 #include "base/name.h"
 
-/* Removes name if it still is the non-directory that was looked at. 0 or -errno; one that is gone is no error. */
-static int purge(struct port *port, struct dir *dir, const char *name, unsigned *out_removed)
+int temps_remove(struct port *port, struct dir *dir, const char *name, unsigned *out_removed)
 {
     struct attr attr = {0};
     struct store_op op = {.code = STORE_STAT, .dir = dir, .name = name, .stat = {.out = &attr}};
@@ -51,7 +50,7 @@ int temps_purge(struct port *port, struct dir *dir, const struct temps_rules *ru
         if (!may_go(rules, dir, &entry)) {
             continue;
         }
-        err = purge(port, dir, entry.name, out_removed);
+        err = temps_remove(port, dir, entry.name, out_removed);
         first = first != 0 ? first : err;
     }
     struct store_op close = {.code = STORE_LIST_CLOSE, .dir = dir, .list = {.list = &list}};

@@ -18,6 +18,10 @@ struct temps_rules {
     void *arg;                                                        /* for both */
 };
 
+/* Removes that temp name, if it is no directory. Adds 1 to *out_removed where it was there. 0, also where it was not,
+ * or -errno. In the thread of port; waits. */
+int temps_remove(struct port *port, struct dir *dir, const char *name, unsigned *out_removed);
+
 /*
  * Lists dir at the destination and removes each temp name that the rules let go. Only non-directories. Adds the number
  * removed to *out_removed. 0, or the first -errno met (it goes on after an error with one name). In the thread of port;

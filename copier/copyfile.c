@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/errs.h"
 #include "copier/copyfile.h"
+#include "copier/copyparts.h"
 #include "copier/copystage.h"
 #include "copier/engine_internal.h"
 
@@ -474,13 +475,24 @@ static char *lost_path(const struct copy_job *job, const struct watch_op *op)
     return job->ending ? watch_path(op->dir, op->name) : dir_path(job->item->work.dir, job->item->name);
 }
 
+void copy_count_out(const struct copy_job *job)
+{
+    if (job->parts != NULL) {
+        atomic_fetch_sub_explicit(&job->engine->counts->under_way, parts_there(job->parts) + parts_moved(job->parts),
+                                  memory_order_relaxed);
+    }
+}
+
 void copy_job_lost(const struct copy_job *job)
 {
     struct engine *e = job->engine;
     if (job->buffer > 0) {
         worker_buffer_lost(job->worker, job->buffer);
     }
-    atomic_fetch_sub_explicit(&e->counts->under_way, job->under_way, memory_order_relaxed);
+    if (job->parts != NULL) {
+        parts_abandon(job->parts);
+    }
+    copy_count_out(job);
     if (job->staged != NULL && job->staged->taken > 0) {
         staging_give(e->staging, job->staged->taken); /* others would wait for it in vain */
     }
@@ -517,6 +529,23 @@ static void copy_lost(void *arg, const void *reason)
     planner_item_lost(e->planner, dst, item, -ETIMEDOUT);
 }
 
+/* Reports it. Where another worker's operation for it got no answer, its outcome is unknown. */
+static void job_failed(const struct copy_job *job, int r)
+{
+    struct engine *e = job->engine;
+    const struct item *item = job->item;
+    if (job->unanswered_ns == 0) {
+        event_failed(e, item->work.dir, item->name, &job->op, r, job->on_source);
+        return;
+    }
+    char *path = dir_path(item->work.dir, item->name);
+    event_unanswered(e, path != NULL ? path : item->name, job->op.code, job->unanswered_ns, job->on_source);
+    free(path);
+    if (e->state != NULL) {
+        state_forget(e->state, item->work.dir->id, item->name);
+    }
+}
+
 void copy_run(void *arg, struct worker *w, struct work *work)
 {
     struct engine *e = arg;
@@ -539,7 +568,7 @@ void copy_run(void *arg, struct worker *w, struct work *work)
     } else if (job.item->kind == ITEM_LINK && item_link_copies(r)) {
         /* No failure: the planner has it copied, and counts it. */
     } else if (r != -ECANCELED || !atomic_load(&e->stopping)) {
-        event_failed(e, work->dir, job.item->name, &job.op, r, job.on_source);
+        job_failed(&job, r);
     } else {
         atomic_fetch_add(&e->counts->unfinished, 1);
     }

@@ -7,6 +7,7 @@
 #include "copier/engine_internal.h"
 
 struct staged;
+struct parts;
 
 /* One item being carried out, on its fiber's stack. */
 struct copy_job {
@@ -18,7 +19,8 @@ struct copy_job {
     bool on_stage;               /* it was an operation on a staged file */
     bool unstaged;               /* this file does not go through the temp dir any more */
     const struct staged *staged; /* what it has in the temp dir; NULL: nothing */
-    unsigned long under_way;     /* bytes of it in counts->under_way */
+    struct parts *parts;         /* of a large file; not owned; NULL: none */
+    int64_t unanswered_ns;       /* another worker's operation for it got no answer for so long; 0: none */
     size_t buffer;               /* bytes of the worker's buffer that it holds, as asked; 0: none */
     bool ending;                 /* it is done, and planner_item_done was called */
     unsigned long moved;         /* bytes really written */
@@ -62,9 +64,12 @@ int copy_item(struct copy_job *job);
  * fiber that takes its place. */
 void copy_job_lost(const struct copy_job *job);
 
-/* One try at a large or sparse file: streams it, from the temp dir where it is staged there, into a temp name and
- * commits it. 0; -ERR_CHANGED: the source changed meanwhile, nothing was published; -ECANCELED: the run is being
- * stopped; -errno with job->op, job->on_source and job->on_stage. */
+/* Takes the bytes of its parts out of counts->under_way, once: it is done with, or given up. */
+void copy_count_out(const struct copy_job *job);
+
+/* One try at a large or sparse file: copies it, from the temp dir where it is staged there, into a temp name, an
+ * earlier run's where that can be gone on with, and commits it. 0; -ERR_CHANGED: the source changed meanwhile, nothing
+ * was published; -ECANCELED: the run is being stopped; -errno with job->op, job->on_source and job->on_stage. */
 int copy_large(struct copy_job *job, const struct staged *staged);
 
 #endif

@@ -1,80 +1,32 @@
 /*
- * copylarge: streams one large or sparse file, extent by extent, so that holes stay holes.
+ * copylarge: one large or sparse file: its upload begun or resumed, its parts copied, the whole published; holes stay
+ * holes. What does not arrive whole stays for the next run, where that is worth anything.
  */
 #include <errno.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/errs.h"
-#include "copier/copyfile.h"
+#include "cleanup/temps.h"
+#include "copier/copyparts.h"
 #include "copier/copystage.h"
+#include "copier/partials.h"
 
-#define HASH_PART (16ULL * 1024 * 1024) /* bytes; the unit of large hashes */
-#define HOLE_MAX                                                                                                       \
-    (64ULL * 1024 * 1024) /* bytes; a longer hole leaves the hash unknown: zeros are not worth the time                \
-                           */
-
-/* XXH3-128 over the XXH3-128 of fixed parts, fed in order; holes count as the zeros that they read as. */
-struct part_hash {
-    XXH3_state_t *part;  /* of the present part */
-    XXH3_state_t *whole; /* over the parts before it */
-    uint64_t in_part;    /* bytes fed into the present part */
-};
-
-/* One stream from source to destination. */
+/* One file on its way from source to destination. */
 struct stream {
-    struct copy_job *job;        /* not owned */
-    struct port *src;            /* of the source, or of the temp dir; not owned */
-    struct port *dst;            /* not owned */
-    const struct staged *staged; /* what stands in the temp dir; its file is NULL where it does not; not owned */
-    struct store_file *file;     /* open source file, or the staged one; NULL: none */
-    struct store_upload *upload; /* NULL: none */
-    struct attr before;          /* of the source file when it was opened */
-    int64_t read_ns;             /* wall clock when reading began */
-    struct part_hash hash;
-    bool hashing;       /* hash is being kept: nothing was copied past us */
-    bool copying;       /* the kernel copies from file to file */
-    char *buffer;       /* worker's; NULL: none */
-    size_t buffer_size; /* bytes */
+    struct copy_job *job;         /* not owned */
+    struct port *src;             /* of the source, or of the temp dir; not owned */
+    struct port *dst;             /* not owned */
+    const struct staged *staged;  /* what stands in the temp dir; its file is NULL where it does not; not owned */
+    struct store_file *file;      /* open source file, or the staged one; NULL: none */
+    struct store_upload *upload;  /* NULL: none */
+    struct parts *parts;          /* owned; NULL: none */
+    struct attr before;           /* of the source file when it was opened */
+    int64_t read_ns;              /* wall clock when reading began */
+    bool recording;               /* it is kept for the next run where it does not arrive */
+    bool resumed;                 /* an earlier run has begun it */
+    struct state_partial partial; /* where recording */
 };
-
-static void hash_part_end(struct part_hash *h)
-{
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(h->part));
-    XXH3_128bits_update(h->whole, canonical.digest, sizeof canonical.digest);
-    XXH3_128bits_reset(h->part);
-    h->in_part = 0;
-}
-
-static void hash_feed(struct part_hash *h, const char *data, uint64_t len)
-{
-    static const char zeros[64 * 1024];
-    while (len > 0) {
-        uint64_t n = HASH_PART - h->in_part < len ? HASH_PART - h->in_part : len;
-        if (data == NULL && n > sizeof zeros) {
-            n = sizeof zeros;
-        }
-        XXH3_128bits_update(h->part, data != NULL ? data : zeros, n);
-        data = data != NULL ? data + n : NULL;
-        len -= n;
-        h->in_part += n;
-        if (h->in_part == HASH_PART) {
-            hash_part_end(h);
-        }
-    }
-}
-
-static void hash_end(struct part_hash *h, uint8_t out[16])
-{
-    if (h->in_part > 0) {
-        hash_part_end(h);
-    }
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(h->whole));
-    memcpy(out, canonical.digest, sizeof canonical.digest);
-}
 
 /* Runs job->op on that side. */
 static int on_src(struct stream *s, struct store_op op)
@@ -107,223 +59,263 @@ static int open_input(struct stream *s)
         return 0;
     }
     s->read_ns = clock_real_ns();
-    return copy_source_error(on_src(s, (struct store_op){.code = STORE_OPEN,
-                                                         .dir = s->job->item->work.dir,
-                                                         .name = s->job->item->name,
-                                                         .open = {.out = &s->file, .attr = &s->before}}));
+    return copy_source_error(
+        on_src(s, (struct store_op){.code = STORE_OPEN, .open = {.out = &s->file, .attr = &s->before}}));
+}
+
+/* ---- begun or resumed ---- */
+
+static int begin(struct stream *s, const struct store_temp *resume, struct store_temp *out_temp)
+{
+    return on_dst(s, (struct store_op){.code = STORE_BEGIN,
+                                       .put = {.attr = &s->before,
+                                               .keep = copy_keep(s->job->engine),
+                                               .upload = &s->upload,
+                                               .resume = resume,
+                                               .temp = out_temp,
+                                               .xattrs = s->job->xattrs}});
+}
+
+static void abort_upload(struct stream *s)
+{
+    struct store_upload *upload = s->upload;
+    s->upload = NULL;
+    on_dst(s, (struct store_op){.code = STORE_ABORT, .up = {.upload = upload}});
+}
+
+static int make_parts(struct stream *s)
+{
+    const struct parts_options options = {.job = s->job,
+                                          .file = s->file,
+                                          .staged = s->staged->file != NULL,
+                                          .upload = s->upload,
+                                          .before = &s->before,
+                                          .read_ns = s->staged->file != NULL ? s->read_ns : 0,
+                                          .partial = s->recording ? &s->partial : NULL};
+    int r = parts_create(&options, &s->parts);
+    s->job->parts = s->parts;
+    return r == 0 ? 0 : copy_job_failed(s->job, false, STORE_BEGIN, r);
+}
+
+static void drop_parts(struct stream *s)
+{
+    s->job->parts = NULL;
+    parts_destroy(s->parts);
+    s->parts = NULL;
+}
+
+/* What takes over the parts that the state knows of. */
+struct taking {
+    struct parts *parts; /* not owned */
+    uint64_t size;       /* bytes that stand there: what is beyond them was not written, whatever the record says */
+    uint64_t whole;      /* bytes of the file */
+};
+
+static void take_part(void *arg, uint64_t part, const uint8_t *hash)
+{
+    const struct taking *t = arg;
+    uint64_t end = part < t->whole / PART_SIZE ? (part + 1) * PART_SIZE : t->whole;
+    if (end <= t->size) {
+        parts_have(t->parts, part, hash);
+    }
+}
+
+/* With the upload resumed: takes over what counts of it. 0; -ENOENT: nothing does; -errno. */
+static int take_parts(struct stream *s, const struct store_temp *temp)
+{
+    struct state_reader *reader = event_reader(s->job->engine);
+    if (reader == NULL || temp->size > s->before.size) {
+        return -ENOENT;
+    }
+    int r = make_parts(s);
+    if (r != 0) {
+        return r;
+    }
+    struct taking t = {.parts = s->parts, .size = temp->size, .whole = s->before.size};
+    r = state_parts(reader, temp->name, take_part, &t);
+    if (r != 0 || parts_there(s->parts) == 0) {
+        drop_parts(s);
+        return -ENOENT;
+    }
+    return 0;
+}
+
+/* Goes on with what an earlier run has left. 0; -ENOENT: it is worth nothing; -errno. */
+static int resume(struct stream *s)
+{
+    struct store_temp temp;
+    int r = begin(s, &s->partial.temp, &temp);
+    bool guard = s->job->op.step != NULL && strcmp(s->job->op.step, STORE_STEP_GUARD) == 0;
+    if (r != 0) {
+        return r == -EOPNOTSUPP || (r == -ESTALE && guard) ? -ENOENT : r;
+    }
+    r = take_parts(s, &temp);
+    if (r != 0) {
+        abort_upload(s);
+    }
+    return r;
+}
+
+static void count_resumed(struct stream *s)
+{
+    struct report_counts *c = s->job->engine->counts;
+    atomic_fetch_add_explicit(&c->resumed, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->resumed_bytes, parts_there(s->parts), memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->resumed_size, s->before.size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->under_way, parts_there(s->parts), memory_order_relaxed);
+}
+
+/* Goes through all that earlier runs have left of this file: the first one that is worth anything is resumed, the
+ * others are removed. 0 with s->resumed or without; -errno. */
+static int resume_or_remove(struct stream *s)
+{
+    struct engine *e = s->job->engine;
+    struct item *item = s->job->item;
+    unsigned removed = 0;
+    while (s->upload == NULL && partials_take(e->partials, item->work.dir->id, item->name, &s->partial)) {
+        int r = s->recording && partials_fits(e->partials, &s->partial, &s->before) ? resume(s) : -ENOENT;
+        if (r == 0) {
+            s->resumed = true;
+            count_resumed(s);
+            return 0;
+        }
+        if (r != -ENOENT) {
+            partials_keep(e->partials, s->partial.temp.name);
+            return r;
+        }
+        if (temps_remove(s->dst, item->work.dir, s->partial.temp.name, &removed) == 0) {
+            partials_over(e, s->partial.temp.name);
+        } /* else the end of the run, or another run, sees to it */
+    }
+    atomic_fetch_add(&e->counts->purged, removed);
+    return 0;
+}
+
+/* Has the state know of it, from now on. */
+static void record(struct stream *s)
+{
+    struct engine *e = s->job->engine;
+    struct item *item = s->job->item;
+    event_tell_dir(e, item->work.dir);
+    s->partial.touched_ns = clock_real_ns();
+    state_partial(e->state, &s->partial);
 }
 
 static int stream_open(struct stream *s)
 {
+    struct engine *e = s->job->engine;
     struct item *item = s->job->item;
-    s->hash.part = XXH3_createState();
-    s->hash.whole = XXH3_createState();
-    s->buffer_size =
-        s->src->store->caps.part < s->dst->store->caps.part ? s->src->store->caps.part : s->dst->store->caps.part;
-    if (s->buffer_size > BUFFER_MAX || s->buffer_size == 0) {
-        s->buffer_size = BUFFER_MAX;
-    }
-    s->buffer = worker_buffer_get(s->job->worker, s->buffer_size);
-    s->job->buffer = s->buffer != NULL ? s->buffer_size : 0;
-    if (s->hash.part == NULL || s->hash.whole == NULL || s->buffer == NULL) {
-        return copy_job_failed(s->job, true, STORE_OPEN, -ENOMEM);
-    }
-    XXH3_128bits_reset(s->hash.part);
-    XXH3_128bits_reset(s->hash.whole);
-    s->hashing = true;
     int r = open_input(s);
     if (r != 0) {
         return r;
     }
-    return on_dst(s, (struct store_op){.code = STORE_BEGIN,
-                                       .dir = item->work.dir,
-                                       .name = item_dst_name(item),
-                                       .put = {.attr = &s->before,
-                                               .keep = copy_keep(s->job->engine),
-                                               .upload = &s->upload,
-                                               .xattrs = s->job->xattrs}});
+    /* What is one part is soon copied again, and so is what may never be taken up. */
+    s->recording =
+        e->state != NULL && e->dst->caps.resume && e->options->partial_max_age > 0 && s->before.size > PART_SIZE;
+    r = resume_or_remove(s);
+    if (r != 0) {
+        return r;
+    }
+    if (!s->resumed) {
+        s->partial = (struct state_partial){.dir_id = item->work.dir->id, .name = item->name, .src = s->before};
+        r = begin(s, NULL, s->recording ? &s->partial.temp : NULL);
+        if (r == 0) {
+            r = make_parts(s);
+        }
+    }
+    if (r == 0 && s->recording) {
+        record(s);
+    }
+    return r;
 }
 
-static void stream_close(struct stream *s)
+/* ---- the end ---- */
+
+/* Whether the next run may want what is there, and this one may leave it. */
+static bool is_worth_keeping(const struct stream *s, int r)
+{
+    const struct copy_job *job = s->job;
+    enum err_class class = err_classify(r, job->engine->dst->caps.network, job->on_source);
+    if (!s->recording || s->parts == NULL || !parts_recorded(s->parts) || job->on_stage) {
+        return false;
+    }
+    /* Of a destination that is full nothing is kept that nobody can use. */
+    return r != -ERR_CHANGED && class != ERR_VANISHED && r != -ENOSPC && r != -EDQUOT && r != -EFBIG;
+}
+
+static void end_upload(struct stream *s, int r)
+{
+    struct engine *e = s->job->engine;
+    bool keeps = is_worth_keeping(s, r);
+    if (s->upload == NULL) {
+        return;
+    }
+    if (keeps) {
+        on_dst(s, (struct store_op){.code = STORE_PARK, .up = {.upload = s->upload}});
+        partials_keep(e->partials, s->partial.temp.name);
+    } else {
+        abort_upload(s);
+        if (s->recording) {
+            partials_over(e, s->partial.temp.name);
+        }
+    }
+}
+
+static void stream_close(struct stream *s, int r)
 {
     struct store_op last = s->job->op;
     bool on_source = s->job->on_source;
     bool on_stage = s->job->on_stage;
-    if (s->upload != NULL) {
-        on_dst(s, (struct store_op){.code = STORE_ABORT, .up = {.upload = s->upload}});
-    }
+    end_upload(s, r);
     if (s->file != NULL && s->staged->file == NULL) {
         on_src(s, (struct store_op){.code = STORE_CLOSE, .file = {.file = s->file}});
     }
     s->job->op = last; /* what is reported is what failed, not what cleaned up after it */
     s->job->on_source = on_source;
     s->job->on_stage = on_stage;
-    s->job->buffer = 0;
-    if (s->buffer != NULL) {
-        worker_buffer_put(s->job->worker, s->buffer, s->buffer_size);
-    }
-    XXH3_freeState(s->hash.part);
-    XXH3_freeState(s->hash.whole);
+    drop_parts(s);
 }
 
-static void stream_moved(struct stream *s, unsigned long bytes)
-{
-    s->job->moved += bytes;
-    s->job->under_way += bytes;
-    atomic_fetch_add_explicit(&s->job->engine->counts->under_way, bytes, memory_order_relaxed);
-}
+/* ---- the contents ---- */
 
-/* The whole file, or as much from *at on as it takes in one go, without passing through here: moves *at.
- * -EOPNOTSUPP: the two stores cannot. */
-static int step_copy(struct stream *s, uint64_t *at)
+/* As far as the stores can do it between themselves: a reflink, or a copy within the server. Holes are then as they are
+ * at the source. *out_whole: nothing is left to be done. */
+static int stream_copied(struct stream *s, bool *out_whole)
 {
     size_t done = 0;
-    int r = on_dst(s, (struct store_op){.code = STORE_COPY,
-                                        .up = {.upload = s->upload,
-                                               .from = s->file,
-                                               .offset = *at,
-                                               .len = (size_t)(s->before.size - *at),
-                                               .out_len = &done}});
+    bool network = s->job->engine->dst->caps.network;
+    *out_whole = false;
+    if (s->job->engine->options->sparse != SPARSE_AUTO || s->before.size == 0) {
+        return 0;
+    }
+    if (s->resumed) { /* part by part then, where the server can */
+        if (network) {
+            parts_copied(s->parts, 0);
+        }
+        return 0;
+    }
+    int r =
+        on_dst(s, (struct store_op){
+                      .code = STORE_COPY,
+                      .up = {.upload = s->upload, .from = s->file, .len = (size_t)s->before.size, .out_len = &done}});
+    if (r == -EOPNOTSUPP) {
+        return 0;
+    }
     if (r == 0 && done == 0) {
         return -ERR_CHANGED; /* shorter than it was */
     }
     if (r == 0) {
-        s->hashing = false;
-        *at += done;
-        stream_moved(s, done);
+        parts_copied(s->parts, done);
+        *out_whole = done == s->before.size;
     }
-    return r;
-}
-
-/* Writes what was read, but for runs of zeros where they are to become holes. */
-static int write_runs(struct stream *s, size_t len, uint64_t offset)
-{
-    bool zero = false;
-    int r = 0;
-    for (size_t at = 0, run = 0; at < len && r == 0; at += run) {
-        run = len - at;
-        if (s->job->engine->options->sparse == SPARSE_ALWAYS) {
-            run = sparse_next_run(s->buffer + at, len - at, offset + at, &zero);
-        }
-        if (!zero) {
-            r = on_dst(s, (struct store_op){
-                              .code = STORE_WRITE,
-                              .up = {.upload = s->upload, .buf = s->buffer + at, .len = run, .offset = offset + at}});
-        }
-        if (r == 0 && !zero) {
-            stream_moved(s, run);
-        }
-    }
-    return r;
-}
-
-/* One step by reading and writing. */
-static int step_read(struct stream *s, uint64_t *at, uint64_t end)
-{
-    size_t got = 0;
-    uint64_t want = end - *at < s->buffer_size ? end - *at : s->buffer_size;
-    int r = on_src(
-        s, (struct store_op){
-               .code = STORE_READ,
-               .file = {.file = s->file, .buf = s->buffer, .len = (size_t)want, .offset = *at, .out_len = &got}});
-    if (r != 0) {
-        return r;
-    }
-    if (got == 0) {
-        s->job->on_stage = s->staged->file != NULL; /* nobody but a failing disk shortens it */
-        return s->job->on_stage ? -EIO : -ERR_CHANGED;
-    }
-    if (s->hashing) {
-        hash_feed(&s->hash, s->buffer, got);
-    }
-    r = write_runs(s, got, *at);
-    *at += r == 0 ? got : 0;
-    return r;
-}
-
-static bool is_stopping(const struct stream *s)
-{
-    return atomic_load_explicit(&s->job->engine->stopping, memory_order_relaxed);
-}
-
-/* As far as the stores can do it between themselves: a reflink, or a copy within the server. Holes are then as they are
- * at the source. */
-static int stream_copied(struct stream *s, uint64_t *at)
-{
-    if (s->job->engine->options->sparse != SPARSE_AUTO) {
-        return 0;
-    }
-    while (*at < s->before.size) {
-        int r = is_stopping(s) ? -ECANCELED : step_copy(s, at);
-        if (r != 0) {
-            return r == -EOPNOTSUPP ? 0 : r;
-        }
-    }
-    return 0;
-}
-
-static int stream_extent(struct stream *s, uint64_t at, uint64_t end)
-{
-    while (at < end) {
-        int r = is_stopping(s) ? -ECANCELED : step_read(s, &at, end);
-        if (r != 0) {
-            return r;
-        }
-    }
-    return 0;
-}
-
-/* What is to be read and written next. */
-static int next_extent(struct stream *s, uint64_t at, uint64_t *out_data, uint64_t *out_end)
-{
-    uint64_t size = s->before.size;
-    if (s->job->engine->options->sparse == SPARSE_NEVER) {
-        *out_data = at;
-        *out_end = size;
-        return 0;
-    }
-    int r =
-        on_src(s, (struct store_op){.code = STORE_EXTENT,
-                                    .file = {.file = s->file, .offset = at, .out_data = out_data, .out_end = out_end}});
-    if (r == -ENXIO) { /* nothing but a hole is left */
-        *out_data = size;
-        *out_end = size;
-        return 0;
-    }
-    /* It may have grown: the check at the end will tell. */
-    *out_end = *out_end < size ? *out_end : size;
-    *out_data = *out_data < *out_end ? *out_data : *out_end;
     return r;
 }
 
 static int stream_data(struct stream *s)
 {
-    uint64_t at = 0;
-    int r = stream_copied(s, &at);
-    if (r != 0) {
-        return r;
-    }
-    while (at < s->before.size) {
-        if (is_stopping(s)) {
-            return -ECANCELED;
-        }
-        uint64_t data = 0;
-        uint64_t end = 0;
-        r = next_extent(s, at, &data, &end);
-        if (r != 0) {
-            return r;
-        }
-        s->hashing = s->hashing && data - at <= HOLE_MAX;
-        if (s->hashing) {
-            hash_feed(&s->hash, NULL, data - at);
-        }
-        r = stream_extent(s, data, end);
-        if (r != 0) {
-            return r;
-        }
-        at = end;
-    }
-    return 0;
+    bool whole = false;
+    int r = atomic_load(&s->job->engine->stopping) ? -ECANCELED : stream_copied(s, &whole);
+    return r != 0 || whole ? r : parts_run(s->parts);
 }
 
 /* What is staged has been checked. */
@@ -344,6 +336,7 @@ static int stream_publish(struct stream *s)
     struct attr out;
     uint8_t hash[16];
     struct item *item = s->job->item;
+    struct engine *e = s->job->engine;
     int r = check_input(s, &after);
     if (r != 0) {
         return r;
@@ -351,18 +344,16 @@ static int stream_publish(struct stream *s)
     struct store_upload *upload = s->upload;
     s->upload = NULL; /* ended by COMMIT, whatever the result */
     r = on_dst(s, (struct store_op){.code = STORE_COMMIT,
-                                    .dir = item->work.dir,
-                                    .name = item_dst_name(item),
                                     .up = {.upload = upload, .attr = &after, .out = &out, .xattrs = s->job->xattrs}});
-    if (r != 0) {
-        return r;
+    if (r == 0) {
+        item->attr = after;
+        event_published(e, item->work.dir, item->name, &after, &out, parts_hash(s->parts, hash) ? hash : NULL,
+                        s->read_ns);
     }
-    if (s->hashing) {
-        hash_end(&s->hash, hash);
+    if (s->recording) {
+        partials_over(e, s->partial.temp.name); /* only now: killed in between, the file stands there or its parts do */
     }
-    item->attr = after;
-    event_published(s->job->engine, item->work.dir, item->name, &after, &out, s->hashing ? hash : NULL, s->read_ns);
-    return 0;
+    return r;
 }
 
 int copy_large(struct copy_job *job, const struct staged *staged)
@@ -375,11 +366,18 @@ int copy_large(struct copy_job *job, const struct staged *staged)
     if (r == 0) {
         r = stream_data(&s);
     }
+    if (r != 0 && s.parts != NULL && parts_are_lost(s.parts, &job->unanswered_ns)) {
+        /* The kernel may still use upload and file: they stay open, and what is recorded stays for the next run. */
+        partials_keep(job->engine->partials, s.partial.temp.name);
+        copy_count_out(job);
+        job->parts = NULL;
+        return r;
+    }
     if (r == 0) {
         r = stream_publish(&s);
     }
-    stream_close(&s);
-    atomic_fetch_sub_explicit(&job->engine->counts->under_way, job->under_way, memory_order_relaxed);
-    job->under_way = 0;
+    copy_count_out(job);
+    job->moved = s.parts != NULL ? parts_moved(s.parts) : 0;
+    stream_close(&s, r);
     return r;
 }

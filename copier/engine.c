@@ -18,6 +18,7 @@
 #include "copier/copyfile.h"
 #include "copier/engine_internal.h"
 #include "copier/lease.h"
+#include "copier/partials.h"
 #include "copier/quantity.h"
 #include "copier/status.h"
 #include "copier/upkeep.h"
@@ -473,6 +474,9 @@ static int prepare(struct engine *e, const struct budget *b)
         }
     }
     if (r == 0) {
+        r = partials_create(e, &e->partials);
+    }
+    if (r == 0) {
         r = upkeep_create(e);
     }
     if (r == 0) {
@@ -519,6 +523,9 @@ static void copy(struct engine *e)
     planner_join(e->planner);
     pool_join(e->pool);
     upkeep_join(e);
+    if (atomic_load(&planner_counts(e->planner)->complete) && !atomic_load(&e->stopping)) {
+        partials_sweep(e);
+    }
     if (r == 0) {
         shutdown(e->channel, SHUT_RD); /* ends the listener: there is nothing left to stop */
         pthread_join(listener, NULL);
@@ -629,6 +636,7 @@ static void release(struct engine *e)
         }
     }
     upkeep_destroy(e);
+    partials_destroy(e->partials);
     pool_destroy(e->pool);
     planner_destroy(e->planner);
     queue_destroy(e->queue);

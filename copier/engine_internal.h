@@ -19,6 +19,7 @@
 #include "workers/stores/layers.h"
 #include "workers/stores/watch.h"
 
+struct partials;
 struct watchdog;
 
 struct engine {
@@ -35,6 +36,7 @@ struct engine {
     struct state_run previous;      /* number 0: none; constant */
     bool purge;                     /* earlier runs may have left temp names */
     atomic_bool purge_failed;       /* a directory could not be searched for them */
+    struct partials *partials;      /* large files that earlier runs have left; owned; NULL: none */
     struct upkeep *upkeep;          /* the janitor's part; owned; NULL: none */
     pthread_key_t reader_key;       /* each walker's struct state_reader */
     bool reader_key_made;           /* constant once made */
@@ -116,6 +118,13 @@ void event_failed(struct engine *e, const struct dir *dir, const char *name, con
                   bool on_source);
 /* What path names, relative to the side's root, got no answer: reported as failed, outcome unknown. */
 void event_unanswered(struct engine *e, const char *path, enum store_code code, int64_t waited_ns, bool on_source);
+/* The calling thread's reader of the state, which is there; NULL: it cannot be had. */
+struct state_reader *event_reader(struct engine *e);
+/* Has the state know the path of dir. */
+void event_tell_dir(struct engine *e, struct dir *dir);
+/* Whether a file with these attributes was read so soon after its last change that a further one may have left the same
+ * times (P7). read_ns: wall clock when its reading began. */
+bool event_is_racy(const struct engine *e, const struct attr *attr, int64_t read_ns);
 /* An item was published: into the state. hash NULL: unknown. read_ns: wall clock when its reading began. */
 void event_published(struct engine *e, struct dir *dir, const char *name, const struct attr *src,
                      const struct attr *dst, const uint8_t *hash, int64_t read_ns);

@@ -7,10 +7,11 @@
 #include "cleanup/temps.h"
 #include "copier/copyfile.h"
 #include "copier/engine_internal.h"
+#include "copier/partials.h"
 #include "copier/upkeep.h"
 
 /* Each walker reads the state through a connection of its own, made when it first asks. */
-static struct state_reader *reader(struct engine *e)
+struct state_reader *event_reader(struct engine *e)
 {
     struct state_reader *r = pthread_getspecific(e->reader_key);
     if (r == NULL && state_reader_create(e->state, &r) == 0) {
@@ -25,7 +26,7 @@ enum known event_known(void *arg, const struct dir *dir, const char *name, const
     if (e->state == NULL || e->previous.number == 0) {
         return KNOWN_NOTHING;
     }
-    struct state_reader *r = reader(e);
+    struct state_reader *r = event_reader(e);
     /* What cannot be looked up is published again: that is always right. */
     return r != NULL ? state_known_with(r, dir->id, name, src, copy_xattr_kinds(e->options)) : KNOWN_SUSPECT;
 }
@@ -35,8 +36,9 @@ enum known event_known(void *arg, const struct dir *dir, const char *name, const
 void event_same(void *arg, const struct dir *dir, const char *name, const struct attr *src)
 {
     struct engine *e = arg;
+    partials_useless(e->partials, dir->id, name);
     unsigned kinds = copy_xattr_kinds(e->options);
-    struct state_reader *r = kinds != 0 && e->state != NULL && e->previous.number != 0 ? reader(e) : NULL;
+    struct state_reader *r = kinds != 0 && e->state != NULL && e->previous.number != 0 ? event_reader(e) : NULL;
     struct state_file file;
     if (r == NULL || state_known_with(r, dir->id, name, src, kinds) != KNOWN_BARE ||
         state_lookup(r, dir->id, name, &file) != 0) {
@@ -149,15 +151,24 @@ static int64_t racy_ns(const struct engine *e, const struct attr *a)
     return a->ctime.tv_nsec == 0 ? 2 * NS_PER_SEC : e->src->caps.clock_granularity_ns;
 }
 
-/*
- * Read so soon after its last change that a further change may have left the same times (P7). Whoever sets mtime cannot
- * set ctime: a ctime in the future is a clock that is ahead of ours, an mtime in the future is just that.
- */
-static bool is_racy(const struct engine *e, const struct attr *a, int64_t read_ns)
+/* Whoever sets mtime cannot set ctime: a ctime in the future is a clock that is ahead of ours, an mtime in the future
+ * is just that. */
+bool event_is_racy(const struct engine *e, const struct attr *a, int64_t read_ns)
 {
     int64_t tick = racy_ns(e, a);
     int64_t mtime = clock_ns_of(&a->mtime);
     return clock_ns_of(&a->ctime) >= read_ns - tick || (mtime >= read_ns - tick && mtime <= read_ns + tick);
+}
+
+void event_tell_dir(struct engine *e, struct dir *dir)
+{
+    if (!atomic_load_explicit(&dir->told, memory_order_relaxed) && !atomic_exchange(&dir->told, true)) {
+        char *path = dir_path(dir, NULL);
+        if (path != NULL) {
+            state_dir(e->state, dir->id, path);
+        }
+        free(path);
+    }
 }
 
 void event_published(struct engine *e, struct dir *dir, const char *name, const struct attr *src,
@@ -172,14 +183,8 @@ void event_published(struct engine *e, struct dir *dir, const char *name, const 
         memcpy(file.hash, hash, sizeof file.hash);
         file.hash_known = true;
     }
-    file.racy = S_ISREG(src->mode) && is_racy(e, src, read_ns);
-    if (!atomic_load_explicit(&dir->told, memory_order_relaxed) && !atomic_exchange(&dir->told, true)) {
-        char *path = dir_path(dir, NULL);
-        if (path != NULL) {
-            state_dir(e->state, dir->id, path);
-        }
-        free(path);
-    }
+    file.racy = S_ISREG(src->mode) && event_is_racy(e, src, read_ns);
+    event_tell_dir(e, dir);
     state_record(e->state, &file);
     upkeep_published(e, dir, name, src, dst);
 }

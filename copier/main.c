@@ -132,7 +132,9 @@
  * copier/copystage.c                 brings one file into it
  * copier/sparse.c                    runs of zeros in what was read
  * copier/copyxattrs.c                extended attributes of an item
- * copier/copylarge.c                 streams one large or sparse file
+ * copier/copylarge.c                 one large or sparse file: begun or resumed, published or left for the next run
+ * copier/copyparts.c                 its parts, copied by several workers at once
+ * copier/partials.c                  large files that earlier runs have left unfinished
  * copier/events.c                    what planner and workers report: failures, records
  * copier/upkeep.c                    the janitor's part in a run: what is repaired, reported, purged
  * copier/watchdog.c                  bounds what gets no answer

@@ -224,6 +224,11 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
             return usage(errors, "--wait: '%s' is not a time (examples: 30s, 10m, 2h)", arg);
         }
         return 0;
+    case OPT_PARTIAL_MAX_AGE:
+        if (quantity_duration(arg, &o->partial_max_age) != 0) {
+            return usage(errors, "--partial-max-age: '%s' is not a time (examples: 12h, 7d)", arg);
+        }
+        return 0;
     case OPT_CHMOD:
         return set_chmod(o, arg, errors);
     case OPT_CHOWN:
@@ -394,6 +399,7 @@ int options_parse(int argc, char **argv, FILE *errors, struct options *out_optio
                         .retries = 5,
                         .retry_delay_ns = 500 * NS_PER_MS,
                         .recheck = RECHECK_DEFAULT,
+                        .partial_max_age = PARTIAL_AGE_DEFAULT,
                         .stage_max = STAGE_MAX_DEFAULT,
                         .temp_space = UINT64_MAX};
     int r = filter_create(&o.filter);

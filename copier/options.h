@@ -67,6 +67,7 @@ struct options {
     int64_t wait_ns;         /* for another run's lease to go; 0: not at all */
     const char *state;       /* state file; NULL: the default of the pair; not owned */
     bool no_io_uring;        /* never make a ring */
+    int64_t partial_max_age; /* ns, of what is left of large files; 0: nothing is kept of them */
     uint32_t recheck;        /* of what is published, in millionths: looked at again */
 };
 
@@ -114,6 +115,7 @@ enum option_id {
     OPT_STAGE_MAX,
     OPT_TEMP_SPACE,
     OPT_SPARSE,
+    OPT_PARTIAL_MAX_AGE,
     OPT_STATS,
     OPT_PROGRESS,
     OPT_QUIET,
@@ -139,7 +141,8 @@ struct status_row {
 extern const struct status_row status_table[];
 extern const unsigned status_table_rows;
 
-#define JOBS_MAX        4096U
-#define RECHECK_DEFAULT 10000U /* millionths: 1 % */
+#define JOBS_MAX            4096U
+#define PARTIAL_AGE_DEFAULT (7LL * 24 * 3600 * 1000000000) /* ns */
+#define RECHECK_DEFAULT     10000U                         /* millionths: 1 % */
 
 #endif

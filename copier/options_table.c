@@ -67,6 +67,10 @@ const struct option_row options_table[] = {
     {OPT_SPARSE, 'S', true, "sparse", "HOW",
      "auto: holes of the source stay holes (default); always, or without HOW: runs of zeros become holes too; never: "
      "everything is written."},
+    {OPT_PARTIAL_MAX_AGE, 0, false, "partial-max-age", "TIME",
+     "What is there already of a large file that did not arrive whole is gone on with by the next run, unless the "
+     "source "
+     "has changed or the last work on it was more than TIME ago (default 7d): then it is removed. 0 keeps nothing."},
     {OPT_STATS, 0, false, "stats", NULL, "Print more figures at the end."},
     {OPT_PROGRESS, 0, false, "progress", NULL,
      "Show the progress line every second even where standard error is not a terminal."},

@@ -362,6 +362,12 @@ static void end_stats(struct report *r, const struct report_end *end)
     }
     report_say(r, "%s written; %lu retries, %lu read again since they changed, %lu stale temp names purged",
                quantity_show_bytes(get(&c->moved), bytes), get(&c->retries), get(&c->again), get(&c->purged));
+    if (get(&c->resumed) > 0) {
+        char size[QUANTITY_MAX];
+        report_say(r, "resumed: %lu large %s; %s of %s were there", get(&c->resumed),
+                   get(&c->resumed) == 1 ? "file" : "files", quantity_show_bytes(get(&c->resumed_bytes), bytes),
+                   quantity_show_bytes(get(&c->resumed_size), size));
+    }
     if (get(&c->staged) > 0) {
         report_say(r, "%lu files went through the temp dir, %lu of them as reflinks", get(&c->staged),
                    get(&c->staged_clones));
@@ -400,6 +406,9 @@ static void end_json(struct report *r, const struct report_end *end)
         {"files", get(&c->files)},
         {"bytes", get(&c->bytes)},
         {"bytes_written", get(&c->moved)},
+        {"resumed", get(&c->resumed)},
+        {"resumed_bytes", get(&c->resumed_bytes)},
+        {"resumed_size", get(&c->resumed_size)},
         {"others", get(&c->others)},
         {"links", get(&c->links)},
         {"links_copied", get(&p->copies)},

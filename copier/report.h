@@ -39,6 +39,9 @@ struct report_counts {
     atomic_ulong under_way;     /* bytes written of large files that are not done yet */
     atomic_ulong staged;        /* files that went through the local temp dir */
     atomic_ulong staged_clones; /* reflinks among them */
+    atomic_ulong resumed;       /* large files that an earlier run had begun, gone on with */
+    atomic_ulong resumed_bytes; /* what was there of them already */
+    atomic_ulong resumed_size;  /* and their sizes */
     atomic_ulong purged;        /* stale temp names removed */
     atomic_ulong rechecked;     /* published entries looked at again */
     atomic_ulong findings;      /* of them, those that were not right */

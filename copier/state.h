@@ -9,7 +9,7 @@
  * after its last publish has passed (or at once where the destination is durable by itself). A row of an epoch that is
  * not durable counts only while the boot that wrote it lasts. The kernel reports a failed write-back once, and a later
  * sync passes without the lost data: so after a failed sync what was not durable never becomes so, and does not count
- * in the same boot either.
+ * in the same boot either. The parts of a partial file are kept by the same rule.
  */
 #ifndef HAUL_COPIER_STATE_H
 #define HAUL_COPIER_STATE_H
@@ -25,7 +25,7 @@
 struct state;
 struct state_reader;
 
-#define STATE_VERSION 1
+#define STATE_VERSION 2 /* 1 knew no partial files; such a database is brought up to date when it is opened */
 
 /* How a run stands in the history. */
 struct state_run {
@@ -54,6 +54,18 @@ struct state_file {
     bool hash_known;  /* false after copy_file_range, and for what has no contents */
     unsigned xattrs;  /* XATTRS_* that were published with it */
     bool racy;        /* read within its file system's time granularity of its last change (P7) */
+};
+
+/*
+ * A large file that is under way, or was left so by an earlier run: what stands of it under its temp name. Kept by that
+ * name, from its first part on until it is over.
+ */
+struct state_partial {
+    uint64_t dir_id;        /* dir_id of its directory */
+    const char *name;       /* of the entry at the source; copied by state_partial */
+    struct attr src;        /* dev, ino, size, mtime, ctime of the source as its bytes were read; else 0 */
+    struct store_temp temp; /* where it stands; size is not kept */
+    int64_t touched_ns;     /* wall clock when it was last worked at, within the hour */
 };
 
 /* What identifies a pair; not owned, valid during the call. */
@@ -123,6 +135,17 @@ void state_record(struct state *s, const struct state_file *file);
 /* Forgets an entry (it failed, or is gone): the next run looks at it again. */
 void state_forget(struct state *s, uint64_t dir_id, const char *name);
 
+/* Remembers that a large file is under way, or what has changed about it. Its directory's path must be known
+ * (state_dir). Copied. Any thread; blocks while the queue is full. */
+void state_partial(struct state *s, const struct state_partial *partial);
+
+/* One more part of it (0, 1, ..., of a size that the caller never changes) stands under that temp name, as durable as
+ * what state_record is told of. hash: XXH3-128 of the part, 16 bytes; NULL: unknown. Copied. The same. */
+void state_part(struct state *s, const char *temp, uint64_t part, const uint8_t *hash);
+
+/* Nothing stands under that temp name any more, or nothing that is worth anything. The same. */
+void state_partial_over(struct state *s, const char *temp);
+
 /* Remembers a failure of the present run (the first 100,000 of a run, of the newest 20 runs). path is relative to the
  * source. Copied. */
 void state_failure(struct state *s, const char *path, const char *op, int err, unsigned attempts);
@@ -161,6 +184,18 @@ enum known state_known_with(struct state_reader *r, uint64_t dir_id, const char 
 /* The directory that comes next after *after (NULL: the first) in the order of ids (signed): its id and its path
  * (malloc'd). 0, -ENOENT, -errno. */
 int state_dir_next(struct state_reader *r, const int64_t *after, int64_t *out_id, char **out_path);
+
+/* The path (malloc'd) of that directory: 0, -ENOENT, -errno. */
+int state_dir_path(struct state_reader *r, uint64_t dir_id, char **out_path);
+
+/* The partial file that comes next after the one of that temp name (NULL: the first), in no order that means anything.
+ * Its name is *out_name, malloc'd. 0, -ENOENT, -errno. */
+int state_partial_next(struct state_reader *r, const char *after, struct state_partial *out_partial, char **out_name);
+
+/* Calls each for all parts under that temp name that count: those of an epoch that was not durable when its boot ended,
+ * or of which a sync failed, do not. hash NULL: unknown. 0 or -errno. each is short and leaves the state alone. */
+int state_parts(struct state_reader *r, const char *temp, void (*each)(void *arg, uint64_t part, const uint8_t *hash),
+                void *arg);
 
 /* The record itself: 0, -ENOENT, -errno. out_file->name is set to name. */
 int state_lookup(struct state_reader *r, uint64_t dir_id, const char *name, struct state_file *out_file);

@@ -33,8 +33,16 @@ static const char schema[] =
     "CREATE TABLE failures(run INTEGER NOT NULL, number INTEGER NOT NULL, path BLOB NOT NULL, op TEXT NOT NULL,"
     " err INTEGER NOT NULL, attempts INTEGER NOT NULL, PRIMARY KEY(run, number)) WITHOUT ROWID;";
 
-/* What came later than the version: tables that a database may lack. Of the runs up to each one in swept no temp name
- * is left anywhere. */
+/* What version 2 added. */
+static const char schema_2[] =
+    "CREATE TABLE partials(id INTEGER PRIMARY KEY, dir INTEGER NOT NULL, name BLOB NOT NULL, dev INTEGER NOT NULL,"
+    " ino INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, temp TEXT NOT NULL,"
+    " temp_dev INTEGER NOT NULL, temp_ino INTEGER NOT NULL, temp_uid INTEGER NOT NULL, touched INTEGER NOT NULL);"
+    "CREATE TABLE parts(partial INTEGER NOT NULL, part INTEGER NOT NULL, epoch INTEGER NOT NULL, hash BLOB,"
+    " PRIMARY KEY(partial, part)) WITHOUT ROWID;";
+
+/* What came later than version 1 without a version of its own: tables that a database may lack. Of the runs up to each
+ * one in swept no temp name is left anywhere. */
 static const char additions[] = "CREATE TABLE IF NOT EXISTS swept(run INTEGER NOT NULL);";
 
 /* The errno behind a failed read or write: SQLite keeps it with each file, the database's and the journal's. */
@@ -380,6 +388,9 @@ static int create_schema(sqlite3 *db, const struct state_pair *pair)
         err = run_sql(db, schema);
     }
     if (err == 0) {
+        err = run_sql(db, schema_2);
+    }
+    if (err == 0) {
         err = state_db_prepare(db, "INSERT INTO meta VALUES(?1, ?2, ?3)", &stmt);
     }
     if (err != 0) {
@@ -393,6 +404,28 @@ static int create_schema(sqlite3 *db, const struct state_pair *pair)
     (void)sqlite3_finalize(stmt);
 
 out:
+    return state_db_end(db, err);
+}
+
+/* Brings the database of an older haul up to date, in one transaction; another process may have been faster. */
+static int migrate(sqlite3 *db)
+{
+    char sql[64];
+    int64_t version = 0;
+    int err = query_int(db, "SELECT version FROM meta", &version);
+    if (err != 0 || version == STATE_VERSION) {
+        return err;
+    }
+    (void)snprintf(sql, sizeof(sql), "UPDATE meta SET version=%d", STATE_VERSION);
+    err = state_db_begin(db);
+    if (err != 0) {
+        return err;
+    }
+    err = query_int(db, "SELECT version FROM meta", &version);
+    if (err == 0 && version < STATE_VERSION) {
+        err = run_sql(db, schema_2);
+        err = err == 0 ? run_sql(db, sql) : err;
+    }
     return state_db_end(db, err);
 }
 
@@ -460,6 +493,9 @@ static int open_checked(struct state *s, const struct state_params *params)
         if (err == 0) {
             err = check_identity(s->db, params->pair);
         }
+    }
+    if (err == 0) {
+        err = migrate(s->db);
     }
     if (err == 0) {
         err = run_sql(s->db, additions);

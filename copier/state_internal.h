@@ -49,6 +49,9 @@ enum record_kind {
     RECORD_FORGET,  /* state_forget */
     RECORD_DIR,     /* state_dir */
     RECORD_FAILURE, /* state_failure */
+    RECORD_PARTIAL, /* state_partial */
+    RECORD_PART,    /* state_part */
+    RECORD_OVER,    /* state_partial_over */
     RECORD_EPOCH,   /* an epoch begins */
     RECORD_DURABLE, /* an epoch, and those of its boot before it, became durable */
 };
@@ -68,13 +71,13 @@ struct record_attr {
 /* One queued write as it lies in a batch's bytes, 8-byte aligned. */
 struct record {
     uint32_t size;     /* bytes with text and padding: the next record is there */
-    uint32_t text_len; /* bytes of the text: a name or a path */
+    uint32_t text_len; /* bytes of the text: a name or a path; PARTIAL: the temp name, then the name */
     uint8_t kind;      /* enum record_kind */
     bool racy;         /* FILE */
     uint8_t xattrs;    /* FILE: XATTRS_* */
-    bool hash_known;   /* FILE */
-    uint64_t dir;      /* FILE, FORGET, DIR: directory id */
-    int64_t epoch;     /* FILE, EPOCH, DURABLE: epoch id */
+    bool hash_known;   /* FILE, PART */
+    uint64_t dir;      /* FILE, FORGET, DIR, PARTIAL: directory id */
+    int64_t epoch;     /* FILE, PART, EPOCH, DURABLE: epoch id */
     char *heap;        /* a text too long for the batch, owned until it is written; NULL: it is in text */
     union {
         struct {                    /* FILE */
@@ -82,6 +85,20 @@ struct record {
             struct record_attr dst; /* destination, after publishing */
             uint8_t hash[16];       /* valid if hash_known */
         } file;
+        struct {                    /* PARTIAL */
+            struct record_attr src; /* source */
+            int64_t id;             /* state_partial_id */
+            uint64_t temp_dev;      /* struct store_temp */
+            uint64_t temp_ino;      /* struct store_temp */
+            int64_t touched_ns;     /* wall clock */
+            uint32_t temp_uid;      /* struct store_temp */
+            uint32_t temp_len;      /* bytes of the temp name */
+        } partial;
+        struct {              /* PART, OVER */
+            int64_t id;       /* state_partial_id */
+            uint64_t part;    /* PART: 0.. */
+            uint8_t hash[16]; /* PART: valid if hash_known */
+        } part;
         struct {               /* FAILURE */
             int64_t number;    /* 1, 2, ... in its run */
             int err;           /* positive errno */
@@ -123,6 +140,10 @@ enum statement {
     STMT_FORGET,
     STMT_DIR,
     STMT_FAILURE,
+    STMT_PARTIAL,
+    STMT_PART,
+    STMT_OVER,
+    STMT_OVER_PARTS,
     STMT_EPOCH,
     STMT_DURABLE,
     STMT_FAILED,
@@ -226,7 +247,9 @@ void *state_writer_main(void *arg);
 void state_readers_hold(struct state *s);
 void state_readers_go(struct state *s);
 
-/* state_queue.c. */
+/* state_queue.c. What a partial file is kept by: the random part of its temp name. */
+int64_t state_partial_id(const char *temp);
+
 int state_batches_create(struct state *s);
 void state_batches_destroy(struct state *s);
 

@@ -3,6 +3,8 @@
  * call as long as the writer keeps up.
  */
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,6 +184,61 @@ void state_forget(struct state *s, uint64_t dir_id, const char *name)
     }
     (void)pthread_mutex_lock(&s->lock);
     append(s, &head, name);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+int64_t state_partial_id(const char *temp)
+{
+    const char *dot = strrchr(temp, '.');
+    return (int64_t)strtoull(dot != NULL ? dot + 1 : temp, NULL, 16);
+}
+
+void state_partial(struct state *s, const struct state_partial *partial)
+{
+    struct record head = {
+        .kind = RECORD_PARTIAL,
+        .dir = partial->dir_id,
+        .partial.src = pack_attr(&partial->src),
+        .partial.id = state_partial_id(partial->temp.name),
+        .partial.temp_dev = partial->temp.dev,
+        .partial.temp_ino = partial->temp.ino,
+        .partial.temp_uid = partial->temp.uid,
+        .partial.temp_len = (uint32_t)strnlen(partial->temp.name, TEMP_NAME_MAX),
+        .partial.touched_ns = partial->touched_ns,
+    };
+    char text[TEMP_NAME_MAX + NAME_MAX + 1];
+    const int len = snprintf(text, sizeof(text), "%s%s", partial->temp.name, partial->name);
+    if (len < 0 || (size_t)len >= sizeof(text)) {
+        return; /* longer than any name: it is only not resumed */
+    }
+    head.text_len = (uint32_t)len;
+    (void)pthread_mutex_lock(&s->lock);
+    append(s, &head, text);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void state_part(struct state *s, const char *temp, uint64_t part, const uint8_t *hash)
+{
+    struct record head = {
+        .kind = RECORD_PART,
+        .hash_known = hash != NULL,
+        .part.id = state_partial_id(temp),
+        .part.part = part,
+    };
+    if (hash != NULL) {
+        memcpy(head.part.hash, hash, sizeof(head.part.hash));
+    }
+    (void)pthread_mutex_lock(&s->lock);
+    head.epoch = s->epoch;
+    append(s, &head, "");
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void state_partial_over(struct state *s, const char *temp)
+{
+    const struct record head = {.kind = RECORD_OVER, .part.id = state_partial_id(temp)};
+    (void)pthread_mutex_lock(&s->lock);
+    append(s, &head, "");
     (void)pthread_mutex_unlock(&s->lock);
 }
 

@@ -21,10 +21,16 @@ struct state_reader {
     sqlite3_stmt *known;       /* owned */
     sqlite3_stmt *lookup;      /* owned */
     sqlite3_stmt *dirs;        /* owned */
+    sqlite3_stmt *partials;    /* owned */
+    sqlite3_stmt *parts;       /* owned */
 };
 
 #define KNOWN_SQL "SELECT flags, epoch, mode, dev, ino, size, mtime, ctime FROM files WHERE dir=?1 AND name=?2"
 #define DIRS_SQL  "SELECT id, path FROM dirs WHERE id>=?1 ORDER BY id LIMIT 1"
+#define PARTIALS_SQL                                                                                                   \
+    "SELECT dir, name, dev, ino, size, mtime, ctime, temp, temp_dev, temp_ino, temp_uid, touched FROM partials"        \
+    " WHERE id>=?1 ORDER BY id LIMIT 1"
+#define PARTS_SQL "SELECT part, epoch, hash FROM parts WHERE partial=?1"
 #define LOOKUP_SQL                                                                                                     \
     "SELECT flags, epoch, mode, dev, ino, size, mtime, ctime, uid, gid, dst_mode, dst_uid, dst_gid, dst_size,"         \
     " dst_mtime, dst_ino, dst_ctime, hash FROM files WHERE dir=?1 AND name=?2"
@@ -49,6 +55,12 @@ static int prepare(struct state_reader *r)
     }
     if (err == 0) {
         err = state_db_prepare(db, DIRS_SQL, &r->dirs);
+    }
+    if (err == 0) {
+        err = state_db_prepare(db, PARTIALS_SQL, &r->partials);
+    }
+    if (err == 0) {
+        err = state_db_prepare(db, PARTS_SQL, &r->parts);
     }
     unlock_db(r);
     return err;
@@ -99,6 +111,8 @@ void state_reader_destroy(struct state_reader *r)
     (void)sqlite3_finalize(r->known);
     (void)sqlite3_finalize(r->lookup);
     (void)sqlite3_finalize(r->dirs);
+    (void)sqlite3_finalize(r->partials);
+    (void)sqlite3_finalize(r->parts);
     unlock_db(r);
     (void)sqlite3_close(r->own);
     (void)pthread_mutex_destroy(&r->lock);
@@ -302,4 +316,89 @@ int state_dir_next(struct state_reader *r, const int64_t *after, int64_t *out_id
     (void)sqlite3_reset(r->dirs);
     unlock_db(r);
     return err;
+}
+
+int state_dir_path(struct state_reader *r, uint64_t dir_id, char **out_path)
+{
+    const int64_t before = (int64_t)(dir_id - 1);
+    const bool first = (int64_t)dir_id == INT64_MIN;
+    char *path = NULL;
+    int64_t id = 0;
+    const int err = state_dir_next(r, first ? NULL : &before, &id, &path);
+    if (err == 0 && id != (int64_t)dir_id) {
+        free(path);
+        return -ENOENT;
+    }
+    if (err == 0) {
+        *out_path = path;
+    }
+    return err;
+}
+
+/* The partial file of the row that stmt stands on. 0 or -ENOMEM, -EBADMSG. */
+static int partial_of_row(sqlite3_stmt *stmt, struct state_partial *out, char **out_name)
+{
+    struct state_partial p = {.dir_id = column(stmt, 0), .touched_ns = sqlite3_column_int64(stmt, 11)};
+    p.src.dev = column(stmt, 2);
+    p.src.ino = column(stmt, 3);
+    p.src.size = column(stmt, 4);
+    p.src.mtime = timespec_of(sqlite3_column_int64(stmt, 5));
+    p.src.ctime = timespec_of(sqlite3_column_int64(stmt, 6));
+    const char *temp = (const char *)sqlite3_column_text(stmt, 7);
+    if (temp == NULL || !temp_name_parse(temp, NULL)) {
+        return -EBADMSG;
+    }
+    memcpy(p.temp.name, temp, strlen(temp) + 1);
+    p.temp.dev = column(stmt, 8);
+    p.temp.ino = column(stmt, 9);
+    p.temp.uid = (uid_t)column(stmt, 10);
+    const void *name = sqlite3_column_blob(stmt, 1);
+    char *copy = strndup(name != NULL ? name : "", (size_t)sqlite3_column_bytes(stmt, 1));
+    if (copy == NULL) {
+        return -ENOMEM;
+    }
+    p.name = copy;
+    *out = p;
+    *out_name = copy;
+    return 0;
+}
+
+int state_partial_next(struct state_reader *r, const char *after, struct state_partial *out_partial, char **out_name)
+{
+    const int64_t last = after != NULL ? state_partial_id(after) : 0;
+    if (after != NULL && last == INT64_MAX) {
+        return -ENOENT;
+    }
+    sqlite3 *db = lock_db(r);
+    (void)sqlite3_bind_int64(r->partials, 1, after != NULL ? last + 1 : INT64_MIN);
+    int err = step(db, r->partials);
+    if (err == 0) {
+        err = partial_of_row(r->partials, out_partial, out_name);
+    }
+    if (err != 0 && err != -ENOENT) {
+        state_note_error(r->state, err);
+    }
+    (void)sqlite3_reset(r->partials);
+    unlock_db(r);
+    return err;
+}
+
+int state_parts(struct state_reader *r, const char *temp, void (*each)(void *arg, uint64_t part, const uint8_t *hash),
+                void *arg)
+{
+    sqlite3 *db = lock_db(r);
+    (void)sqlite3_bind_int64(r->parts, 1, state_partial_id(temp));
+    int err = 0;
+    while ((err = step(db, r->parts)) == 0) {
+        const uint8_t *hash = sqlite3_column_blob(r->parts, 2);
+        if (!epoch_suspect(r->state, column(r->parts, 1))) {
+            each(arg, column(r->parts, 0), hash != NULL && sqlite3_column_bytes(r->parts, 2) == 16 ? hash : NULL);
+        }
+    }
+    if (err != -ENOENT) {
+        state_note_error(r->state, err);
+    }
+    (void)sqlite3_reset(r->parts);
+    unlock_db(r);
+    return err == -ENOENT ? 0 : err;
 }

@@ -14,6 +14,11 @@ static const char *const statement_sql[STMT_COUNT] = {
     [STMT_FORGET] = "DELETE FROM files WHERE dir=?1 AND name=?2",
     [STMT_DIR] = "INSERT OR REPLACE INTO dirs(id, path) VALUES(?1, ?2)",
     [STMT_FAILURE] = "INSERT OR REPLACE INTO failures(run, number, path, op, err, attempts) VALUES(?1,?2,?3,?4,?5,?6)",
+    [STMT_PARTIAL] = "INSERT OR REPLACE INTO partials(id, dir, name, dev, ino, size, mtime, ctime, temp, temp_dev,"
+                     " temp_ino, temp_uid, touched) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+    [STMT_PART] = "INSERT OR REPLACE INTO parts(partial, part, epoch, hash) VALUES(?1, ?2, ?3, ?4)",
+    [STMT_OVER] = "DELETE FROM partials WHERE id=?1",
+    [STMT_OVER_PARTS] = "DELETE FROM parts WHERE partial=?1",
     [STMT_EPOCH] = "INSERT OR REPLACE INTO epochs(id, run, boot) VALUES(?1, ?2, ?3)",
     /* One sync covers what earlier runs of the boot left. */
     [STMT_DURABLE] =
@@ -141,6 +146,49 @@ static int write_failure(struct state *s, const struct record *r)
     return run(s, STMT_FAILURE);
 }
 
+static int write_partial(struct state *s, const struct record *r)
+{
+    sqlite3_stmt *stmt = s->statements[STMT_PARTIAL];
+    const struct record_attr *src = &r->partial.src;
+    const size_t temp_len = r->partial.temp_len;
+    (void)sqlite3_bind_int64(stmt, 1, r->partial.id);
+    bind_int(stmt, 2, r->dir);
+    (void)sqlite3_bind_blob64(stmt, 3, r->text + temp_len, r->text_len - temp_len, SQLITE_STATIC);
+    bind_int(stmt, 4, src->dev);
+    bind_int(stmt, 5, src->ino);
+    bind_int(stmt, 6, src->size);
+    bind_int(stmt, 7, (uint64_t)src->mtime_ns);
+    bind_int(stmt, 8, (uint64_t)src->ctime_ns);
+    (void)sqlite3_bind_text64(stmt, 9, r->text, temp_len, SQLITE_STATIC, SQLITE_UTF8);
+    bind_int(stmt, 10, r->partial.temp_dev);
+    bind_int(stmt, 11, r->partial.temp_ino);
+    bind_int(stmt, 12, r->partial.temp_uid);
+    bind_int(stmt, 13, (uint64_t)r->partial.touched_ns);
+    return run(s, STMT_PARTIAL);
+}
+
+static int write_part(struct state *s, const struct record *r)
+{
+    sqlite3_stmt *stmt = s->statements[STMT_PART];
+    (void)sqlite3_bind_int64(stmt, 1, r->part.id);
+    bind_int(stmt, 2, r->part.part);
+    (void)sqlite3_bind_int64(stmt, 3, r->epoch);
+    if (r->hash_known) {
+        (void)sqlite3_bind_blob(stmt, 4, r->part.hash, sizeof(r->part.hash), SQLITE_STATIC);
+    } else {
+        (void)sqlite3_bind_null(stmt, 4);
+    }
+    return run(s, STMT_PART);
+}
+
+static int write_over(struct state *s, const struct record *r)
+{
+    (void)sqlite3_bind_int64(s->statements[STMT_OVER], 1, r->part.id);
+    (void)sqlite3_bind_int64(s->statements[STMT_OVER_PARTS], 1, r->part.id);
+    const int err = run(s, STMT_OVER);
+    return err != 0 ? err : run(s, STMT_OVER_PARTS);
+}
+
 static int write_epoch(struct state *s, const struct record *r)
 {
     const enum statement which = r->kind == RECORD_EPOCH ? STMT_EPOCH : STMT_DURABLE;
@@ -220,6 +268,15 @@ static int write_records(struct state *s, struct batch *batch)
             break;
         case RECORD_FAILURE:
             err = write_failure(s, r);
+            break;
+        case RECORD_PARTIAL:
+            err = write_partial(s, r);
+            break;
+        case RECORD_PART:
+            err = write_part(s, r);
+            break;
+        case RECORD_OVER:
+            err = write_over(s, r);
             break;
         case RECORD_EPOCH:
         case RECORD_DURABLE:

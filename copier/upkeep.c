@@ -11,6 +11,7 @@
 #include "cleanup/janitor.h"
 #include "copier/copyfile.h"
 #include "copier/lease.h"
+#include "copier/partials.h"
 #include "planner/chain.h"
 
 #define MET_BITS   (1U << 23) /* 1 MiB: of a million directories two in a hundred are taken for others */
@@ -100,9 +101,17 @@ static bool is_dead(void *arg, const char *run_id)
     return state_run_is_dead(e->state, run_id) || lease_took_over(e->lease, run_id);
 }
 
+/* What can be gone on with stays. */
+static bool keep(void *arg, const struct dir *dir, const char *name)
+{
+    const struct engine *e = arg;
+    (void)dir;
+    return partials_holds(e->partials, name);
+}
+
 struct temps_rules upkeep_temps(struct engine *e)
 {
-    return (struct temps_rules){.is_dead = is_dead, .arg = e};
+    return (struct temps_rules){.is_dead = is_dead, .keep = keep, .arg = e};
 }
 
 /* ---- looking again ---- */

@@ -120,6 +120,26 @@ static void expect_untouched(int expected)
     free(after);
 }
 
+/* As a haul that knew no partial files has left it. */
+Test(state_faults, an_older_version_is_brought_up_to_date)
+{
+    make_database(3);
+    (void)ask("DROP TABLE partials");
+    (void)ask("DROP TABLE parts");
+    (void)ask("UPDATE meta SET version=1");
+    for (int i = 0; i < 2; i++) {
+        struct state *s = open_state();
+        begin(s, new_id(), true);
+        cr_assert_eq(known_number(s, 0, "file 1", 1), KNOWN_GOOD, "nothing is forgotten");
+        state_part(s, ".haul.0123456789abcdef.0000000000000001", (uint64_t)i, NULL);
+        state_close(s);
+        cr_assert_eq(ask("SELECT version FROM meta"), STATE_VERSION);
+        cr_assert_eq(ask("SELECT count(*) FROM parts"), i + 1);
+        cr_assert_eq(ask("SELECT count(*) FROM partials"), 0);
+    }
+    cr_assert_eq(matching("*corrupt*"), 0);
+}
+
 Test(state_faults, a_newer_version_is_left_alone)
 {
     make_database(1);
