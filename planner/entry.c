@@ -101,6 +101,7 @@ unsigned entry_keep(const struct planner *p, unsigned keep, const struct attr *t
     bool all = p->options.owner_required || (p->uid == 0 && !(refused != NULL && atomic_load(refused)));
     keep &= all ? ~0U : ~STORE_KEEP_OWNER;
     keep &= all || group_can_be_had(p, attr->gid) ? ~0U : ~STORE_KEEP_GROUP;
+    keep &= S_ISLNK(attr->mode) && p->options.dst->caps.no_link_times ? ~STORE_KEEP_TIMES : ~0U;
     if (S_ISREG(attr->mode)) {
         /* Not with another owner (P3). */
         attr->mode &= (keep & STORE_KEEP_OWNER) != 0 || there->uid == attr->uid ? ~0U : ~(mode_t)S_ISUID;

@@ -40,6 +40,16 @@ static bool foresee(const struct nfs41_store *s, const struct nfs41_want *w, str
     return !nfs41_stepped(s, NFS41_STEP_OWNER_TEXT | NFS41_STEP_NO_VERIFY) && (!special || owner_mask(w) == OWNERS);
 }
 
+/* Whether nothing is to be set: Ganesha compares nothing behind the owner, and would call other times the same. */
+static bool is_right(const struct nfs41_want *w, const struct attr *seen, const struct attr *target)
+{
+    bool times = !(w->keep & STORE_KEEP_TIMES) ||
+                 (!time_differs(&seen->mtime, &target->mtime) && !time_differs(&seen->atime, &target->atime));
+    bool mode = !(w->keep & STORE_KEEP_MODE) || S_ISLNK(seen->mode) || ((seen->mode ^ target->mode) & 07777) == 0;
+
+    return times && mode && !nfs41_want_owner_wrong(w, seen);
+}
+
 /*
  * In one COMPOUND: looks, makes sure of the type, stops where all is as it should be, sets it all. 0 or -errno: done;
  * 1: to be done step by step.
@@ -91,7 +101,7 @@ static int change_at_once(struct port *p, struct store_op *op, const struct nfs4
         r = r ? r : nfs_get_plain(c, NFS_OP_NVERIFY);
         if (r == NFS4ERR_SAME) {
             nfs_compound_end(c);
-            return 0; /* nothing differs */
+            return is_right(w, &ch->seen, &target) ? 0 : 1;
         }
         r = r || !first ? r : nfs_get_setattr(c);
         r = r || !mode ? r : nfs_get_setattr(c);

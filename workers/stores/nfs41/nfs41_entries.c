@@ -149,6 +149,11 @@ static int put_in(struct port *p, struct store_op *op, const struct nfs41_dir *d
     return 0;
 }
 
+int nfs41_symlink_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+{
+    return put_in(p, op, dir);
+}
+
 int nfs41_symlink(struct port *p, struct store_op *op)
 {
     return nfs41_in_dir(p, op, op->dir, true, put_in);

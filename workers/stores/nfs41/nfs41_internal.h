@@ -366,6 +366,8 @@ int nfs41_upload_park(struct port *p, struct store_op *op);
 
 int nfs41_mkdir(struct port *p, struct store_op *op);
 int nfs41_symlink(struct port *p, struct store_op *op);
+/* The same in a directory that is known by its handle. */
+int nfs41_symlink_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir);
 int nfs41_node(struct port *p, struct store_op *op);
 int nfs41_link(struct port *p, struct store_op *op);
 

@@ -127,6 +127,35 @@ static int look_at(struct port *p, const char *name, const struct attr *want, co
     return get(p, name);
 }
 
+/* Whether the times of symbolic links can be set (Ganesha takes them and does nothing). A server that has no such links
+ * says so when one is to be made. 0 or -errno. */
+static int try_link(struct port *p, const struct attr *want)
+{
+    struct nfs41_store *s = nfs41_of(p);
+    struct notices *notices = s->notices;
+    struct attr attr = *want;
+    struct attr seen = {0};
+    char name[TEMP_NAME_MAX];
+    struct store_op op = {.code = STORE_SYMLINK,
+                          .name = name,
+                          .put = {.attr = &attr, .keep = STORE_KEEP_TIMES, .target = "nowhere", .out = &seen}};
+    struct store_op gone = {.code = STORE_REMOVE, .name = name};
+    int err = temp_name_make(s->run_id, name);
+
+    if (err) {
+        return err;
+    }
+    attr.mode = S_IFLNK | 0777;
+    s->notices = NULL; /* it is told of links that are copied */
+    err = nfs41_symlink_in(p, &op, &s->root);
+    s->notices = notices;
+    if (err) {
+        return 0;
+    }
+    s->head.caps.no_link_times = seen.mtime.tv_sec != want->mtime.tv_sec;
+    return nfs41_remove_in(p, &gone, &s->root);
+}
+
 int nfs41_probe(struct port *p, bool read_only, char **problem)
 {
     struct nfs41_store *s = nfs41_of(p);
@@ -154,6 +183,7 @@ int nfs41_probe(struct port *p, bool read_only, char **problem)
         err = look_at(p, name, &want, &seen);
         removed = nfs41_remove_in(p, &gone, &s->root);
         err = err ? err : removed;
+        err = err ? err : try_link(p, &want);
     }
     if (err && !*problem &&
         asprintf(problem,
