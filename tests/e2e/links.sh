@@ -84,7 +84,7 @@ would | grep -qx 'make directory new/below' || fail "a directory is not listed"
 # The real limit of ext4: 65,000 names. Once is enough.
 far=$(mktemp -d /dev/shm/haul-e2e.XXXXXX)
 trap 'rm -rf "$far"; e2e_cleanup' EXIT
-if [ -z "$HAUL_EXTRA" ] && [ "$(stat -f -c %T "$WORK")" = ext2/ext3 ] && [ "$(stat -f -c %T "$far")" = tmpfs ]; then
+if [ -z "$HAUL_EXTRA$HAUL_DST" ] && [ "$(stat -f -c %T "$WORK")" = ext2/ext3 ] && [ "$(stat -f -c %T "$far")" = tmpfs ]; then
     perl -e '$d = shift; mkdir "$d/$_" for 0 .. 9; open my $f, ">", "$d/first"; print $f "x"; close $f;
         link "$d/first", "$d/" . ($_ % 10) . "/$_" or die for 1 .. 65010' "$far"
     expect 0 copy --json "$far" "$WORK/far"

@@ -4,6 +4,7 @@
  * links, groups of hard links, contents, holes. Walks with directory handles, so depth does not matter.
  *
  *   --no-dir-times   times of directories may differ
+ *   --no-link-times  times of symbolic links may differ
  *   --no-owner       owners and groups may differ
  *   --no-holes       the copy of a sparse file may take more room
  *   --no-contents    sizes and attributes only
@@ -40,12 +41,12 @@ struct pairs {
 };
 
 struct cmp {
-    bool dir_times, owner, holes, contents, extra; /* what is compared */
-    unsigned long entries;                         /* compared */
-    unsigned long differences;                     /* found */
-    struct pairs to_dst;                           /* by source inode */
-    struct pairs to_src;                           /* by destination inode */
-    char *path;                                    /* of the directory at hand */
+    bool dir_times, link_times, owner, holes, contents, extra; /* what is compared */
+    unsigned long entries;                                     /* compared */
+    unsigned long differences;                                 /* found */
+    struct pairs to_dst;                                       /* by source inode */
+    struct pairs to_src;                                       /* by destination inode */
+    char *path;                                                /* of the directory at hand */
     size_t path_len, path_room;
 };
 
@@ -259,7 +260,7 @@ static void compare_attrs(struct cmp *c, const char *name, const struct stat *s,
         snprintf(text, sizeof(text), "owner %u:%u, not %u:%u", d->st_uid, d->st_gid, s->st_uid, s->st_gid);
         differ(c, name, text);
     }
-    if ((c->dir_times || !S_ISDIR(s->st_mode)) &&
+    if ((c->dir_times || !S_ISDIR(s->st_mode)) && (c->link_times || !S_ISLNK(s->st_mode)) &&
         (s->st_mtim.tv_sec != d->st_mtim.tv_sec || s->st_mtim.tv_nsec != d->st_mtim.tv_nsec)) {
         snprintf(text, sizeof(text), "mtime %lld.%09ld, not %lld.%09ld", (long long)d->st_mtim.tv_sec,
                  d->st_mtim.tv_nsec, (long long)s->st_mtim.tv_sec, s->st_mtim.tv_nsec);
@@ -395,12 +396,13 @@ static void compare_dirs(struct cmp *c, int *sdir, int *ddir)
 
 static int option(struct cmp *c, const char *text)
 {
-    bool *flag = strcmp(text, "--no-dir-times") == 0  ? &c->dir_times
-                 : strcmp(text, "--no-owner") == 0    ? &c->owner
-                 : strcmp(text, "--no-holes") == 0    ? &c->holes
-                 : strcmp(text, "--no-contents") == 0 ? &c->contents
-                 : strcmp(text, "--no-extra") == 0    ? &c->extra
-                                                      : NULL;
+    bool *flag = strcmp(text, "--no-dir-times") == 0    ? &c->dir_times
+                 : strcmp(text, "--no-link-times") == 0 ? &c->link_times
+                 : strcmp(text, "--no-owner") == 0      ? &c->owner
+                 : strcmp(text, "--no-holes") == 0      ? &c->holes
+                 : strcmp(text, "--no-contents") == 0   ? &c->contents
+                 : strcmp(text, "--no-extra") == 0      ? &c->extra
+                                                        : NULL;
     if (flag == NULL) {
         return -1;
     }
@@ -410,7 +412,8 @@ static int option(struct cmp *c, const char *text)
 
 int main(int argc, char **argv)
 {
-    static struct cmp c = {.dir_times = true, .owner = true, .holes = true, .contents = true, .extra = true};
+    static struct cmp c = {
+        .dir_times = true, .link_times = true, .owner = true, .holes = true, .contents = true, .extra = true};
     int at = 1;
     while (at < argc && strncmp(argv[at], "--", 2) == 0) {
         if (option(&c, argv[at++]) < 0) {
