@@ -72,7 +72,9 @@ void nfs_connection_well(struct nfs_session *s)
 static void count_failure(struct nfs_session *s)
 {
     if (s->failures > 0) {
-        s->not_before_ns = clock_mono_ns() + nfs_backoff_ns(s, BACKOFF_NS, s->failures - 1, BACKOFF_MAX_NS);
+        /* Never so long that an operation that begins now would be over before the next try. */
+        int64_t most = earlier(BACKOFF_MAX_NS, nfs_silence_ns(s->client));
+        s->not_before_ns = clock_mono_ns() + nfs_backoff_ns(s, BACKOFF_NS, s->failures - 1, most);
     }
     s->failures++;
 }
