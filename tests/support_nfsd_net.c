@@ -8,7 +8,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -365,21 +365,35 @@ void *srv_thread(void *arg)
     return NULL;
 }
 
-int srv_listen(uint16_t port, uint16_t *out_port)
+static int listen_at(uint16_t port)
 {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof(addr);
     int one = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
-        bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(fd, 128) == 0 &&
-        getsockname(fd, (struct sockaddr *)&addr, &len) == 0) {
-        *out_port = ntohs(addr.sin_port);
-        return fd;
-    }
-    if (fd >= 0) {
+    if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+                    bind(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0 || listen(fd, 128) != 0)) {
         close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+int srv_listen(uint16_t port, uint16_t *out_port)
+{
+    /* Outside of those that the kernel hands out: nobody's connection has it when it is to be listened at again. */
+    for (int tries = 0; tries < 200; tries++) {
+        uint16_t at = port;
+        uint16_t random = 0;
+
+        if (port == 0 && getrandom(&random, sizeof(random), 0) == sizeof(random)) {
+            at = (uint16_t)(12000 + random % 20000);
+        }
+        int fd = listen_at(at);
+        if (fd >= 0) {
+            *out_port = at;
+            return fd;
+        }
     }
     return -1;
 }
