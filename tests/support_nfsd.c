@@ -250,10 +250,18 @@ void nfsd_listen(struct nfsd *n, bool listen)
     if (!listen && n->listener >= 0) {
         close(n->listener);
         n->listener = -1;
-    } else if (listen && n->listener < 0) {
-        n->listener = srv_listen(n->port, &n->port);
-        cr_assert(n->listener >= 0);
     }
+    /* The old socket lives on until the thread comes back from its poll. */
+    for (int ms = 0; listen && n->listener < 0 && ms < 10000; ms++) {
+        n->listener = srv_listen(n->port, &n->port);
+        if (n->listener < 0) {
+            pthread_mutex_unlock(&n->lock);
+            wake(n);
+            usleep(1000);
+            pthread_mutex_lock(&n->lock);
+        }
+    }
+    cr_assert(!listen || n->listener >= 0);
     pthread_mutex_unlock(&n->lock);
     wake(n);
 }
