@@ -143,7 +143,7 @@ static int take_parts(struct stream *s, const struct store_temp *temp)
 /* Goes on with what an earlier run has left. 0; -ENOENT: it is worth nothing; -errno. */
 static int resume(struct stream *s)
 {
-    struct store_temp temp;
+    struct store_temp temp = {0};
     int r = begin(s, &s->partial.temp, &temp);
     bool guard = s->job->op.step != NULL && strcmp(s->job->op.step, STORE_STEP_GUARD) == 0;
     if (r != 0) {

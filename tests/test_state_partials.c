@@ -17,7 +17,7 @@ TestSuite(state_partials, .init = state_set_up, .fini = state_tear_down, .timeou
 static struct state_partial partial_of(uint64_t dir, const char *name, const char *temp, uint64_t n)
 {
     struct state_partial p = {.dir_id = dir, .name = name, .src = attr_of(n), .touched_ns = (int64_t)n};
-    (void)strcpy(p.temp.name, temp);
+    (void)snprintf(p.temp.name, sizeof p.temp.name, "%s", temp);
     p.temp.dev = n + 1;
     p.temp.ino = n + 2;
     p.temp.uid = (uid_t)n + 3;
