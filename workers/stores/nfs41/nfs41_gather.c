@@ -14,6 +14,13 @@
 #define REPLY_HEAD 128U /* bytes of a reply before the first file */
 #define REPLY_FILE 480U /* and for each, with owners as numbers */
 
+/*
+ * Data of a WRITE must begin in a request's first page of this size, unless they are those of its first WRITE, which
+ * do. Linux's server writes something else where they begin further back and not at a page's beginning, and says that
+ * all is well (seen with 6.1).
+ */
+#define FIRST_PAGE 4096U
+
 enum {
     PUT_QUEUED,  /* waits for its turn */
     PUT_LEADS,   /* its turn has come: it sends, for others too */
@@ -46,6 +53,13 @@ static bool fits(const struct nfs_compound *c, const struct nfs_limits *limits, 
 {
     return !c->out.failed && c->op_count <= limits->max_ops && nfs_compound_size(c) <= limits->max_request &&
            REPLY_HEAD + files * REPLY_FILE <= limits->max_cached && files <= XDR_REFS_MAX;
+}
+
+/* Whether the data of put, which was just added to c, begin in the first page; what comes behind them counts as well.
+ */
+static bool begins_early(const struct nfs_compound *c, const struct nfs41_put *put)
+{
+    return nfs_compound_size(c) - (size_t)put->op->put.attr->size <= FIRST_PAGE;
 }
 
 /* ---- the queue ---- */
@@ -129,7 +143,7 @@ static unsigned fill(struct port *p, struct nfs_compound *c, struct nfs41_put *p
         struct nfs41_put *next = np->first;
 
         add(p, c, next, last);
-        if (!fits(c, &limits, files + 1)) {
+        if (!fits(c, &limits, files + 1) || !begins_early(c, next)) {
             nfs_compound_rewind(c, mark);
             break;
         }
