@@ -209,7 +209,7 @@ static int take_host(struct parse *p, char *text, char **out_rest)
 /* What stands before the path; may be written to. */
 static int take_server(struct parse *p, char *text)
 {
-    char *rest = NULL;
+    char *rest = text; /* written by what follows */
     if (strchr(text, '@') != NULL) {
         return wrong(p, "a user cannot be given in it; see --nfs-uid and --nfs-gid");
     }

@@ -60,8 +60,8 @@ jq -en '[inputs | select(.event == "failure") | .error == "ETIMEDOUT" and .waite
 heal deadline
 completed deadline
 
-# Ctrl-C, without io_uring.
-run ctrlc --no-io-uring
+# Ctrl-C, without io_uring, long before the deadline.
+run ctrlc --no-io-uring --io-timeout 300s
 sleep 1
 at=$EPOCHREALTIME
 kill -INT -- "-$PID"
