@@ -102,6 +102,11 @@ at() {
 haul() {
     local command=$1
     shift
+    if [ $# = 0 ]; then
+        # shellcheck disable=SC2086
+        "$HAUL" "$command" $HAUL_EXTRA
+        return
+    fi
     # shellcheck disable=SC2086
     "$HAUL" "$command" $HAUL_EXTRA "${@:1:$#-1}" "$(at "${@:$#}")"
 }
