@@ -129,6 +129,26 @@ Test(tune, flat_from_the_start, .timeout = 10)
     cr_assert(away < 150, "%u of 1000 intervals away from 2", away);
 }
 
+/*
+ * A local file system whose write-back makes the rate jump about, and where plain system calls (2 in flight) are all
+ * that it needs: it may be left by chance, but not for long.
+ */
+Test(tune, stays_with_plain_calls, .timeout = 20)
+{
+    unsigned away = 0;
+    for (uint32_t seed = 0; seed < 40; seed++) {
+        struct sim s = {.latency = 0.0001, .cap = 20000, .noise = 0.3, .worse = 0.01, .random = seed * 7919};
+        struct tune t;
+        tune_init(&t, 2, 2, 256, false);
+        for (unsigned i = 0; i < 120; i++) {
+            struct tune_sample sample = sim_interval(&s, t.limit);
+            sample.busy = t.limit > 2 ? 0.9 : 0.6;
+            away += tune_step(&t, &sample) > 2;
+        }
+    }
+    cr_assert(away < 40 * 120 / 5, "%u of 4800 intervals away from 2", away);
+}
+
 Test(tune, capacity_drops_and_returns, .timeout = 10)
 {
     struct sim s = {.latency = 0.01, .cap = 10000, .noise = 0.03};

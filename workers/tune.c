@@ -15,6 +15,8 @@
 #define BIG_STEP    2.0
 #define GAIN        1.09 /* ratio of rates from which on a bigger limit is worth it */
 #define LOSS        0.91 /* ratio of rates down to which a smaller limit costs nothing */
+#define LEAVE_GAIN  1.30 /* GAIN where one for each worker is left: plain system calls cost the least by far */
+#define RETURN_LOSS 0.80 /* LOSS where it is gone back to */
 #define DOUBT       0.14 /* how far a single interval may be off, as a share */
 #define BASE_WEIGHT 0.25 /* of a new interval in base_rate */
 #define OFF_SHARE   0.30 /* a rate that is off by that much, */
@@ -27,6 +29,7 @@ void tune_init(struct tune *t, unsigned start, unsigned min, unsigned max, bool 
     t->min = min;
     t->max = max;
     t->pinned = pinned;
+    t->local = start == min;
     t->base = start;
     t->hold = STAY_FIRST;
     t->hold_next = HOLD_MIN;
@@ -69,6 +72,11 @@ static void begin_try(struct tune *t, const struct tune_sample *s)
     bool can_up = t->base < t->max && s->busy <= BUSY;
     bool can_down = t->base > t->min;
     if (!can_up && !can_down) {
+        return;
+    }
+    if (t->local && can_down && s->busy > BUSY) {
+        /* The processors are the limit: what spares them is tried at once. */
+        go(t, t->min, TUNE_DOWN, s->seconds);
         return;
     }
     if (can_up && !(can_down && t->down_next)) {
@@ -151,7 +159,8 @@ static void judge(struct tune *t, const struct tune_sample *s)
     t->intervals++;
     double rate = t->work / t->seconds;
     double ratio = rate / t->base_rate;
-    double wanted = t->phase == TUNE_UP ? GAIN : LOSS;
+    bool border = t->local && (t->base == t->min || t->limit == t->min);
+    double wanted = t->phase == TUNE_UP ? (border ? LEAVE_GAIN : GAIN) : (border ? RETURN_LOSS : LOSS);
     double doubt = t->intervals >= TRY_MAX ? 0 : DOUBT / t->intervals;
     if (ratio >= wanted + doubt) {
         accept_try(t, rate, s->seconds);

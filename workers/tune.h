@@ -8,6 +8,9 @@
  * How: it stays at a limit and learns the rate there; then tries another one, first twice as much, later a quarter more
  * or less by turns, and keeps it if the rate says so. A try that failed makes the next one wait, longer each time. A
  * rate that changes by itself means another world: it begins anew.
+ *
+ * Where it starts at the least (one for each worker: a local file system), that is left only for a clear gain, and gone
+ * back to even at a small loss: above it each operation costs half as much processor time again.
  */
 #ifndef HAUL_WORKERS_TUNE_H
 #define HAUL_WORKERS_TUNE_H
@@ -26,6 +29,7 @@ struct tune {
     unsigned min;          /* never below */
     unsigned max;          /* never above */
     bool pinned;           /* --jobs: never changes */
+    bool local;            /* it started at min: min is dear to it */
     enum tune_phase phase; /* what limit is */
     unsigned base;         /* the limit that a try is compared with, and goes back to */
     double base_rate;      /* work units/s at base (recent intervals count more); 0: not known yet */
