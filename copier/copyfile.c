@@ -13,6 +13,7 @@
 #include "copier/copyparts.h"
 #include "copier/copystage.h"
 #include "copier/engine_internal.h"
+#include "copier/sync.h"
 
 int copy_begin(void *arg, struct worker *w)
 {
@@ -418,13 +419,20 @@ int copy_item(struct copy_job *job)
         return make_link(job);
     case ITEM_ATTRS:
         return set_attrs(job);
+    case ITEM_CHECK:
+        return copy_check(job);
+    case ITEM_REMOVE:
+        return copy_remove(job);
     }
     return -EINVAL;
 }
 
 static const char *would_what(enum item_kind kind)
 {
-    return kind == ITEM_LINK ? "link" : kind == ITEM_ATTRS ? "set attributes of" : "copy";
+    return kind == ITEM_LINK    ? "link"
+           : kind == ITEM_ATTRS ? "set attributes of"
+           : kind == ITEM_CHECK ? "compare"
+                                : "copy";
 }
 
 static void add(atomic_ulong *counter, unsigned long n)
@@ -451,6 +459,9 @@ static void count_done(struct engine *e, const struct copy_job *job)
         break;
     case ITEM_ATTRS:
         add(&c->attrs, 1);
+        break;
+    case ITEM_CHECK:  /* it became one of the others */
+    case ITEM_REMOVE: /* counted where it was done */
         break;
     }
 }
@@ -520,7 +531,9 @@ static void copy_lost(void *arg, const void *reason)
         return;
     }
     copy_job_lost(&job);
-    if (e->state != NULL) {
+    if (e->state != NULL && e->options->command == COMMAND_SYNC) {
+        state_doubt(e->state, item->work.dir->id, item->name);
+    } else if (e->state != NULL) {
         state_forget(e->state, item->work.dir->id, item->name);
     }
     count_item(e, &job);

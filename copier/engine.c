@@ -21,6 +21,7 @@
 #include "copier/partials.h"
 #include "copier/quantity.h"
 #include "copier/status.h"
+#include "copier/sync.h"
 #include "copier/upkeep.h"
 #include "copier/watchdog.h"
 #include "workers/stores/layers.h"
@@ -334,7 +335,7 @@ static int make_planner(struct engine *e, const struct budget *b)
         .count =
             e->user.count <= NFS_USER_GROUPS ? e->user.count : NFS_USER_GROUPS + 1 /* their own, and further ones */,
     };
-    const struct plan_options options = {
+    struct plan_options options = {
         .src = e->src,
         .dst = e->dst,
         .queue = e->queue,
@@ -365,6 +366,7 @@ static int make_planner(struct engine *e, const struct budget *b)
         .idle = upkeep_idle,
         .owned = event_owned,
     };
+    sync_plan(e, &options);
     return planner_create(&options, &e->planner);
 }
 
@@ -447,7 +449,10 @@ static int open_staging(struct engine *e)
 static int prepare(struct engine *e, const struct budget *b)
 {
     watchdog_step(e->watchdog, "DST", e->options->destination);
-    int r = engine_dst_open(e, b->handles);
+    int r = sync_expect(e);
+    if (r == 0) {
+        r = engine_dst_open(e, b->handles);
+    }
     watchdog_step(e->watchdog, NULL, NULL);
     if (r == 0) {
         r = open_staging(e);
@@ -457,6 +462,9 @@ static int prepare(struct engine *e, const struct budget *b)
     }
     if (r == 0) {
         r = begin_run(e);
+    }
+    if (r == 0) {
+        r = sync_check(e);
     }
     if (r != 0) {
         return r;
@@ -618,7 +626,7 @@ static int run(struct engine *e)
         return r;
     }
     copy(e);
-    end_lease(e, engine_status(e) == STATUS_OK);
+    end_lease(e, engine_status(e) == STATUS_OK && e->options->command == COMMAND_COPY);
     take_end(e);
     return engine_finish(e);
 }
@@ -668,6 +676,7 @@ int engine_run(const struct options *options, int channel)
                                        .progress = options->progress,
                                        .dry_run = options->dry_run};
     fence_init(&e.fence);
+    pthread_mutex_init(&e.sync.lock, NULL);
     e.umask = umask(0); /* modes are set exactly as asked */
     if (report_create(&how, &e.report) != 0) {
         channel_send(channel, CHANNEL_RESULT, STATUS_CANNOT, -1);

@@ -31,6 +31,9 @@ int engine_status(const struct engine *e)
     if (atomic_load(&e->counts->failed) > 0 || atomic_load(&e->counts->broken) > 0) {
         return STATUS_SOME_FAILED;
     }
+    if (atomic_load(&e->sync.max_deleted)) {
+        return STATUS_MAX_DELETE;
+    }
     if (atomic_load(&e->counts->changed) > 0) {
         return STATUS_SOME_CHANGED;
     }
@@ -98,7 +101,8 @@ static int tell_end(struct engine *e, int status, const char *but, const char *w
 int engine_finish(struct engine *e)
 {
     int status = engine_status(e);
-    const char *but = atomic_load(&e->counts->sync_failed) > 0
+    const char *but = status == STATUS_MAX_DELETE ? "everything arrived, but nothing was removed"
+                      : atomic_load(&e->counts->sync_failed) > 0
                           ? "everything arrived, but a sync of the destination failed: the next run copies it again"
                           : NULL;
     if (e->state != NULL && end_state(e, status) != 0) {

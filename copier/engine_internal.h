@@ -22,6 +22,17 @@
 struct partials;
 struct watchdog;
 
+/* What a sync knows; sync.c. */
+struct sync {
+    struct state_place place; /* of the destination; under lock once the walk has begun */
+    bool trust;               /* what is remembered is right; constant after sync_check, like may_remove */
+    bool may_remove;          /* the state is that of the last sync to this destination */
+    atomic_bool max_deleted;  /* nothing was removed: it would have been too much */
+    pthread_mutex_t lock;     /* for what follows */
+    bool touched;             /* the destination bears this run's stamp */
+    int touch_err;            /* -errno of that; 0 */
+};
+
 struct engine {
     const struct options *options;  /* constant */
     int channel;                    /* to the supervisor */
@@ -32,6 +43,7 @@ struct engine {
     char run_id[RUN_ID_LEN + 1];    /* constant */
     char *state_path;               /* owned; NULL: no state (dry run, null:) */
     struct state *state;            /* thread-safe; NULL: none */
+    struct sync sync;               /* haul sync */
     struct state_run run;           /* of this run; constant */
     struct state_run previous;      /* number 0: none; constant */
     bool purge;                     /* earlier runs may have left temp names */
@@ -109,7 +121,9 @@ void copy_drop(void *arg, struct work *work);
 
 /* events.c: what planner and workers report. */
 enum known event_known(void *arg, const struct dir *dir, const char *name, const struct attr *src);
-void event_same(void *arg, const struct dir *dir, const char *name, const struct attr *src);
+void event_same(void *arg, const struct dir *dir, const char *name, const struct attr *src, const struct attr *there);
+/* The calling thread's reader of the state, made when it first asks; NULL: none could be made. */
+struct state_reader *event_reader(struct engine *e);
 void event_plan_failed(void *arg, const struct plan_failure *failure);
 void event_made(void *arg, const struct dir *dir);
 bool event_existing(void *arg, struct port *dst, struct dir *dir);
@@ -118,8 +132,6 @@ void event_failed(struct engine *e, const struct dir *dir, const char *name, con
                   bool on_source);
 /* What path names, relative to the side's root, got no answer: reported as failed, outcome unknown. */
 void event_unanswered(struct engine *e, const char *path, enum store_code code, int64_t waited_ns, bool on_source);
-/* The calling thread's reader of the state, which is there; NULL: it cannot be had. */
-struct state_reader *event_reader(struct engine *e);
 /* Has the state know the path of dir. */
 void event_tell_dir(struct engine *e, struct dir *dir);
 /* Whether a file with these attributes was read so soon after its last change that a further one may have left the same

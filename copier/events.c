@@ -28,15 +28,61 @@ enum known event_known(void *arg, const struct dir *dir, const char *name, const
     }
     struct state_reader *r = event_reader(e);
     /* What cannot be looked up is published again: that is always right. */
-    return r != NULL ? state_known_with(r, dir->id, name, src, copy_xattr_kinds(e->options)) : KNOWN_SUSPECT;
+    if (r == NULL) {
+        return KNOWN_SUSPECT;
+    }
+    unsigned kinds = copy_xattr_kinds(e->options);
+    return e->options->command == COMMAND_SYNC ? state_known_touched(r, dir->id, name, src, kinds)
+                                               : state_known_with(r, dir->id, name, src, kinds);
+}
+
+/* A whole second in ctime: perhaps a file system that has no finer ones, whatever its name promises. */
+static int64_t racy_ns(const struct engine *e, const struct attr *a)
+{
+    return a->ctime.tv_nsec == 0 ? 2 * NS_PER_SEC : e->src->caps.clock_granularity_ns;
+}
+
+/* Whoever sets mtime cannot set ctime: a ctime in the future is a clock that is ahead of ours, an mtime in the future
+ * is just that. */
+bool event_is_racy(const struct engine *e, const struct attr *a, int64_t read_ns)
+{
+    int64_t tick = racy_ns(e, a);
+    int64_t mtime = clock_ns_of(&a->mtime);
+    return clock_ns_of(&a->ctime) >= read_ns - tick || (mtime >= read_ns - tick && mtime <= read_ns + tick);
+}
+
+/* For a sync: an entry that was found right is remembered as if this run had published it. */
+static void adopt(struct engine *e, const struct dir *dir, const char *name, const struct attr *src,
+                  const struct attr *there)
+{
+    struct state_reader *r = event_reader(e);
+    unsigned kinds = copy_xattr_kinds(e->options);
+    struct state_file old;
+    struct state_file file = {.dir_id = dir->id, .name = name, .src = *src, .dst = *there, .xattrs = kinds};
+    if (r == NULL || state_known_with(r, dir->id, name, src, kinds) == KNOWN_GOOD) {
+        return;
+    }
+    if (state_lookup(r, dir->id, name, &old) == 0 && old.hash_known && !old.racy && old.src.size == src->size &&
+        clock_ns_of(&old.src.ctime) == clock_ns_of(&src->ctime)) {
+        memcpy(file.hash, old.hash, sizeof file.hash);
+        file.hash_known = true;
+    }
+    file.racy = event_is_racy(e, src, clock_real_ns());
+    state_record(e->state, &file);
 }
 
 /* An entry that was published without extended attributes and has turned out to have the right ones is remembered so:
  * else each run would look at them again. */
-void event_same(void *arg, const struct dir *dir, const char *name, const struct attr *src)
+void event_same(void *arg, const struct dir *dir, const char *name, const struct attr *src, const struct attr *there)
 {
     struct engine *e = arg;
     partials_useless(e->partials, dir->id, name);
+    if (e->options->command == COMMAND_SYNC) {
+        if (e->state != NULL) {
+            adopt(e, dir, name, src, there);
+        }
+        return;
+    }
     unsigned kinds = copy_xattr_kinds(e->options);
     struct state_reader *r = kinds != 0 && e->state != NULL && e->previous.number != 0 ? event_reader(e) : NULL;
     struct state_file file;
@@ -96,7 +142,9 @@ void event_failed(struct engine *e, const struct dir *dir, const char *name, con
                                      .attempts = op->attempts,
                                      .on_source = on_source};
     report_one(e, dir, name, &failure);
-    if (e->state != NULL && e->previous.number != 0) {
+    if (e->state != NULL && e->options->command == COMMAND_SYNC) {
+        state_doubt(e->state, dir->id, name); /* what haul published there is still its own */
+    } else if (e->state != NULL && e->previous.number != 0) {
         state_forget(e->state, dir->id, name);
     }
     stop_if_fatal(e, failure.err, on_source);
@@ -106,6 +154,9 @@ void event_made(void *arg, const struct dir *dir)
 {
     struct engine *e = arg;
     if (!e->options->dry_run) {
+        if (e->options->command == COMMAND_SYNC && e->state != NULL && e->previous.number != 0) {
+            state_forget_dir(e->state, dir->id); /* what is remembered of an earlier one of that name is not in it */
+        }
         return;
     }
     char *path = dir_path(dir, NULL);
@@ -145,21 +196,6 @@ bool event_existing(void *arg, struct port *dst, struct dir *dir)
     return removed > 0;
 }
 
-/* A whole second in ctime: perhaps a file system that has no finer ones, whatever its name promises. */
-static int64_t racy_ns(const struct engine *e, const struct attr *a)
-{
-    return a->ctime.tv_nsec == 0 ? 2 * NS_PER_SEC : e->src->caps.clock_granularity_ns;
-}
-
-/* Whoever sets mtime cannot set ctime: a ctime in the future is a clock that is ahead of ours, an mtime in the future
- * is just that. */
-bool event_is_racy(const struct engine *e, const struct attr *a, int64_t read_ns)
-{
-    int64_t tick = racy_ns(e, a);
-    int64_t mtime = clock_ns_of(&a->mtime);
-    return clock_ns_of(&a->ctime) >= read_ns - tick || (mtime >= read_ns - tick && mtime <= read_ns + tick);
-}
-
 void event_tell_dir(struct engine *e, struct dir *dir)
 {
     if (!atomic_load_explicit(&dir->told, memory_order_relaxed) && !atomic_exchange(&dir->told, true)) {
@@ -183,7 +219,7 @@ void event_published(struct engine *e, struct dir *dir, const char *name, const 
         memcpy(file.hash, hash, sizeof file.hash);
         file.hash_known = true;
     }
-    file.racy = S_ISREG(src->mode) && event_is_racy(e, src, read_ns);
+    file.racy = (S_ISREG(src->mode) || e->options->command == COMMAND_SYNC) && event_is_racy(e, src, read_ns);
     event_tell_dir(e, dir);
     state_record(e->state, &file);
     upkeep_published(e, dir, name, src, dst);

@@ -43,12 +43,14 @@ static void help_row(FILE *out, const struct option_row *row)
 
 void options_help(FILE *out)
 {
-    fputs("Usage: haul copy [options] SRC DST\n\n"
-          "Copies a tree of files in parallel: whole files, each published atomically. SRC is a directory, whose\n"
-          "contents become DST's contents (a trailing slash changes nothing), or a single file. DST is a path, or\n"
-          "nfs://host[:port]/export/path: an NFSv4.1 server, without a mount. Started again after a failure it goes\n"
-          "on where it stopped.\n\nOptions:\n",
-          out);
+    fputs(
+        "Usage: haul copy [options] SRC DST\n       haul sync [options] SRC DST\n\n"
+        "Copies a tree of files in parallel: whole files, each published atomically. SRC is a directory, whose\n"
+        "contents become DST's contents (a trailing slash changes nothing), or a single file. DST is a path, or\n"
+        "nfs://host[:port]/export/path: an NFSv4.1 server, without a mount. Started again after a failure it goes\n"
+        "on where it stopped. sync is for what is copied again and again: it sends what has changed, and removes with\n"
+        "--delete what is gone; where nothing has changed the destination is asked nothing.\n\nOptions:\n",
+        out);
     for (unsigned i = 0; i < options_table_rows; i++) {
         help_row(out, &options_table[i]);
     }
@@ -83,7 +85,8 @@ void options_man(FILE *out)
 {
     fputs(
         ".Dd $Mdocdate$\n.Dt HAUL 1\n.Os\n.Sh NAME\n.Nm haul\n.Nd parallel bulk copier for NFS and Amazon EFS\n"
-        ".Sh SYNOPSIS\n.Nm\n.Cm copy\n.Op Ar options\n.Ar SRC DST\n.Sh DESCRIPTION\n.Nm\n"
+        ".Sh SYNOPSIS\n.Nm\n.Cm copy\n.Op Ar options\n.Ar SRC DST\n.Nm\n.Cm sync\n.Op Ar options\n.Ar SRC DST\n.Sh "
+        "DESCRIPTION\n.Nm\n"
         "copies a tree of files in parallel.\nEvery file is staged whole, checked, and renamed to its final name, so\n"
         "that a final name holds the old whole content or the new whole content at any time.\nThe contents of\n"
         ".Ar SRC\nbecome the contents of\n.Ar DST ;\na trailing slash changes nothing.\n.Ar SRC\n"

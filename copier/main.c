@@ -95,6 +95,8 @@
  * planner/there.c                    what stands in a directory at the destination, listed once
  * planner/shards.c                   items into shards, shards into the queue
  * planner/finish.c                   directories that have nothing left to do
+ * planner/recall.c                   what is remembered of a directory, read at once
+ * planner/gone.c                     what the source has no more
  * planner/links.c                    the table of hard-link groups
  * planner/linkphase.c                further names of files, after everything else
  * planner/filesfrom.c                --files-from
@@ -132,6 +134,8 @@
  * copier/copystage.c                 brings one file into it
  * copier/sparse.c                    runs of zeros in what was read
  * copier/copyxattrs.c                extended attributes of an item
+ * copier/sync.c                      haul sync: which destination, what is trusted, what may go
+ * copier/copysync.c                  contents compared, entries removed
  * copier/copylarge.c                 one large or sparse file: begun or resumed, published or left for the next run
  * copier/copyparts.c                 its parts, copied by several workers at once
  * copier/partials.c                  large files that earlier runs have left unfinished
@@ -145,6 +149,8 @@
  * copier/state_queue.c               what is to be written
  * copier/state_writer.c              writes it in batches
  * copier/state_read.c                looks it up
+ * copier/state_recall.c              all entries of a directory at once
+ * copier/state_place.c               which destination it is about
  * copier/report.c                    failures, progress and summary, for people and as events
  * copier/report_times.c              where the time went
  * copier/report_server.c             what a server granted, and what passed between
@@ -215,6 +221,7 @@ int main(int argc, char **argv)
         status = printed();
         break;
     case COMMAND_COPY:
+    case COMMAND_SYNC:
         status = supervisor_run(run_engine, &options);
         break;
     }

@@ -123,6 +123,28 @@ static int set_io_timeout(struct options *o, const char *arg, FILE *errors)
     return 0;
 }
 
+/* "500", or "25%". */
+static int set_max_delete(struct options *o, const char *arg, FILE *errors)
+{
+    uint32_t share = 0;
+    bool is_share = strchr(arg, '%') != NULL;
+    if (is_share ? quantity_percent(arg, &share) != 0 : quantity_number(arg, 0, INT64_MAX, &o->max_delete) != 0) {
+        return usage(errors, "--max-delete: '%s' is neither a number nor a percentage (examples: 500, 25%%)", arg);
+    }
+    o->max_delete = is_share ? share : o->max_delete;
+    o->max_delete_share = is_share;
+    o->max_delete_given = true;
+    return 0;
+}
+
+static int set_compare(struct options *o, const char *arg, FILE *errors)
+{
+    static const char *const words[] = {[WITH_STATE] = "state", [WITH_DEST] = "dest", [WITH_CONTENTS] = "checksum"};
+    int r = set_word("compare", arg, words, errors);
+    o->compare = r < 0 ? o->compare : (enum compare_with)r;
+    return r < 0 ? r : 0;
+}
+
 static int set_chmod(struct options *o, const char *arg, FILE *errors)
 {
     int r = chmod_parse(arg, &o->chmod);
@@ -181,6 +203,8 @@ static bool set_flag(struct options *o, enum option_id id)
         {OPT_JSON, &o->json},
         {OPT_NO_IO_URING, &o->no_io_uring},
         {OPT_NO_RESERVED_PORT, &o->no_reserved_port},
+        {OPT_DELETE, &o->remove},
+        {OPT_ACCEPT_DESTINATION, &o->accept_destination},
     };
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         if (flags[i].id == id) {
@@ -219,6 +243,22 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         return 0;
     case OPT_IO_TIMEOUT:
         return set_io_timeout(o, arg, errors);
+    case OPT_AUDIT:
+        if (quantity_percent(arg, &o->audit) != 0) {
+            return usage(errors, "--audit: '%s' is not a percentage from 0 to 100 (examples: 1%%, 5%%)", arg);
+        }
+        return 0;
+    case OPT_MAX_DELETE:
+        return set_max_delete(o, arg, errors);
+    case OPT_COMPARE:
+        return set_compare(o, arg, errors);
+    case OPT_CHECKSUM:
+        o->compare = WITH_CONTENTS;
+        return 0;
+    case OPT_DELETE_EXCLUDED:
+        o->remove = true;
+        o->remove_excluded = true;
+        return 0;
     case OPT_WAIT:
         if (quantity_duration(arg, &o->wait_ns) != 0) {
             return usage(errors, "--wait: '%s' is not a time (examples: 30s, 10m, 2h)", arg);
@@ -327,6 +367,9 @@ static int parse_options(struct options *o, int argc, char **argv, FILE *errors)
         if (r != 0) {
             return r;
         }
+        if (row->id >= OPT_DELETE && row->id <= OPT_SYNC_LAST) {
+            o->sync_option = row->name;
+        }
     }
     return 0;
 }
@@ -364,11 +407,23 @@ static int take_places(struct options *o, char **places, int count, FILE *errors
     if (count == 0) {
         return usage(errors, "no command; to copy a tree: haul copy SRC DST");
     }
-    if (strcmp(places[0], "copy") != 0) {
-        return usage(errors, "unknown command '%s'; there is: copy", places[0]);
+    const char *command = places[0];
+    if (strcmp(command, "copy") != 0 && strcmp(command, "sync") != 0) {
+        return usage(errors, "unknown command '%s'; there are: copy, sync", command);
+    }
+    o->command = strcmp(command, "sync") == 0 ? COMMAND_SYNC : COMMAND_COPY;
+    if (o->command == COMMAND_COPY && o->sync_option != NULL) {
+        return usage(errors, "--%s is for haul sync", o->sync_option);
+    }
+    if (o->remove && o->dry_run) {
+        return usage(errors, "--dry-run does not tell what --delete would remove; give one of them");
+    }
+    if (o->max_delete_given && !o->remove) {
+        return usage(errors, "--max-delete is about --delete, which is not given");
     }
     if (count != 3) {
-        return usage(errors, "copy takes SRC and DST, got %d %s", count - 1, count == 2 ? "argument" : "arguments");
+        return usage(errors, "%s takes SRC and DST, got %d %s", command, count - 1,
+                     count == 2 ? "argument" : "arguments");
     }
     o->source = places[1];
     o->destination = places[2];
@@ -406,7 +461,7 @@ int options_parse(int argc, char **argv, FILE *errors, struct options *out_optio
     if (r == 0) {
         r = parse_options(&o, argc, argv, errors);
     }
-    if (r == 0 && o.command == COMMAND_COPY) {
+    if (r == 0 && o.command == COMMAND_COPY) { /* not --help, --version */
         r = take_places(&o, argv + optind, argc - optind, errors);
     }
     if (r != 0) {

@@ -18,6 +18,7 @@
 
 enum command {
     COMMAND_COPY,
+    COMMAND_SYNC,
     COMMAND_HELP,    /* --help: print it and leave with 0 */
     COMMAND_MAN,     /* --help=man: print the man page's source */
     COMMAND_VERSION, /* --version */
@@ -27,6 +28,13 @@ enum stage_mode {
     STAGE_AUTO,   /* where it costs nothing or spares a network destination */
     STAGE_ALWAYS, /* every regular file, room permitting */
     STAGE_NEVER,  /* none */
+};
+
+/* What an entry of the source is compared with. */
+enum compare_with {
+    WITH_STATE,    /* what is remembered; what is not, with the destination */
+    WITH_DEST,     /* the destination's listing */
+    WITH_CONTENTS, /* and the contents there */
 };
 
 struct options {
@@ -69,6 +77,16 @@ struct options {
     bool no_io_uring;        /* never make a ring */
     int64_t partial_max_age; /* ns, of what is left of large files; 0: nothing is kept of them */
     uint32_t recheck;        /* of what is published, in millionths: looked at again */
+
+    uint64_t max_delete;       /* sync: entries, or millionths of all with max_delete_share */
+    const char *sync_option;   /* name of the last option given that is for sync alone; NULL: none */
+    enum compare_with compare; /* sync: --compare */
+    uint32_t audit;            /* sync: of the directories, in millionths: looked at in each run */
+    bool accept_destination;   /* sync: another destination than last time is fine */
+    bool remove;               /* sync: what the source has no more is removed */
+    bool remove_excluded;      /* sync: with what is excluded */
+    bool max_delete_share;     /* see max_delete */
+    bool max_delete_given;     /* it is the user's own */
 };
 
 /*
@@ -127,6 +145,14 @@ enum option_id {
     OPT_NO_RESERVED_PORT,
     OPT_NO_IO_URING,
     OPT_RECHECK,
+    OPT_DELETE, /* from here on for sync alone */
+    OPT_DELETE_EXCLUDED,
+    OPT_MAX_DELETE,
+    OPT_COMPARE,
+    OPT_CHECKSUM,
+    OPT_AUDIT,
+    OPT_ACCEPT_DESTINATION,
+    OPT_SYNC_LAST = OPT_ACCEPT_DESTINATION,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -144,5 +170,7 @@ extern const unsigned status_table_rows;
 #define JOBS_MAX            4096U
 #define PARTIAL_AGE_DEFAULT (7LL * 24 * 3600 * 1000000000) /* ns */
 #define RECHECK_DEFAULT     10000U                         /* millionths: 1 % */
+#define MAX_DELETE_FEW      100U    /* entries below which the default of --max-delete does not count */
+#define MAX_DELETE_SHARE    250000U /* millionths: 25 %, its default */
 
 #endif

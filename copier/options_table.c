@@ -71,6 +71,27 @@ const struct option_row options_table[] = {
      "What is there already of a large file that did not arrive whole is gone on with by the next run, unless the "
      "source "
      "has changed or the last work on it was more than TIME ago (default 7d): then it is removed. 0 keeps nothing."},
+    {OPT_DELETE, 0, false, "delete", NULL,
+     "sync: once all is copied, remove what haul published and the source has no more. What haul never published goes "
+     "too "
+     "with --compare=dest alone. Excluded names stay; below a directory that could not be read nothing is removed, nor "
+     "with --files-from."},
+    {OPT_DELETE_EXCLUDED, 0, false, "delete-excluded", NULL, "sync: as --delete, and remove excluded names too."},
+    {OPT_MAX_DELETE, 0, false, "max-delete", "N",
+     "sync: where more than N entries (or N%) would be removed, remove none and end with 25 (default 25% once there "
+     "are "
+     "more than 100 entries)."},
+    {OPT_COMPARE, 0, false, "compare", "WHAT",
+     "sync: state (default): what is remembered as it is at the source is right, and the destination is not asked; "
+     "dest: "
+     "compare with the destination, one listing a directory; checksum: and compare contents, all of them."},
+    {OPT_CHECKSUM, 'c', false, "checksum", NULL, "sync: the same as --compare=checksum."},
+    {OPT_AUDIT, 0, false, "audit", "P%",
+     "sync: look at P percent of the directories at the destination, others in each run, so that each is looked at "
+     "within "
+     "100/P runs (default 0)."},
+    {OPT_ACCEPT_DESTINATION, 0, false, "accept-new-destination", NULL,
+     "sync: go on although the destination is not the one of the last sync; it is compared as a whole."},
     {OPT_STATS, 0, false, "stats", NULL, "Print more figures at the end."},
     {OPT_PROGRESS, 0, false, "progress", NULL,
      "Show the progress line every second even where standard error is not a terminal."},
@@ -102,6 +123,7 @@ const struct status_row status_table[] = {
      "stopped early."},
     {STATUS_INTERRUPTED, "Interrupted by a signal; the next run goes on."},
     {STATUS_SOME_FAILED, "Some entries did not arrive; each is reported."},
+    {STATUS_MAX_DELETE, "--max-delete stopped the removals: nothing was removed, all else was done."},
     {STATUS_SOME_CHANGED, "Some source entries vanished or kept changing; all others arrived."},
 };
 const unsigned status_table_rows = sizeof status_table / sizeof status_table[0];

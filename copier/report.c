@@ -413,6 +413,7 @@ static void end_json(struct report *r, const struct report_end *end)
         {"links", get(&c->links)},
         {"links_copied", get(&p->copies)},
         {"attrs", get(&c->attrs)},
+        {"removed", get(&c->removed)},
         {"failed", get(&c->failed)},
         {"changed", get(&c->changed)},
         {"retries", get(&c->retries)},
@@ -491,6 +492,9 @@ static void end_summary(struct report *r, const struct report_end *end)
     }
     if (get(&end->plan->copies) > 0) {
         snprintf(copies, sizeof copies, ", %lu instead of hard links", get(&end->plan->copies));
+    }
+    if (get(&c->removed) > 0) {
+        report_say(r, "removed %lu %s", get(&c->removed), get(&c->removed) == 1 ? "entry" : "entries");
     }
     if (r->options.dry_run) {
         report_say(r, "would copy %lu %s%s, %s; %s right already", entries, entries == 1 ? "entry" : "entries", attrs,

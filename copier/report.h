@@ -30,6 +30,7 @@ struct report_counts {
     atomic_ulong others;        /* symbolic links, FIFOs, sockets, device nodes published */
     atomic_ulong links;         /* hard links made */
     atomic_ulong attrs;         /* entries whose attributes alone were set */
+    atomic_ulong removed;       /* entries of the destination that the source had no more */
     atomic_ulong failed;        /* entries that did not arrive */
     atomic_ulong changed;       /* source entries that vanished or kept changing */
     atomic_ulong retries;       /* repeats after transient errors */

@@ -106,7 +106,8 @@ static int make_locks(struct state *s)
     /* On Linux these cannot fail with such attributes. */
     const int err = pthread_mutex_init(&s->db_lock, NULL) | pthread_mutex_init(&s->lock, NULL) |
                     pthread_mutex_init(&s->readers_lock, NULL) | pthread_cond_init(&s->work, &monotonic) |
-                    pthread_cond_init(&s->room, NULL) | pthread_cond_init(&s->ended_cond, NULL);
+                    pthread_cond_init(&s->room, NULL) | pthread_cond_init(&s->settled, NULL) |
+                    pthread_cond_init(&s->ended_cond, NULL);
     (void)pthread_condattr_destroy(&monotonic);
     return err == 0 ? 0 : -ENOMEM;
 }
@@ -114,6 +115,7 @@ static int make_locks(struct state *s)
 static void release_locks(struct state *s)
 {
     (void)pthread_cond_destroy(&s->ended_cond);
+    (void)pthread_cond_destroy(&s->settled);
     (void)pthread_cond_destroy(&s->room);
     (void)pthread_cond_destroy(&s->work);
     (void)pthread_mutex_destroy(&s->readers_lock);

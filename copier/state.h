@@ -146,6 +146,23 @@ void state_part(struct state *s, const char *temp, uint64_t part, const uint8_t 
 /* Nothing stands under that temp name any more, or nothing that is worth anything. The same. */
 void state_partial_over(struct state *s, const char *temp);
 
+/* Announces that an entry is about to be published: what is there after a crash is known to be haul's. What is
+ * remembered of it already stays. Returns what state_settle is to be given. Copied. Any thread; blocks while the queue
+ * is full. */
+uint64_t state_intend(struct state *s, uint64_t dir_id, const char *name);
+
+/* An entry may not be at the destination as it is remembered: KNOWN_SUSPECT from then on. As state_intend. */
+void state_doubt(struct state *s, uint64_t dir_id, const char *name);
+
+/* Forgets all entries of a directory, and its path: it is new at the destination, or gone. As state_intend. */
+void state_forget_dir(struct state *s, uint64_t dir_id);
+
+/* Waits until what was queued up to then outlasts the process (not a power cut). 0, or as state_error. Any thread. */
+int state_settle(struct state *s, uint64_t queued);
+
+/* Whether any entry is remembered, but for the root itself. Any thread; blocks while a batch is written. */
+bool state_has_entries(struct state *s);
+
 /* Remembers a failure of the present run (the first 100,000 of a run, of the newest 20 runs). path is relative to the
  * source. Copied. */
 void state_failure(struct state *s, const char *path, const char *op, int err, unsigned attempts);
@@ -180,6 +197,43 @@ enum known state_known(struct state_reader *r, uint64_t dir_id, const char *name
 /* The same for a run that keeps these XATTRS_*: KNOWN_BARE instead of KNOWN_GOOD where not all were published. */
 enum known state_known_with(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src,
                             unsigned xattrs);
+
+/* The same, and KNOWN_TOUCHED instead of KNOWN_NOTHING where type, size and mtime are the recorded ones and only ctime
+ * is not. */
+enum known state_known_touched(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src,
+                               unsigned xattrs);
+
+/*
+ * Entries of a directory in the order of their names, from the first one after `after` (NULL: from the beginning on),
+ * at most limit of them (-1: all). fn is called under the reader's lock: it asks and tells the state nothing. file:
+ * valid during the call; intent: it was only announced (state_intend), and nothing but the name counts; sure: neither
+ * racy nor of an epoch that may have been lost. fn returns 0, or what ends it. 0, what fn returned, -errno.
+ */
+typedef int (*state_recalled)(void *arg, const struct state_file *file, size_t name_len, bool intent, bool sure);
+int state_recall(struct state_reader *r, uint64_t dir_id, const char *after, int64_t limit, state_recalled fn,
+                 void *arg);
+
+/* Whether a directory is remembered as it is at the source: mode, owner; with times: mtime; with xattrs: their kinds,
+ * and ctime. Of the root: dir_id 0, name "". False too where it cannot be read (state_error). */
+bool state_known_dir(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src, bool times,
+                     unsigned xattrs);
+
+/* ---- which destination the state is about (state_place.c) ---- */
+
+#define STATE_PLACE_MAX 65 /* bytes of each text, with its NUL */
+
+struct state_place {
+    char id[STATE_PLACE_MAX];    /* of the destination, as its .haul/ has it */
+    char stamp[STATE_PLACE_MAX]; /* run id that stood there when this was written; "": none */
+    char next[STATE_PLACE_MAX];  /* run id that was about to be written there */
+};
+
+/* 0; -ENOENT: none was set; -errno. Any thread; blocks while a batch is written, like the two below. */
+int state_place_get(struct state *s, struct state_place *out_place);
+/* Sets it; on the disk when it returns. 0 or -errno. */
+int state_place_set(struct state *s, const struct state_place *place);
+/* Forgets all entries and the place: another destination stands there now. 0 or -errno. */
+int state_forget_all(struct state *s);
 
 /* The directory that comes next after *after (NULL: the first) in the order of ids (signed): its id and its path
  * (malloc'd). 0, -ENOENT, -errno. */

@@ -43,7 +43,10 @@ static const char schema_2[] =
 
 /* What came later than version 1 without a version of its own: tables that a database may lack. Of the runs up to each
  * one in swept no temp name is left anywhere. */
-static const char additions[] = "CREATE TABLE IF NOT EXISTS swept(run INTEGER NOT NULL);";
+static const char additions[] =
+    "CREATE TABLE IF NOT EXISTS swept(run INTEGER NOT NULL);"
+    /* At most one row: the destination that the entries are about (struct state_place). */
+    "CREATE TABLE IF NOT EXISTS place(id TEXT NOT NULL, stamp TEXT NOT NULL, next TEXT NOT NULL);";
 
 /* The errno behind a failed read or write: SQLite keeps it with each file, the database's and the journal's. */
 static int file_errno(sqlite3 *db)

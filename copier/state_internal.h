@@ -6,6 +6,8 @@
  *   state_queue.c   what producers call: records go into a batch
  *   state_writer.c  the thread that writes batches
  *   state_read.c    looking things up
+ *   state_recall.c  all entries of a directory at once
+ *   state_place.c   which destination it is about
  *   state_path.c    the default file of a pair
  *
  * Locks: state.lock guards what producers and the writer share and is held for a few instructions; state.db_lock
@@ -43,10 +45,14 @@
 
 #define FILE_RACY   1U /* files.flags: state_file.racy */
 #define FILE_XATTRS 8  /* files.flags: state_file.xattrs from this bit on */
+#define MODE_INTENT 0  /* files.mode: only announced (state_intend); nothing else in the row counts */
 
 enum record_kind {
     RECORD_FILE,    /* state_record */
     RECORD_FORGET,  /* state_forget */
+    RECORD_INTEND,  /* state_intend */
+    RECORD_DOUBT,   /* state_doubt */
+    RECORD_CLEAR,   /* state_forget_dir */
     RECORD_DIR,     /* state_dir */
     RECORD_FAILURE, /* state_failure */
     RECORD_PARTIAL, /* state_partial */
@@ -76,7 +82,7 @@ struct record {
     bool racy;         /* FILE */
     uint8_t xattrs;    /* FILE: XATTRS_* */
     bool hash_known;   /* FILE, PART */
-    uint64_t dir;      /* FILE, FORGET, DIR, PARTIAL: directory id */
+    uint64_t dir;      /* FILE, FORGET, INTEND, DOUBT, DIR, CLEAR, PARTIAL: directory id */
     int64_t epoch;     /* FILE, PART, EPOCH, DURABLE: epoch id */
     char *heap;        /* a text too long for the batch, owned until it is written; NULL: it is in text */
     union {
@@ -109,7 +115,7 @@ struct record {
     char text[]; /* text_len bytes, no NUL */
 };
 
-/* What a FILE or FORGET record is sorted by, so that the writer walks the table in order. */
+/* What a FILE, FORGET, INTEND or DOUBT record is sorted by, so that the writer walks the table in order. */
 struct record_key {
     uint64_t dir;                /* directory id */
     const struct record *record; /* in the same batch */
@@ -121,7 +127,7 @@ struct batch {
     size_t used;             /* bytes filled */
     size_t count;            /* records */
     struct record_key *keys; /* BATCH_RECORDS, owned */
-    size_t keys_count;       /* FILE and FORGET records among them */
+    size_t keys_count;       /* FILE, FORGET, INTEND and DOUBT records among them */
 };
 
 /* The figures of the present run, as state_run_progress gives them. */
@@ -138,6 +144,10 @@ struct figures {
 enum statement {
     STMT_FILE,
     STMT_FORGET,
+    STMT_INTEND,
+    STMT_DOUBT,
+    STMT_CLEAR,
+    STMT_CLEAR_DIR,
     STMT_DIR,
     STMT_FAILURE,
     STMT_PARTIAL,
@@ -177,6 +187,10 @@ struct state {
     pthread_cond_t work;       /* to the writer: there is something to do (CLOCK_MONOTONIC) */
     pthread_cond_t room;       /* to the producers: a batch was taken over */
     pthread_cond_t ended_cond; /* to state_run_end: ended is true */
+    pthread_cond_t settled;    /* to state_settle: written has moved on */
+    uint64_t queued;           /* records that were ever put into a batch */
+    uint64_t written;          /* of them, those whose transaction has ended */
+    uint64_t hurried;          /* up to this one somebody waits: the writer begins at once */
     struct batch batches[2];   /* one fills while the other is written */
     struct batch *filling;     /* which of them fills */
     struct figures figures;    /* of the present run */
@@ -199,6 +213,20 @@ struct state {
     atomic_bool damaged; /* the database turned out to be damaged: it is moved aside at the end */
     pthread_t writer;    /* valid if started */
     bool started;        /* the writer thread runs; opener's thread only */
+};
+
+/* A thread's way to look things up. */
+struct state_reader {
+    struct state *state;       /* not owned; outlives the reader */
+    struct state_reader *next; /* the state's list, under readers_lock */
+    pthread_mutex_t lock;      /* guards own; not used where own is NULL */
+    sqlite3 *own;              /* own connection, owned; NULL: the state's, under its db_lock */
+    sqlite3_stmt *known;       /* owned */
+    sqlite3_stmt *lookup;      /* owned */
+    sqlite3_stmt *dirs;        /* owned */
+    sqlite3_stmt *recall;      /* owned */
+    sqlite3_stmt *partials;    /* owned */
+    sqlite3_stmt *parts;       /* owned */
 };
 
 /* How to open; what the tests choose too. */
@@ -246,6 +274,20 @@ void *state_writer_main(void *arg);
 /* state_read.c. Ends the readers' transactions and lets none begin until state_readers_go, by the same thread. */
 void state_readers_hold(struct state *s);
 void state_readers_go(struct state *s);
+
+/* state_read.c, for state_recall.c: the reader's connection, under its lock; and back. */
+sqlite3 *state_reader_lock(struct state_reader *r);
+void state_reader_unlock(struct state_reader *r);
+/* Steps stmt to its next row, in the transaction that is left open: 0, -ENOENT, -errno. The lock is held. */
+int state_reader_step(sqlite3 *db, sqlite3_stmt *stmt);
+/* The entry of a row whose columns are those of STATE_ENTRY_COLUMNS. */
+struct state_file state_file_of_row(sqlite3_stmt *stmt, uint64_t dir_id, const char *name);
+/* Whether what was published in that epoch may have been lost: its boot ended before it was durable. */
+bool state_epoch_suspect(const struct state *s, uint64_t epoch);
+
+#define STATE_ENTRY_COLUMNS                                                                                            \
+    "flags, epoch, mode, dev, ino, size, mtime, ctime, uid, gid, dst_mode, dst_uid, dst_gid, dst_size, dst_mtime,"     \
+    " dst_ino, dst_ctime, hash"
 
 /* state_queue.c. What a partial file is kept by: the random part of its temp name. */
 int64_t state_partial_id(const char *temp);

@@ -78,11 +78,13 @@ static void put(struct state *s, const struct record *head, const char *text)
     if (head->heap == NULL) {
         memcpy(record->text, text, head->text_len);
     }
-    if (head->kind == RECORD_FILE || head->kind == RECORD_FORGET) {
+    if (head->kind == RECORD_FILE || head->kind == RECORD_FORGET || head->kind == RECORD_INTEND ||
+        head->kind == RECORD_DOUBT) {
         batch->keys[batch->keys_count++] = (struct record_key){.dir = head->dir, .record = record};
     }
     batch->used += record->size;
     batch->count++;
+    s->queued++;
     if (batch->count == 1 || batch->count == BATCH_READY) {
         (void)pthread_cond_signal(&s->work);
     }
@@ -176,15 +178,53 @@ void state_record(struct state *s, const struct state_file *file)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
-void state_forget(struct state *s, uint64_t dir_id, const char *name)
+/* A record that is nothing but a name. Returns how many were queued with it. */
+static uint64_t queue_name(struct state *s, enum record_kind kind, uint64_t dir_id, const char *name)
 {
-    struct record head = {.kind = RECORD_FORGET, .dir = dir_id};
+    struct record head = {.kind = kind, .dir = dir_id};
     if (set_name(s, &head, name) != 0) {
-        return;
+        return 0;
     }
     (void)pthread_mutex_lock(&s->lock);
+    head.epoch = s->epoch;
     append(s, &head, name);
+    const uint64_t queued = s->queued;
     (void)pthread_mutex_unlock(&s->lock);
+    return queued;
+}
+
+void state_forget(struct state *s, uint64_t dir_id, const char *name)
+{
+    (void)queue_name(s, RECORD_FORGET, dir_id, name);
+}
+
+uint64_t state_intend(struct state *s, uint64_t dir_id, const char *name)
+{
+    return queue_name(s, RECORD_INTEND, dir_id, name);
+}
+
+void state_doubt(struct state *s, uint64_t dir_id, const char *name)
+{
+    (void)queue_name(s, RECORD_DOUBT, dir_id, name);
+}
+
+void state_forget_dir(struct state *s, uint64_t dir_id)
+{
+    (void)queue_name(s, RECORD_CLEAR, dir_id, "");
+}
+
+int state_settle(struct state *s, uint64_t wanted)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    while (s->writing && s->written < wanted) {
+        if (s->hurried < wanted) {
+            s->hurried = wanted;
+            (void)pthread_cond_signal(&s->work);
+        }
+        (void)pthread_cond_wait(&s->settled, &s->lock);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return state_error(s);
 }
 
 int64_t state_partial_id(const char *temp)

@@ -13,42 +13,29 @@
 
 #include "copier/state_internal.h"
 
-struct state_reader {
-    struct state *state;       /* not owned; outlives the reader */
-    struct state_reader *next; /* the state's list, under readers_lock */
-    pthread_mutex_t lock;      /* guards own; not used where own is NULL */
-    sqlite3 *own;              /* own connection, owned; NULL: the state's, under its db_lock */
-    sqlite3_stmt *known;       /* owned */
-    sqlite3_stmt *lookup;      /* owned */
-    sqlite3_stmt *dirs;        /* owned */
-    sqlite3_stmt *partials;    /* owned */
-    sqlite3_stmt *parts;       /* owned */
-};
-
-#define KNOWN_SQL "SELECT flags, epoch, mode, dev, ino, size, mtime, ctime FROM files WHERE dir=?1 AND name=?2"
-#define DIRS_SQL  "SELECT id, path FROM dirs WHERE id>=?1 ORDER BY id LIMIT 1"
+#define KNOWN_SQL  "SELECT flags, epoch, mode, dev, ino, size, mtime, ctime FROM files WHERE dir=?1 AND name=?2"
+#define DIRS_SQL   "SELECT id, path FROM dirs WHERE id>=?1 ORDER BY id LIMIT 1"
+#define LOOKUP_SQL "SELECT " STATE_ENTRY_COLUMNS " FROM files WHERE dir=?1 AND name=?2"
+#define RECALL_SQL "SELECT " STATE_ENTRY_COLUMNS ", name FROM files WHERE dir=?1 AND name>?2 ORDER BY name LIMIT ?3"
 #define PARTIALS_SQL                                                                                                   \
     "SELECT dir, name, dev, ino, size, mtime, ctime, temp, temp_dev, temp_ino, temp_uid, touched FROM partials"        \
     " WHERE id>=?1 ORDER BY id LIMIT 1"
 #define PARTS_SQL "SELECT part, epoch, hash FROM parts WHERE partial=?1"
-#define LOOKUP_SQL                                                                                                     \
-    "SELECT flags, epoch, mode, dev, ino, size, mtime, ctime, uid, gid, dst_mode, dst_uid, dst_gid, dst_size,"         \
-    " dst_mtime, dst_ino, dst_ctime, hash FROM files WHERE dir=?1 AND name=?2"
 
-static sqlite3 *lock_db(struct state_reader *r)
+sqlite3 *state_reader_lock(struct state_reader *r)
 {
     (void)pthread_mutex_lock(r->own != NULL ? &r->lock : &r->state->db_lock);
     return r->own != NULL ? r->own : r->state->db;
 }
 
-static void unlock_db(struct state_reader *r)
+void state_reader_unlock(struct state_reader *r)
 {
     (void)pthread_mutex_unlock(r->own != NULL ? &r->lock : &r->state->db_lock);
 }
 
 static int prepare(struct state_reader *r)
 {
-    sqlite3 *db = lock_db(r);
+    sqlite3 *db = state_reader_lock(r);
     int err = state_db_prepare(db, KNOWN_SQL, &r->known);
     if (err == 0) {
         err = state_db_prepare(db, LOOKUP_SQL, &r->lookup);
@@ -62,7 +49,10 @@ static int prepare(struct state_reader *r)
     if (err == 0) {
         err = state_db_prepare(db, PARTS_SQL, &r->parts);
     }
-    unlock_db(r);
+    if (err == 0) {
+        err = state_db_prepare(db, RECALL_SQL, &r->recall);
+    }
+    state_reader_unlock(r);
     return err;
 }
 
@@ -107,13 +97,14 @@ void state_reader_destroy(struct state_reader *r)
     *at = r->next;
     (void)pthread_mutex_unlock(&s->readers_lock);
 
-    (void)lock_db(r);
+    (void)state_reader_lock(r);
     (void)sqlite3_finalize(r->known);
     (void)sqlite3_finalize(r->lookup);
     (void)sqlite3_finalize(r->dirs);
     (void)sqlite3_finalize(r->partials);
     (void)sqlite3_finalize(r->parts);
-    unlock_db(r);
+    (void)sqlite3_finalize(r->recall);
+    state_reader_unlock(r);
     (void)sqlite3_close(r->own);
     (void)pthread_mutex_destroy(&r->lock);
     free(r);
@@ -124,7 +115,7 @@ void state_readers_hold(struct state *s)
     (void)pthread_mutex_lock(&s->readers_lock);
     for (struct state_reader *r = s->readers; r != NULL; r = r->next) {
         if (r->own != NULL) {
-            sqlite3 *db = lock_db(r);
+            sqlite3 *db = state_reader_lock(r);
             if (!sqlite3_get_autocommit(db)) {
                 (void)sqlite3_exec(db, "COMMIT", NULL, NULL, NULL); /* it only read: nothing can be lost */
             }
@@ -136,14 +127,14 @@ void state_readers_go(struct state *s)
 {
     for (struct state_reader *r = s->readers; r != NULL; r = r->next) {
         if (r->own != NULL) {
-            unlock_db(r);
+            state_reader_unlock(r);
         }
     }
     (void)pthread_mutex_unlock(&s->readers_lock);
 }
 
 /* Steps stmt to its row: 0, -ENOENT, -errno. The lock is held; the caller resets stmt. */
-static int step(sqlite3 *db, sqlite3_stmt *stmt)
+int state_reader_step(sqlite3 *db, sqlite3_stmt *stmt)
 {
     if (sqlite3_get_autocommit(db)) {
         (void)sqlite3_exec(db, "BEGIN", NULL, NULL, NULL); /* a failure shows in the step */
@@ -160,7 +151,7 @@ static int seek(sqlite3 *db, sqlite3_stmt *stmt, uint64_t dir_id, const char *na
 {
     (void)sqlite3_bind_int64(stmt, 1, (int64_t)dir_id);
     (void)sqlite3_bind_blob64(stmt, 2, name, strlen(name), SQLITE_STATIC);
-    return step(db, stmt);
+    return state_reader_step(db, stmt);
 }
 
 static uint64_t column(sqlite3_stmt *stmt, int i)
@@ -169,7 +160,7 @@ static uint64_t column(sqlite3_stmt *stmt, int i)
 }
 
 /* Whether what was published in that epoch may have been lost: its boot ended before it was durable. */
-static bool epoch_suspect(const struct state *s, uint64_t epoch)
+bool state_epoch_suspect(const struct state *s, uint64_t epoch)
 {
     size_t low = 0;
     size_t high = s->suspect_count;
@@ -193,15 +184,17 @@ static bool epoch_suspect(const struct state *s, uint64_t epoch)
  */
 static enum known judge(const struct state *s, sqlite3_stmt *stmt, const struct attr *src, unsigned xattrs)
 {
-    if ((column(stmt, 0) & FILE_RACY) != 0 || epoch_suspect(s, column(stmt, 1))) {
+    if ((column(stmt, 0) & FILE_RACY) != 0 || state_epoch_suspect(s, column(stmt, 1))) {
         return KNOWN_SUSPECT;
     }
-    const bool same = (column(stmt, 2) & S_IFMT) == (src->mode & S_IFMT) && column(stmt, 5) == src->size &&
-                      sqlite3_column_int64(stmt, 6) == clock_ns_of(&src->mtime) &&
-                      sqlite3_column_int64(stmt, 7) == clock_ns_of(&src->ctime) && column(stmt, 4) == src->ino &&
-                      column(stmt, 3) == src->dev;
-    if (!same) {
+    const bool alike = (column(stmt, 2) & S_IFMT) == (src->mode & S_IFMT) && column(stmt, 5) == src->size &&
+                       sqlite3_column_int64(stmt, 6) == clock_ns_of(&src->mtime);
+    const bool moved = sqlite3_column_int64(stmt, 7) != clock_ns_of(&src->ctime);
+    if (!alike || (!moved && (column(stmt, 4) != src->ino || column(stmt, 3) != src->dev))) {
         return KNOWN_NOTHING;
+    }
+    if (moved) {
+        return KNOWN_TOUCHED;
     }
     return (xattrs & ~(column(stmt, 0) >> FILE_XATTRS)) != 0 ? KNOWN_BARE : KNOWN_GOOD;
 }
@@ -214,11 +207,18 @@ enum known state_known(struct state_reader *r, uint64_t dir_id, const char *name
 enum known state_known_with(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src,
                             unsigned xattrs)
 {
+    const enum known known = state_known_touched(r, dir_id, name, src, xattrs);
+    return known == KNOWN_TOUCHED ? KNOWN_NOTHING : known;
+}
+
+enum known state_known_touched(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src,
+                               unsigned xattrs)
+{
     const struct state *s = r->state;
     if (!s->had_files) {
         return KNOWN_NOTHING;
     }
-    sqlite3 *db = lock_db(r);
+    sqlite3 *db = state_reader_lock(r);
     const int err = seek(db, r->known, dir_id, name);
     enum known known = KNOWN_NOTHING;
     if (err == 0) {
@@ -228,7 +228,7 @@ enum known state_known_with(struct state_reader *r, uint64_t dir_id, const char 
         known = KNOWN_SUSPECT; /* it may be racy for all we know */
     }
     (void)sqlite3_reset(r->known);
-    unlock_db(r);
+    state_reader_unlock(r);
     return known;
 }
 
@@ -248,7 +248,7 @@ static uint64_t column_or(sqlite3_stmt *stmt, int i, uint64_t src)
     return sqlite3_column_type(stmt, i) == SQLITE_NULL ? src : column(stmt, i);
 }
 
-static struct state_file file_of_row(sqlite3_stmt *stmt, uint64_t dir_id, const char *name)
+struct state_file state_file_of_row(sqlite3_stmt *stmt, uint64_t dir_id, const char *name)
 {
     struct state_file file = {.dir_id = dir_id,
                               .name = name,
@@ -280,15 +280,15 @@ static struct state_file file_of_row(sqlite3_stmt *stmt, uint64_t dir_id, const 
 
 int state_lookup(struct state_reader *r, uint64_t dir_id, const char *name, struct state_file *out_file)
 {
-    sqlite3 *db = lock_db(r);
+    sqlite3 *db = state_reader_lock(r);
     const int err = seek(db, r->lookup, dir_id, name);
     if (err == 0) {
-        *out_file = file_of_row(r->lookup, dir_id, name);
+        *out_file = state_file_of_row(r->lookup, dir_id, name);
     } else if (err != -ENOENT) {
         state_note_error(r->state, err);
     }
     (void)sqlite3_reset(r->lookup);
-    unlock_db(r);
+    state_reader_unlock(r);
     return err;
 }
 
@@ -297,9 +297,9 @@ int state_dir_next(struct state_reader *r, const int64_t *after, int64_t *out_id
     if (after != NULL && *after == INT64_MAX) {
         return -ENOENT;
     }
-    sqlite3 *db = lock_db(r);
+    sqlite3 *db = state_reader_lock(r);
     (void)sqlite3_bind_int64(r->dirs, 1, after != NULL ? *after + 1 : INT64_MIN);
-    int err = step(db, r->dirs);
+    int err = state_reader_step(db, r->dirs);
     if (err == 0) {
         const void *bytes = sqlite3_column_blob(r->dirs, 1);
         char *path = strndup(bytes != NULL ? bytes : "", (size_t)sqlite3_column_bytes(r->dirs, 1));
@@ -314,7 +314,7 @@ int state_dir_next(struct state_reader *r, const int64_t *after, int64_t *out_id
         state_note_error(r->state, err);
     }
     (void)sqlite3_reset(r->dirs);
-    unlock_db(r);
+    state_reader_unlock(r);
     return err;
 }
 
@@ -369,9 +369,9 @@ int state_partial_next(struct state_reader *r, const char *after, struct state_p
     if (after != NULL && last == INT64_MAX) {
         return -ENOENT;
     }
-    sqlite3 *db = lock_db(r);
+    sqlite3 *db = state_reader_lock(r);
     (void)sqlite3_bind_int64(r->partials, 1, after != NULL ? last + 1 : INT64_MIN);
-    int err = step(db, r->partials);
+    int err = state_reader_step(db, r->partials);
     if (err == 0) {
         err = partial_of_row(r->partials, out_partial, out_name);
     }
@@ -379,19 +379,19 @@ int state_partial_next(struct state_reader *r, const char *after, struct state_p
         state_note_error(r->state, err);
     }
     (void)sqlite3_reset(r->partials);
-    unlock_db(r);
+    state_reader_unlock(r);
     return err;
 }
 
 int state_parts(struct state_reader *r, const char *temp, void (*each)(void *arg, uint64_t part, const uint8_t *hash),
                 void *arg)
 {
-    sqlite3 *db = lock_db(r);
+    sqlite3 *db = state_reader_lock(r);
     (void)sqlite3_bind_int64(r->parts, 1, state_partial_id(temp));
     int err = 0;
-    while ((err = step(db, r->parts)) == 0) {
+    while ((err = state_reader_step(db, r->parts)) == 0) {
         const uint8_t *hash = sqlite3_column_blob(r->parts, 2);
-        if (!epoch_suspect(r->state, column(r->parts, 1))) {
+        if (!state_epoch_suspect(r->state, column(r->parts, 1))) {
             each(arg, column(r->parts, 0), hash != NULL && sqlite3_column_bytes(r->parts, 2) == 16 ? hash : NULL);
         }
     }
@@ -399,6 +399,6 @@ int state_parts(struct state_reader *r, const char *temp, void (*each)(void *arg
         state_note_error(r->state, err);
     }
     (void)sqlite3_reset(r->parts);
-    unlock_db(r);
+    state_reader_unlock(r);
     return err == -ENOENT ? 0 : err;
 }

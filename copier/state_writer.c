@@ -12,6 +12,11 @@ static const char *const statement_sql[STMT_COUNT] = {
                   " dst_mode, dst_uid, dst_gid, dst_size, dst_mtime, dst_ino, dst_ctime, hash)"
                   " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
     [STMT_FORGET] = "DELETE FROM files WHERE dir=?1 AND name=?2",
+    [STMT_INTEND] = "INSERT OR IGNORE INTO files(dir, name, flags, epoch, mode, uid, gid, dev, ino, size, mtime, ctime,"
+                    " dst_ino, dst_ctime) VALUES(?1, ?2, 0, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+    [STMT_DOUBT] = "UPDATE files SET flags=flags|1 WHERE dir=?1 AND name=?2",
+    [STMT_CLEAR] = "DELETE FROM files WHERE dir=?1",
+    [STMT_CLEAR_DIR] = "DELETE FROM dirs WHERE id=?1",
     [STMT_DIR] = "INSERT OR REPLACE INTO dirs(id, path) VALUES(?1, ?2)",
     [STMT_FAILURE] = "INSERT OR REPLACE INTO failures(run, number, path, op, err, attempts) VALUES(?1,?2,?3,?4,?5,?6)",
     [STMT_PARTIAL] = "INSERT OR REPLACE INTO partials(id, dir, name, dev, ino, size, mtime, ctime, temp, temp_dev,"
@@ -118,12 +123,40 @@ static int write_file(struct state *s, const struct record *r)
     return run(s, STMT_FILE);
 }
 
-static int write_forget(struct state *s, const struct record *r)
+/* A statement about one entry. */
+static int write_name(struct state *s, enum statement which, const struct record *r)
 {
-    sqlite3_stmt *stmt = s->statements[STMT_FORGET];
+    sqlite3_stmt *stmt = s->statements[which];
     bind_int(stmt, 1, r->dir);
     bind_text(stmt, 2, r);
-    return run(s, STMT_FORGET);
+    if (which == STMT_INTEND) {
+        bind_int(stmt, 3, (uint64_t)r->epoch);
+    }
+    return run(s, which);
+}
+
+static int write_clear(struct state *s, const struct record *r)
+{
+    bind_int(s->statements[STMT_CLEAR], 1, r->dir);
+    const int err = run(s, STMT_CLEAR);
+    bind_int(s->statements[STMT_CLEAR_DIR], 1, r->dir);
+    return err != 0 ? err : run(s, STMT_CLEAR_DIR);
+}
+
+/* A record of the sorted ones. */
+static int write_keyed(struct state *s, const struct record *r)
+{
+    switch ((enum record_kind)r->kind) {
+    case RECORD_FILE:
+        return write_file(s, r);
+    case RECORD_INTEND:
+        return write_name(s, STMT_INTEND, r);
+    case RECORD_DOUBT:
+        return write_name(s, STMT_DOUBT, r);
+    case RECORD_FORGET:
+    default:
+        return write_name(s, STMT_FORGET, r);
+    }
 }
 
 static int write_dir(struct state *s, const struct record *r)
@@ -262,7 +295,12 @@ static int write_records(struct state *s, struct batch *batch)
         switch ((enum record_kind)r->kind) {
         case RECORD_FILE:
         case RECORD_FORGET:
+        case RECORD_INTEND:
+        case RECORD_DOUBT:
             break; /* below, sorted */
+        case RECORD_CLEAR:
+            err = write_clear(s, r);
+            break;
         case RECORD_DIR:
             err = write_dir(s, r);
             break;
@@ -286,8 +324,7 @@ static int write_records(struct state *s, struct batch *batch)
     }
     qsort(batch->keys, batch->keys_count, sizeof(batch->keys[0]), compare_keys);
     for (size_t i = 0; err == 0 && i < batch->keys_count; i++) {
-        const struct record *r = batch->keys[i].record;
-        err = r->kind == RECORD_FILE ? write_file(s, r) : write_forget(s, r);
+        err = write_keyed(s, batch->keys[i].record);
     }
     return err;
 }
@@ -371,7 +408,8 @@ static void carry_out(struct state *s, const struct task *task)
 /* Whether the writer should begin now and not wait for more. The lock is held. */
 static bool urgent(const struct state *s)
 {
-    return s->stop || s->end_wanted || s->failed_wanted || s->waiting > 0 || s->filling->count >= BATCH_READY;
+    return s->stop || s->end_wanted || s->failed_wanted || s->waiting > 0 || s->hurried > s->written ||
+           s->filling->count >= BATCH_READY;
 }
 
 /* Waits for something to do. False: there is nothing, and there will be nothing. The lock is held. */
@@ -413,6 +451,8 @@ void *state_writer_main(void *arg)
         carry_out(s, &task);
 
         (void)pthread_mutex_lock(&s->lock);
+        s->written += task.batch->count;
+        (void)pthread_cond_broadcast(&s->settled);
         task.batch->used = 0;
         task.batch->count = 0;
         task.batch->keys_count = 0;

@@ -5,12 +5,13 @@
 #define HAUL_COPIER_STATUS_H
 
 enum status {
-    STATUS_OK = 0,           /* all done */
-    STATUS_USAGE = 1,        /* wrong use; nothing was touched */
-    STATUS_CANNOT = 11,      /* cannot read or write at all, or no room, or the engine crashed: stopped early */
-    STATUS_INTERRUPTED = 20, /* a signal asked haul to stop */
-    STATUS_SOME_FAILED = 23, /* some entries did not arrive */
-    STATUS_SOME_CHANGED = 24 /* some source entries vanished or kept changing; all others arrived */
+    STATUS_OK = 0,            /* all done */
+    STATUS_USAGE = 1,         /* wrong use; nothing was touched */
+    STATUS_CANNOT = 11,       /* cannot read or write at all, or no room, or the engine crashed: stopped early */
+    STATUS_INTERRUPTED = 20,  /* a signal asked haul to stop */
+    STATUS_SOME_FAILED = 23,  /* some entries did not arrive */
+    STATUS_SOME_CHANGED = 24, /* some source entries vanished or kept changing; all others arrived */
+    STATUS_MAX_DELETE = 25    /* --max-delete stopped the removals; all else was done */
 };
 
 #endif

@@ -73,6 +73,14 @@ int enter_unlock(struct walker *w, struct dir *dir, const struct attr *attr, boo
     return err;
 }
 
+/* Whether dir is to be listed at the destination before its entries are walked: for a few names that were asked for by
+ * themselves it would be too much. */
+static bool is_list_wanted(const struct planner *p)
+{
+    const struct plan_options *o = &p->options;
+    return (o->dst->caps.network || o->extras) && o->files_from == NULL && o->only_name == NULL;
+}
+
 /* dir stood at the destination before, with these attributes. */
 static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *node, const struct attr *there)
 {
@@ -101,9 +109,8 @@ static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *no
     if (p->options.met != NULL) {
         p->options.met(p->options.arg, dir);
     }
-    /* For a few names that were asked for by themselves a listing would be too much. */
     bool temps = true;
-    if (p->options.dst->caps.network && p->options.files_from == NULL && p->options.only_name == NULL) {
+    if (is_list_wanted(p) && (!p->options.trust || node->audit || node->listing) && node->there == NULL) {
         temps = there_read(w, dir);
     }
     if (temps && p->options.existing != NULL && p->options.existing(p->options.arg, w->dst, dir)) {
@@ -122,6 +129,9 @@ static void told_made(struct planner *p, const struct dir *dir)
 static int make(struct walker *w, struct dir *dir, struct plan_dir *node, struct store_op *op)
 {
     *op = (struct store_op){.code = STORE_MKDIR, .dir = dir->parent, .name = dir->name, .mkdir = {.mode = S_IRWXU}};
+    if (node->intended != 0 && w->p->options.commit(w->p->options.arg, node->intended) != 0) {
+        return -ECANCELED;
+    }
     int err = store_run(w->dst, op);
     if (err == 0) {
         node->made = true;
@@ -139,6 +149,9 @@ static int make_again(struct walker *w, struct dir *dir, struct plan_dir *node, 
                       struct attr *out_there)
 {
     int err = stat_at(w->dst, dir->parent, dir->name, out_there, op);
+    if (err == -ENOENT && node->known) {
+        return make(w, dir, node, op); /* it was remembered, and is not there */
+    }
     if (err == 0 && S_ISDIR(out_there->mode)) {
         *out_exists = true;
         return 0;
@@ -158,6 +171,7 @@ static int make_root(struct walker *w, struct dir *dir, struct plan_dir *node)
     struct attr there = {0};
 
     p->root_dev = node->attr.dev;
+    p->root_ino = node->attr.ino;
     if (p->options.root_fresh) {
         if (p->options.only_name == NULL) {
             told_made(p, dir);
@@ -175,6 +189,59 @@ static int make_root(struct walker *w, struct dir *dir, struct plan_dir *node)
     return enter_existing(w, dir, node, &there);
 }
 
+/* Whether dir is remembered to stand at the destination as it should: then nobody asks, until something is to be done
+ * in it. */
+static bool is_assumed(const struct planner *p, const struct dir *dir, struct plan_dir *node)
+{
+    const struct plan_options *o = &p->options;
+    if (o->recall == NULL || o->only_name != NULL) {
+        return false;
+    }
+    node->audit = o->audited(o->arg, dir);
+    node->known = o->known_dir(o->arg, dir, &node->attr);
+    /* Without root, one that is not ours to write to is made so first. */
+    return o->trust && !node->audit && node->known && (p->uid == 0 || (node->attr.mode & S_IRWXU) == S_IRWXU);
+}
+
+/* Looks whether dir stands there, or makes it. 0, -errno with *op. */
+static int make_or_take(struct walker *w, struct dir *dir, struct plan_dir *node, struct store_op *op, bool *out_exists,
+                        struct attr *out_there)
+{
+    int err = -EEXIST;
+    if (!node->known) {
+        err = make(w, dir, node, op);
+    }
+    return err == -EEXIST ? make_again(w, dir, node, op, out_exists, out_there) : err;
+}
+
+int enter_verify(struct walker *w, struct dir *dir)
+{
+    struct planner *p = w->p;
+    struct plan_dir *node = plan_of(dir);
+    struct store_op op;
+    struct attr there = {0};
+
+    if (node->astray) {
+        return -ENOENT;
+    }
+    node->assumed = false;
+    int err = dir->parent == NULL ? stat_at(w->dst, dir, NULL, &there, &op)
+                                  : stat_at(w->dst, dir->parent, dir->name, &there, &op);
+    if (err == 0 && !S_ISDIR(there.mode)) {
+        err = -ENOTDIR;
+    }
+    if (err == -ENOENT || err == -ENOTDIR) {
+        p->options.astray(p->options.arg, dir);
+    }
+    if (err != 0) {
+        plan_op_failed(w, w->dst, &op, dir, NULL, err, true);
+    } else {
+        err = enter_existing(w, dir, node, &there);
+    }
+    node->astray = err != 0;
+    return err;
+}
+
 int enter_prepare(struct walker *w, struct dir *dir)
 {
     struct plan_dir *node = plan_of(dir);
@@ -187,14 +254,27 @@ int enter_prepare(struct walker *w, struct dir *dir)
         return err;
     }
     node->loose = w->p->options.files_from != NULL && w->p->uid != 0;
+    if (is_assumed(w->p, dir, node)) {
+        if (dir->parent == NULL) {
+            w->p->root_dev = node->attr.dev;
+            w->p->root_ino = node->attr.ino;
+        }
+        node->assumed = true;
+        node->made = true;
+        node->right = true;
+        return 0;
+    }
     if (dir->parent == NULL) {
         return make_root(w, dir, node);
     }
-    err = make(w, dir, node, &op);
-    if (err == -EEXIST) {
-        err = make_again(w, dir, node, &op, &exists, &there);
+    err = make_or_take(w, dir, node, &op, &exists, &there);
+    if (err == -ENOENT && w->p->options.recall != NULL) {
+        w->p->options.astray(w->p->options.arg, dir->parent);
     }
     if (err != 0) {
+        if (err == -ECANCELED) {
+            return err;
+        }
         plan_op_failed(w, w->dst, &op, dir, NULL, err, true);
         return err;
     }

@@ -10,6 +10,8 @@
 #include "planner/links.h"
 #include "planner/planner_internal.h"
 
+#define ASKED_MAX 8 /* entries of a directory on a network that are asked for one by one before it is listed */
+
 /* How the planner's part for one entry ended. */
 enum verdict {
     VERDICT_SAME,   /* nothing to do */
@@ -45,6 +47,9 @@ bool entry_excluded(struct walker *w, struct dir *dir, const char *name, size_t 
     if (!filter_excludes(p->options.filter, path, is_dir)) {
         return false;
     }
+    if (p->options.remove_excluded) {
+        recall_see(p, dir, name, name_len, false); /* the source counts as not having it */
+    }
     count_add(&p->counts.excluded, 1);
     return true;
 }
@@ -55,6 +60,9 @@ int entry_clear(struct walker *w, struct dir *dir, const char *name, const struc
     int err = store_run(w->dst, &op);
     if (err == -ENOENT) {
         return 0;
+    }
+    if ((err == -ENOTEMPTY || err == -EEXIST) && gone_replace(w, dir, name) == 0) {
+        return -EAGAIN;
     }
     if (err != 0) {
         /* -ENOTEMPTY: a directory that is not empty stands in the way. */
@@ -129,6 +137,7 @@ static int compare_entry(struct walker *w, struct dir *dir, const char *name, co
     entry_ask_owner(w, dir, dst_name(w->p, name), there, attr);
     unsigned keep = entry_keep(w->p, o->keep, there, &wanted);
     enum compare result = compare_attrs(&wanted, there, keep, o->dst->caps.time_granularity_ns, known);
+    bool doubt = S_ISREG(attr->mode) && (known == KNOWN_TOUCHED || o->checksum);
     if (result == COMPARE_SAME && known != KNOWN_GOOD) {
         bool differs = false;
         int err = extra_differs(w, dir, name, dst_name(w->p, name), &differs);
@@ -144,6 +153,9 @@ static int compare_entry(struct walker *w, struct dir *dir, const char *name, co
     /* Other names that hang on it there and are others' at the source must not change with it. */
     if (result == COMPARE_ATTRS && there->nlink > attr->nlink) {
         result = COMPARE_DIFFERS;
+    }
+    if (doubt && (result == COMPARE_SAME || result == COMPARE_ATTRS)) {
+        result = COMPARE_CONTENTS;
     }
     *out_result = result;
     return 0;
@@ -192,15 +204,27 @@ static int part_files(struct walker *w, const struct attr *attr, const struct at
     return err;
 }
 
+/* Whether so many of dir's entries were asked for one by one that the whole listing costs less. */
+static bool worth_listing(const struct walker *w, const struct dir *dir)
+{
+    struct plan_dir *node = plan_of(dir);
+    return node->listing && node->there == NULL && w->p->options.dst->caps.network && node->asked++ == ASKED_MAX;
+}
+
 /* Looks at what stands at the destination: 0, 1: nothing needs to be done, or -errno, reported. May turn *kind into
  * ITEM_ATTRS. */
-static int look(struct walker *w, struct dir *dir, const char *name, const struct attr *attr, enum item_kind *kind)
+static int look(struct walker *w, struct dir *dir, const char *name, const struct attr *attr, enum item_kind *kind,
+                struct attr *out_there)
 {
     const char *to = dst_name(w->p, name);
     struct attr there = {0};
     enum there_known known = there_find(w->p, dir, to, &there);
     struct store_op op = {.code = STORE_STAT, .dir = dir, .name = to, .stat = {.out = &there}};
 
+    if (known == THERE_UNKNOWN && worth_listing(w, dir)) {
+        (void)there_read(w, dir);
+        known = there_find(w->p, dir, to, &there);
+    }
     int err = known == THERE_FOUND ? 0 : known == THERE_NOTHING ? -ENOENT : store_run(w->dst, &op);
     if (err == -ENOENT) {
         return 0;
@@ -222,21 +246,38 @@ static int look(struct walker *w, struct dir *dir, const char *name, const struc
         plan_failed(w->p, dir, name, "remember", err, true, false);
         return err;
     }
-    if (result == COMPARE_ATTRS) {
-        *kind = ITEM_ATTRS;
+    if (result == COMPARE_ATTRS || result == COMPARE_CONTENTS) {
+        *kind = result == COMPARE_ATTRS ? ITEM_ATTRS : ITEM_CHECK;
     }
+    *out_there = there;
     return result == COMPARE_SAME ? 1 : 0;
 }
 
-static void count_same(struct planner *p, const struct dir *dir, const char *name, const struct attr *attr)
+/* there: what it was compared with; NULL: it was trusted. */
+static void count_same(struct planner *p, const struct dir *dir, const char *name, const struct attr *attr,
+                       const struct attr *there)
 {
     count_add(&p->counts.same, 1);
     if (S_ISREG(attr->mode)) {
         count_add(&p->counts.same_bytes, attr->size);
     }
-    if (p->options.same != NULL) {
-        p->options.same(p->options.arg, dir, name, attr);
+    if (p->options.same != NULL && there != NULL) {
+        p->options.same(p->options.arg, dir, name, attr, there);
     }
+}
+
+/* Whether the entry is remembered as it is now, and the destination need not be asked. */
+static bool is_trusted(struct walker *w, const struct dir *dir, const char *name, size_t name_len,
+                       const struct attr *attr)
+{
+    const struct plan_options *o = &w->p->options;
+    const struct plan_dir *node = plan_of(dir);
+
+    if (!o->trust || node->audit || node->fresh || !node->listing) {
+        return false;
+    }
+    return node->unrecalled ? o->known(o->arg, dir, name, attr) == KNOWN_GOOD
+                            : recall_same(w->p, dir, name, name_len, attr);
 }
 
 static enum verdict decide(struct walker *w, struct dir *dir, const char *name, size_t name_len,
@@ -246,14 +287,25 @@ static enum verdict decide(struct walker *w, struct dir *dir, const char *name, 
     enum item_kind kind = kind_of(attr->mode);
 
     if (!fresh) {
-        int found = look(w, dir, name, attr, &kind);
+        struct attr there = {0};
+        if (is_trusted(w, dir, name, name_len, attr)) {
+            count_same(p, dir, name, attr, NULL);
+            return VERDICT_SAME;
+        }
+        if ((plan_of(dir)->assumed || plan_of(dir)->astray) && enter_verify(w, dir) != 0) {
+            return VERDICT_FAILED;
+        }
+        int found = look(w, dir, name, attr, &kind, &there);
         if (found < 0) {
             return VERDICT_FAILED;
         }
         if (found > 0) {
-            count_same(p, dir, name, attr);
+            count_same(p, dir, name, attr, &there);
             return VERDICT_SAME;
         }
+    }
+    if (p->options.recall != NULL && kind != ITEM_ATTRS) {
+        w->intended = p->options.intend(p->options.arg, dir, name);
     }
     struct item *item = item_create(kind, dir, name, name_len, attr);
     if (item != NULL) {

@@ -47,6 +47,14 @@ static void keep_loose(struct planner *p, const struct dir *dir, struct attr *at
     attr->mode |= S_IRWXU;
 }
 
+/* dir is as it should be. */
+static void finished(struct planner *p, const struct plan_dir *node, const struct dir *dir)
+{
+    if (p->options.recall != NULL && node->has_attr && !node->astray && !node->known) {
+        p->options.finished(p->options.arg, dir, &node->attr);
+    }
+}
+
 static void finish(struct planner *p, struct port *dst, const struct plan_dir *node, struct dir *dir)
 {
     unsigned keep = plan_dir_keep(p);
@@ -57,6 +65,7 @@ static void finish(struct planner *p, struct port *dst, const struct plan_dir *n
     }
     bool touched = atomic_load_explicit(&node->touched, memory_order_relaxed);
     if ((keep == 0 && node->xattrs == NULL) || (node->right && !(touched && (keep & STORE_KEEP_TIMES) != 0))) {
+        finished(p, node, dir);
         return;
     }
     if (node->loose) {
@@ -71,7 +80,9 @@ static void finish(struct planner *p, struct port *dst, const struct plan_dir *n
         if (err != -ECANCELED) {
             p->options.failed(p->options.arg, &failure);
         }
+        return;
     }
+    finished(p, node, dir);
 }
 
 /* dir has nothing left to do: its plan goes. Returns the parent that counted it; NULL: none. The reference to dir is

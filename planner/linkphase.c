@@ -11,21 +11,9 @@
 
 #define ALONE_ROWS 256 /* rounds with fewer rows are not worth waking the other walkers */
 
-/*
- * What the walkers share in a round. Rows come sorted by directory, and each directory has one node at a time, so that
- * it is unlocked before its first item and finished after its last.
- */
-struct link_phase {
-    pthread_mutex_t lock; /* for the following */
-    struct chain chain;   /* on the way to the present directory */
-    struct dir *dir;      /* present directory, alive through one pending part of its plan; NULL: none */
-    char *path;           /* its path; owned */
-    bool failed;          /* the table is broken: reported, and nothing more is done */
-};
-
 /* --- the present directory --- */
 
-static void dir_leave(struct walker *w, struct link_phase *phase)
+void linkphase_leave(struct walker *w, struct link_phase *phase)
 {
     if (phase->dir != NULL) {
         plan_dir_done(w->p, planner_stopping(w->p) ? NULL : w->dst, phase->dir);
@@ -65,7 +53,7 @@ static int dir_node(struct planner *p, struct chain *chain, const char *path, st
 
 /* Writable while links are made in it, and finished once more where that changes what the walk has finished. What
  * cannot be done is told by the links themselves or by the finish. */
-static void dir_prepare(struct walker *w, struct dir *dir)
+static void dir_prepare(struct walker *w, struct dir *dir, bool removing)
 {
     struct planner *p = w->p;
     struct plan_dir *node = plan_of(dir);
@@ -87,6 +75,9 @@ static void dir_prepare(struct walker *w, struct dir *dir)
     }
     struct store_op op = {.code = STORE_STAT, .dir = dir, .name = NULL, .stat = {.out = &node->attr}};
     int err = store_run(w->src, &op);
+    if (removing && (err == -ENOENT || err == -ENOTDIR)) {
+        return; /* it goes too */
+    }
     if (err != 0) {
         plan_op_failed(w, w->src, &op, dir, NULL, err, false);
         return;
@@ -96,11 +87,10 @@ static void dir_prepare(struct walker *w, struct dir *dir)
     node->right = !unlocked; /* the walk has finished it; only a link made in it changes its times */
 }
 
-/* The directory of a row, with one pending part more for the caller. Under the lock. */
-static int dir_of_row(struct walker *w, struct link_phase *phase, const char *path, struct dir **out_dir)
+int linkphase_dir(struct walker *w, struct link_phase *phase, const char *path, bool removing, struct dir **out_dir)
 {
     if (phase->dir == NULL || strcmp(phase->path, path) != 0) {
-        dir_leave(w, phase);
+        linkphase_leave(w, phase);
         struct dir *dir = NULL;
         char *copy = strdup(path);
         int err = copy != NULL ? dir_node(w->p, &phase->chain, path, &dir) : -ENOMEM;
@@ -110,7 +100,7 @@ static int dir_of_row(struct walker *w, struct link_phase *phase, const char *pa
         }
         phase->dir = dir;
         phase->path = copy;
-        dir_prepare(w, dir);
+        dir_prepare(w, dir, removing);
     }
     plan_dir_hold(phase->dir);
     *out_dir = phase->dir;
@@ -128,13 +118,20 @@ static bool linked_already(struct walker *w, const struct attr *there, struct di
 }
 
 /* Looks at what stands under the row's name: 1: it is right, 0: it is to be linked, -errno, reported. */
-static int look(struct walker *w, struct dir *dir, const struct link_row *row, struct dir *from_dir)
+static int look(struct walker *w, struct dir *dir, const struct link_row *row, const struct attr *attr,
+                struct dir *from_dir, struct attr *out_there)
 {
+    const struct plan_options *o = &w->p->options;
     struct attr there = {0};
     struct store_op op = {.code = STORE_STAT, .dir = dir, .name = row->name, .stat = {.out = &there}};
 
+    *out_there = there;
     if (row->fresh) {
         return 0;
+    }
+    if (o->trust && !row->anew && !o->audited(o->arg, dir) &&
+        o->linked(o->arg, dir, row->name, attr, from_dir, row->leader_name)) {
+        return 1;
     }
     int err = store_run(w->dst, &op);
     if (err == -ENOENT) {
@@ -145,16 +142,18 @@ static int look(struct walker *w, struct dir *dir, const struct link_row *row, s
         return err;
     }
     if (S_ISDIR(there.mode)) {
-        return entry_clear(w, dir, row->name, &there);
+        return entry_clear(w, dir, row->name, &there); /* -EAGAIN: it has its turn after the removals */
     }
+    *out_there = there;
     return !row->anew && linked_already(w, &there, from_dir, row->leader_name) ? 1 : 0;
 }
 
-static void count_linked(struct planner *p, const struct dir *dir, const char *name, const struct attr *attr)
+static void count_linked(struct planner *p, const struct dir *dir, const char *name, const struct attr *attr,
+                         const struct attr *there)
 {
     count_add(&p->counts.same, 1);
-    if (p->options.same != NULL) {
-        p->options.same(p->options.arg, dir, name, attr);
+    if (p->options.same != NULL && there->mode != 0) {
+        p->options.same(p->options.arg, dir, name, attr, there);
     }
 }
 
@@ -165,6 +164,9 @@ static int make_item(struct walker *w, struct dir *dir, const struct link_row *r
     if (item != NULL) {
         item->from_dir = dir_get(from_dir);
         item->from_name = strdup(row->leader_name);
+    }
+    if (item != NULL && w->p->options.recall != NULL) {
+        w->intended = w->p->options.intend(w->p->options.arg, dir, row->name);
     }
     if (item == NULL || item->from_name == NULL || shards_add(w, item) != 0) {
         item_destroy(item);
@@ -181,12 +183,13 @@ static void link_row(struct walker *w, struct chain *leaders, struct dir *dir, c
     int err = chain_to(leaders, row->leader_dir, strlen(row->leader_dir), &from_dir);
     if (err == 0) {
         bool itself = strcmp(row->dir, row->leader_dir) == 0 && strcmp(row->name, row->leader_name) == 0;
-        int found = itself ? 1 : look(w, dir, row, from_dir);
+        struct attr there = {0};
+        int found = itself ? 1 : look(w, dir, row, attr, from_dir, &there);
         if (found < 0) {
             return;
         }
         if (found > 0) {
-            count_linked(w->p, dir, row->name, attr);
+            count_linked(w->p, dir, row->name, attr, &there);
             return;
         }
         err = make_item(w, dir, row, attr, from_dir);
@@ -247,7 +250,7 @@ static int take_row(struct walker *w, struct link_phase *phase, struct link_row 
             phase->failed = phase->failed || told;
             break;
         }
-        int dir_err = dir_of_row(w, phase, out_row->dir, out_dir);
+        int dir_err = linkphase_dir(w, phase, out_row->dir, false, out_dir);
         if (dir_err == 0) {
             break;
         }
@@ -298,7 +301,7 @@ static void run_rounds(struct walker *w, struct link_phase *phase)
         } else {
             planner_phase(w, PHASE_LINKS);
         }
-        dir_leave(w, phase);
+        linkphase_leave(w, phase);
     }
 }
 

@@ -122,6 +122,12 @@ int planner_create(const struct plan_options *options, struct planner **out_plan
     if (p->walkers == NULL || stack_init(&p->stack) != 0 || links_create(&p->links) != 0) {
         goto fail;
     }
+    if (options->recall != NULL && options->remove && options->files_from == NULL) {
+        err = gone_create(&p->gone);
+        if (err != 0) {
+            goto fail;
+        }
+    }
     if (options->files_from != NULL) {
         p->list_fd = filesfrom_open(options->files_from);
         if (p->list_fd < 0) {
@@ -152,6 +158,7 @@ void planner_destroy(struct planner *p)
         close(p->list_fd);
     }
     links_destroy(p->links);
+    gone_destroy(p->gone);
     stack_release(&p->stack);
     free(p->walkers);
     free(p->groups);
@@ -393,6 +400,10 @@ static void *lead_main(void *arg)
         atomic_store(&p->counts.walked, true);
         tell_if_idle(p);
         linkphase_lead(w);
+        gone_lead(w);
+        if (p->removed) {
+            linkphase_lead(w); /* names that had to wait for a directory in their way */
+        }
         planner_phase(w, PHASE_END);
         for (unsigned i = 1; i < p->walker_count; i++) {
             pthread_join(p->walkers[i].thread, NULL);

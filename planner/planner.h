@@ -39,9 +39,22 @@ struct plan_counts {
     atomic_ulong dirs_made;  /* directories created */
     atomic_ulong copies;     /* further hard links that the destination refused: copied anew, as a file of their own
                                       or as the first of more links */
+    atomic_ulong gone;       /* entries of the destination that the source has no more and that are to be removed */
     atomic_bool walked;      /* the walk is over: only further hard links may be added to the figures */
     atomic_bool complete;    /* the walk is over: the figures are final */
 };
+
+/* What is remembered of an entry of a directory. */
+struct plan_remembered {
+    const char *name;       /* NUL-terminated; valid during the call, like what follows */
+    size_t name_len;        /* bytes */
+    const struct attr *src; /* of the source, when it was read */
+    const struct attr *dst; /* what was published */
+    bool intent;            /* only its name counts: it was about to be published */
+    bool sure;              /* equal attributes at the source prove that the destination is right */
+};
+/* Called for each; returns 0, or what ends it. */
+typedef int (*plan_recalled)(void *arg, const struct plan_remembered *row);
 
 /* A failure of one entry; strings are valid during the call only. */
 struct plan_failure {
@@ -87,8 +100,8 @@ struct plan_options {
     enum known (*known)(void *arg, const struct dir *dir, const char *name, const struct attr *src);
     /* An entry failed. */
     void (*failed)(void *arg, const struct plan_failure *failure);
-    /* An entry is right already. May be NULL. */
-    void (*same)(void *arg, const struct dir *dir, const char *name, const struct attr *src);
+    /* An entry is right already: it was compared with what stands there. May be NULL. */
+    void (*same)(void *arg, const struct dir *dir, const char *name, const struct attr *src, const struct attr *there);
     /* dir was made at the destination. May be NULL. */
     void (*made)(void *arg, const struct dir *dir);
     /* dir stood at the destination before this run, and the walk has come to it. May be NULL. */
@@ -103,6 +116,41 @@ struct plan_options {
     /* dir, not the root, stood at the destination before this run. 0; -ERR_OWNED: another run works on it, the walk
      * stops there and fails; -errno. Before anything is done to it; may wait. May be NULL. */
     int (*owned)(void *arg, struct port *dst, struct dir *dir);
+
+    /* ---- a run that remembers what earlier ones did (haul sync); recall NULL: none of the following counts ---- */
+    bool trust;           /* what is remembered as the source has it is right at the destination, which is not asked */
+    bool checksum;        /* equal attributes prove nothing: contents are compared */
+    bool remove;          /* what the source has no more is removed, once all else is done */
+    bool extras;          /* with what haul never published: each directory is listed at the destination */
+    bool remove_excluded; /* and with what is excluded */
+    /* Calls fn for what is remembered of dir's entries in the order of their names, from the first after `after` (NULL:
+     * all) on, at most limit (-1: no limit). 0, what fn returned, or -errno. */
+    int (*recall)(void *arg, const struct dir *dir, const char *after, int64_t limit, plan_recalled fn, void *fn_arg);
+    /* Whether dir stands at the destination with these attributes, as far as is remembered. */
+    bool (*known_dir)(void *arg, const struct dir *dir, const struct attr *src);
+    /* Whether this run is to look at dir at the destination, whatever is remembered. */
+    bool (*audited)(void *arg, const struct dir *dir);
+    /* Whether both names are remembered as one file that is as the source has it. */
+    bool (*linked)(void *arg, const struct dir *dir, const char *name, const struct attr *src,
+                   const struct dir *from_dir, const char *from_name);
+    /* dir/name is about to be published. Returns what commit is given. */
+    uint64_t (*intend)(void *arg, const struct dir *dir, const char *name);
+    /* Blocks until what was intended up to then is remembered whatever happens. 0; else nothing may be changed at the
+     * destination: the run is being stopped. */
+    int (*commit)(void *arg, uint64_t intended);
+    /* dir stands at the destination with these attributes of the source's; its entries may still be under way in later
+     * phases. */
+    void (*finished)(void *arg, const struct dir *dir, const struct attr *attr);
+    /* With archive_dirs: something is put into dir or taken out, and its times are not what is remembered until it has
+     * been finished. */
+    void (*touched)(void *arg, const struct dir *dir);
+    /* Neither source nor destination has dir/name any more. */
+    void (*forget)(void *arg, const struct dir *dir, const char *name);
+    /* dir does not stand at the destination, though it is remembered: reported as failed. */
+    void (*astray)(void *arg, const struct dir *dir);
+    /* counts->gone entries are about to be removed: false: nothing is. Once, in the thread that leads; after all else.
+     */
+    bool (*may_remove)(void *arg);
 };
 
 /* 0, -ENOMEM, or -errno of the list of files. options are copied; what they point to outlives the planner. Attaches the

@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "base/dir.h"
+#include "planner/chain.h"
 #include "planner/planner.h"
 #include "planner/stack.h"
 #include "workers/io.h"
@@ -36,6 +37,18 @@
 struct links;
 struct link_phase;
 struct there;
+
+/*
+ * What the walkers share in a round of links, and whoever works through paths that are sorted by directory: each
+ * directory has one node at a time, so that it is unlocked before its first item and finished after its last.
+ */
+struct link_phase {
+    pthread_mutex_t lock; /* for the following */
+    struct chain chain;   /* on the way to the present directory */
+    struct dir *dir;      /* present directory, alive through one pending part of its plan; NULL: none */
+    char *path;           /* its path; owned */
+    bool failed;          /* the table is broken: reported, and nothing more is done */
+};
 
 /* What the planner knows of a directory with work left: dir->plan. Written by the walker that enters the directory,
  * before anything else can see it, save where said. */
@@ -53,6 +66,15 @@ struct plan_dir {
     struct xattrs *xattrs; /* of the source directory, where they are kept and it is made or not right; owned; NULL:
                               they are left alone */
     struct there *there;   /* what stands there, while the entries are walked; only its walker; owned */
+    struct recall *recall; /* what is remembered of its entries, likewise; owned */
+    bool unrecalled;       /* it could not be read as a whole: entries are asked for one by one */
+    bool listing;          /* its entries are being walked */
+    bool audit;            /* nothing is trusted in it */
+    bool assumed;          /* it stands at the destination as far as is remembered; nobody has looked yet */
+    bool astray;           /* somebody has looked, and it does not */
+    bool known;            /* it is remembered with these very attributes */
+    uint64_t intended;     /* what commit is given before it is made; 0: nothing */
+    unsigned asked;        /* entries that were asked for one by one */
 };
 
 /* A directory whose listing is under way. */
@@ -71,6 +93,7 @@ struct walker {
     struct port *src;      /* owned */
     struct port *dst;      /* owned */
     struct shard *shard;   /* being filled, or NULL; owned */
+    uint64_t intended;     /* what commit is given before it is pushed; 0: nothing */
     struct dir *shard_dir; /* directory of its last item; compared only */
     struct frame *frames;  /* listings under way, the innermost last; owned */
     size_t frame_count;    /* of them */
@@ -93,6 +116,7 @@ struct planner {
     struct dir_tree tree; /* of all nodes */
     struct dir *root;     /* one reference */
     dev_t root_dev;       /* of the source's root; written before the walkers look */
+    uint64_t root_ino;    /* likewise */
     unsigned uid;         /* effective; constant */
     gid_t *groups;        /* that we are in, the effective one among them; owned; constant */
     int group_count;      /* of them */
@@ -100,6 +124,8 @@ struct planner {
 
     struct stack stack;            /* its own lock */
     struct links *links;           /* its own lock */
+    struct gone *gone;             /* what is to be removed; its own lock; NULL: nothing ever */
+    bool removed;                  /* the removals are over; written between the phases */
     struct link_phase *link_phase; /* during PHASE_LINKS; its own lock */
     atomic_bool stop;              /* planner_stop was called */
     atomic_bool links_full;        /* a link was refused since its file had too many */
@@ -107,6 +133,7 @@ struct planner {
     atomic_ulong outstanding;      /* items made and not ended */
     atomic_ulong held;             /* planner_hold without its planner_release */
     uint64_t there_seed;           /* of the hashes in there.c; constant */
+    atomic_ulong recall_count;     /* slots of all that is recalled */
     atomic_ulong there_count;      /* entries that all of its lists have room for */
 
     struct walker *walkers; /* owned */
@@ -210,6 +237,10 @@ void extra_plan_dir(struct walker *w, struct dir *dir, bool fresh);
 
 /* --- there.c --- */
 
+/* Makes sure that dir, which is only assumed to stand at the destination, does, before anything is done in it. 0 or
+ * -errno, reported the first time. Only the walker that lists dir. */
+int enter_verify(struct walker *w, struct dir *dir);
+
 enum there_known {
     THERE_UNKNOWN, /* ask */
     THERE_NOTHING, /* nothing of that name stood there when the directory was listed */
@@ -224,6 +255,46 @@ enum there_known there_find(const struct planner *p, const struct dir *dir, cons
 
 /* Forgets what was listed. */
 void there_drop(struct planner *p, struct dir *dir);
+
+/* The source has an entry of that name. */
+void there_see(const struct planner *p, const struct dir *dir, const char *name, size_t name_len);
+
+/* Whether something may stand there that the source does not have. */
+bool there_unseen(const struct dir *dir);
+bool there_seen(const struct planner *p, const struct dir *dir, const char *name, size_t name_len);
+
+/* --- recall.c --- */
+
+/* Reads what is remembered of dir's entries, all at once. Errors only make it forgetful. */
+void recall_read(struct planner *p, struct dir *dir);
+void recall_drop(struct planner *p, struct dir *dir);
+
+/* Whether name is remembered at all; and whether as the source has it now. */
+bool recall_has(const struct planner *p, const struct dir *dir, const char *name, size_t name_len);
+bool recall_same(const struct planner *p, const struct dir *dir, const char *name, size_t name_len,
+                 const struct attr *attr);
+
+/* The source has an entry of that name (or, see false, does not count as having it). */
+void recall_see(const struct planner *p, const struct dir *dir, const char *name, size_t name_len, bool see);
+
+/* Whether something may be remembered that the source was not seen to have. */
+bool recall_unseen(const struct dir *dir);
+bool recall_seen(const struct planner *p, const struct dir *dir, const char *name, size_t name_len);
+
+/* --- gone.c --- */
+
+int gone_create(struct gone **out_gone); /* 0, -ENOMEM, -errno of a temp file */
+void gone_destroy(struct gone *g);       /* NULL is fine */
+
+/* The listing of dir has come to its end: notes what it does not have any more. */
+void gone_look(struct walker *w, struct dir *dir);
+
+/* A directory stands in the way of dir/name of the source: it goes, and the entry is planned after that. 0 or -errno,
+ * not reported. */
+int gone_replace(struct walker *w, struct dir *dir, const char *name);
+
+/* In the first walker's thread, after everything else: removes what was noted. */
+void gone_lead(struct walker *w);
 
 /* --- walk.c --- */
 
@@ -252,6 +323,11 @@ void shards_dir_end(struct walker *w);
 void shards_flush(struct walker *w);
 
 /* --- linkphase.c --- */
+
+/* The node of path's directory in phase, with one pending part more for the caller; the one before is left. removing:
+ * the source need not have it. Under phase's lock where others use it. 0 or -errno, not reported. */
+int linkphase_dir(struct walker *w, struct link_phase *phase, const char *path, bool removing, struct dir **out_dir);
+void linkphase_leave(struct walker *w, struct link_phase *phase);
 
 /* In the first walker's thread, after the walk: settles all further names. The others work with it. */
 void linkphase_lead(struct walker *w);

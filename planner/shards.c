@@ -34,7 +34,7 @@ static struct rates rates_of(const struct planner *p)
 
 static uint64_t estimate(const struct rates *rates, const struct item *item)
 {
-    uint64_t bytes = item->kind == ITEM_FILE ? item->attr.size : 0;
+    uint64_t bytes = item->kind == ITEM_FILE || item->kind == ITEM_CHECK ? item->attr.size : 0;
     return bytes < UINT64_MAX / REMOTE_BYTE_NS / 2 ? rates->item_ns + bytes * rates->byte_ns : UINT64_MAX / 2;
 }
 
@@ -71,6 +71,13 @@ void shards_flush(struct walker *w)
         drop(p, shard);
         return;
     }
+    uint64_t intended = w->intended;
+    w->intended = 0;
+    if (intended != 0 && p->options.commit(p->options.arg, intended) != 0) {
+        planner_stop(p);
+        drop(p, shard);
+        return;
+    }
     count_todo(p, shard); /* before the push: what is done is never more than what was to do */
     if (queue_push(p->options.queue, shard) != 0) {
         planner_stop(p); /* nobody takes it any more */
@@ -97,7 +104,11 @@ int shards_add(struct walker *w, struct item *item)
     struct shard *shard = w->shard;
     plan_dir_hold(item->work.dir);
     if (item->kind != ITEM_ATTRS) {
-        atomic_store_explicit(&plan_of(item->work.dir)->touched, true, memory_order_relaxed);
+        if (!atomic_exchange(&plan_of(item->work.dir)->touched, true) && p->options.recall != NULL &&
+            p->options.archive_dirs) {
+            p->options.touched(p->options.arg, item->work.dir);
+            plan_of(item->work.dir)->known = false; /* it is remembered once more when it is finished */
+        }
     }
     atomic_fetch_add_explicit(&p->outstanding, 1, memory_order_relaxed);
     w->shard_dir = item->work.dir;

@@ -20,6 +20,7 @@
 struct there_entry {
     XXH128_hash_t name; /* of its name */
     struct attr attr;   /* as it was listed */
+    bool seen;          /* the source has it */
 };
 
 struct there {
@@ -27,6 +28,7 @@ struct there {
     size_t count;                /* of them */
     size_t capacity;             /* room; what the planner's bound counts */
     bool whole;                  /* what is not in it does not stand there */
+    size_t seen;                 /* of entries, those that the source has */
 };
 
 static XXH128_hash_t hash_of(const struct planner *p, const char *name, size_t len)
@@ -127,6 +129,34 @@ enum there_known there_find(const struct planner *p, const struct dir *dir, cons
     }
     *out_attr = found->attr;
     return THERE_FOUND;
+}
+
+static struct there_entry *find(const struct planner *p, const struct dir *dir, const char *name, size_t name_len)
+{
+    const struct there *t = plan_of(dir)->there;
+    const struct there_entry key = {.name = hash_of(p, name, name_len)};
+    return t != NULL && t->count > 0 ? bsearch(&key, t->entries, t->count, sizeof(*t->entries), by_name) : NULL;
+}
+
+void there_see(const struct planner *p, const struct dir *dir, const char *name, size_t name_len)
+{
+    struct there_entry *entry = find(p, dir, name, name_len);
+    if (entry != NULL && !entry->seen) {
+        entry->seen = true;
+        plan_of(dir)->there->seen++;
+    }
+}
+
+bool there_unseen(const struct dir *dir)
+{
+    const struct there *t = plan_of(dir)->there;
+    return t != NULL && (!t->whole || t->seen < t->count);
+}
+
+bool there_seen(const struct planner *p, const struct dir *dir, const char *name, size_t name_len)
+{
+    const struct there_entry *entry = find(p, dir, name, name_len);
+    return entry != NULL && entry->seen;
 }
 
 void there_drop(struct planner *p, struct dir *dir)

@@ -154,20 +154,32 @@ static void enter(struct walker *w, struct dir *dir)
     if (err == 0) {
         err = list_begin(w, dir);
     }
+    if (err == 0) {
+        plan_of(dir)->listing = true;
+        if (p->options.recall != NULL && !plan_of(dir)->fresh) {
+            recall_read(p, dir);
+        }
+    }
     if (err != 0) {
         there_drop(p, dir);
+        recall_drop(p, dir);
         plan_dir_done(p, finishing_port(w), dir);
     }
 }
 
-/* Ends the innermost listing. */
-static void leave(struct walker *w)
+/* Ends the innermost listing. whole: it came to its end. */
+static void leave(struct walker *w, bool whole)
 {
     struct frame frame = w->frames[--w->frame_count];
+    if (whole) {
+        gone_look(w, frame.dir);
+    }
     struct store_op op = {.code = STORE_LIST_CLOSE, .dir = frame.dir, .list = {.list = &frame.list}};
 
     (void)store_run(w->src, &op); /* nothing was written through it */
+    plan_of(frame.dir)->listing = false;
     there_drop(w->p, frame.dir);
+    recall_drop(w->p, frame.dir);
     shards_dir_end(w);
     plan_dir_done(w->p, finishing_port(w), frame.dir);
 }
@@ -198,6 +210,9 @@ static void walk_subdirectory(struct walker *w, struct dir *dir, const char *nam
         plan_failed(p, dir, name, "list", err, true, true);
         return;
     }
+    if (p->options.recall != NULL && !recall_has(p, dir, name, name_len)) {
+        plan_of(child)->intended = p->options.intend(p->options.arg, dir, name);
+    }
     struct task task = {.dir = child};
     if (!stack_push(&p->stack, &task)) {
         enter(w, child);
@@ -209,6 +224,8 @@ static void walk_entry(struct walker *w, struct dir *dir, const struct store_ent
     struct attr attr = {0};
     bool known = entry->has_attr;
 
+    recall_see(w->p, dir, entry->name, entry->name_len, true);
+    there_see(w->p, dir, entry->name, entry->name_len);
     if (entry->attr_error != 0) {
         plan_failed(w->p, dir, entry->name, store_code_name(STORE_STAT), entry->attr_error, true, false);
         return;
@@ -263,9 +280,9 @@ static void walk_step(struct walker *w)
     int err = store_run(w->src, &op);
     if (err != 0) {
         list_failed(w, frame, &op, err);
-        leave(w);
+        leave(w, false);
     } else if (entry.name == NULL) {
-        leave(w);
+        leave(w, !planner_stopping(w->p));
     } else {
         frame->some = true;
         walk_entry(w, frame->dir, &entry);
@@ -321,7 +338,7 @@ void walk_task(struct walker *w, struct task *task)
     enter(w, task->dir);
     while (w->frame_count > 0) {
         if (planner_stopping(w->p)) {
-            leave(w);
+            leave(w, false);
         } else {
             walk_step(w);
         }

@@ -50,12 +50,14 @@ static bool on_existing(void *arg, struct port *dst, struct dir *dir)
     return t->purge != NULL && t->purge(t, dir);
 }
 
-static void on_same(void *arg, const struct dir *dir, const char *name, const struct attr *src)
+static void on_same(void *arg, const struct dir *dir, const char *name, const struct attr *src,
+                    const struct attr *there)
 {
     struct plan_try *t = arg;
     (void)dir;
     (void)name;
     (void)src;
+    (void)there;
     pthread_mutex_lock(&t->lock);
     t->same++;
     pthread_mutex_unlock(&t->lock);
@@ -147,6 +149,9 @@ static int carry_out(struct hand *h, struct item *item)
         op.setattr.attr = &item->attr;
         op.setattr.keep = STORE_KEEP_ALL;
         return store_run(h->dst, &op);
+    case ITEM_CHECK: /* of a sync alone */
+    case ITEM_REMOVE:
+        break;
     }
     return -EINVAL;
 }

@@ -31,7 +31,7 @@ struct plan_try {
     char failed[PLAN_TRY_TEXT]; /* a line a failure: "op path ERRNO side[ below]\n" */
     unsigned failures;          /* of the planner */
     unsigned errors;            /* items whose result was no success */
-    unsigned kinds[5];          /* items by kind */
+    unsigned kinds[7];          /* items by kind */
     unsigned shards;            /* pushed */
     unsigned existing;          /* calls of options.existing */
     unsigned same;              /* calls of options.same */

@@ -1,0 +1,405 @@
+#include "copier/sync.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/errs.h"
+#include "copier/copyfile.h"
+#include "copier/status.h"
+
+#define PLACE_NAME "sync" /* in HAUL_DIR */
+#define PLACE_TEXT 256    /* bytes of its file at most */
+#define MILLION    1000000U
+
+static bool is_sync(const struct engine *e)
+{
+    return e->options->command == COMMAND_SYNC && e->state != NULL;
+}
+
+/* ---- .haul/sync ---- */
+
+/* What a look at the destination needs. */
+struct place_port {
+    struct dir_tree tree; /* of haul */
+    struct dir *haul;     /* one reference */
+    struct io *io;        /* owned */
+    struct port *port;    /* owned */
+};
+
+static int place_open(struct engine *e, struct place_port *p)
+{
+    struct io_options direct = {.no_ring = true};
+    struct dir *root = NULL;
+    *p = (struct place_port){.haul = NULL};
+    int r = io_create(&direct, &p->io);
+    if (r != 0) {
+        return r;
+    }
+    io_set_mode(p->io, IO_DIRECT);
+    r = store_port_create(e->dst, p->io, &p->port);
+    store_attach(e->dst, DIR_DST, &p->tree);
+    if (r == 0) {
+        r = dir_create_root(&p->tree, &root);
+    }
+    if (r == 0) {
+        r = dir_create_child(root, HAUL_DIR, strlen(HAUL_DIR), &p->haul);
+    }
+    dir_put(root);
+    return r;
+}
+
+static void place_close(struct place_port *p)
+{
+    dir_put(p->haul);
+    store_port_destroy(p->port);
+    io_destroy(p->io);
+}
+
+/* What stands there: id and run, "" where it is not there or cannot be understood. 0 or -errno. */
+static int place_read(struct engine *e, char id[STATE_PLACE_MAX], char run[STATE_PLACE_MAX])
+{
+    struct place_port p;
+    char text[PLACE_TEXT + 1] = "";
+    size_t len = 0;
+    struct attr before = {0};
+    struct attr after = {0};
+    id[0] = '\0';
+    run[0] = '\0';
+    int r = place_open(e, &p);
+    if (r == 0) {
+        struct store_op op = {
+            .code = STORE_READ_SMALL,
+            .dir = p.haul,
+            .name = PLACE_NAME,
+            .read_small = {.buf = text, .size = PLACE_TEXT, .out_len = &len, .before = &before, .after = &after}};
+        r = store_run(p.port, &op);
+    }
+    place_close(&p);
+    if (r == -ENOENT || r == -ENOTDIR) {
+        return 0;
+    }
+    if (r == 0) {
+        text[len] = '\0';
+        if (sscanf(text, "haul sync 1\nid %64[0-9a-f]\nrun %64[0-9a-f]\n", id, run) != 2) {
+            id[0] = '\0';
+            run[0] = '\0';
+        }
+    }
+    return r;
+}
+
+static int place_write(struct engine *e)
+{
+    struct place_port p;
+    char text[PLACE_TEXT];
+    int len = snprintf(text, sizeof text, "haul sync 1\nid %s\nrun %s\n", e->sync.place.id, e->run_id);
+    struct attr attr = {.mode = S_IFREG | 0644, .nlink = 1, .size = (uint64_t)len};
+    int r = place_open(e, &p);
+    if (r == 0) {
+        struct store_op op = {.code = STORE_PUBLISH,
+                              .dir = p.haul,
+                              .name = PLACE_NAME,
+                              .put = {.attr = &attr, .keep = STORE_KEEP_MODE, .data = text}};
+        r = store_run(p.port, &op);
+    }
+    place_close(&p);
+    return r;
+}
+
+/* Before the first change: the state knows what is about to stand at the destination, then it stands there. Killed in
+ * between, either is taken for right. */
+static int place_touch(struct engine *e)
+{
+    struct sync *s = &e->sync;
+    pthread_mutex_lock(&s->lock);
+    if (!s->touched) {
+        s->touched = true;
+        (void)snprintf(s->place.next, sizeof s->place.next, "%s", e->run_id);
+        s->touch_err = state_place_set(e->state, &s->place);
+        if (s->touch_err == 0) {
+            s->touch_err = place_write(e);
+        }
+        if (s->touch_err != 0) {
+            report_error(e->report, "DST '%s': .haul/sync cannot be written: %s", e->places.destination,
+                         err_text(s->touch_err));
+            int none = 0;
+            atomic_compare_exchange_strong(&e->fatal, &none, abs(s->touch_err));
+        }
+    }
+    int r = s->touch_err;
+    pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
+/* ---- is it the same destination? ---- */
+
+static int refuse(struct engine *e, const char *what)
+{
+    report_error(e->report,
+                 "DST '%s' %s: is it mounted, and the right one? Nothing was touched; to go on with it as it is: "
+                 "--accept-new-destination",
+                 e->places.destination, what);
+    return STATUS_CANNOT;
+}
+
+int sync_expect(struct engine *e)
+{
+    struct state_place place;
+    if (e->options->command != COMMAND_SYNC) {
+        return 0;
+    }
+    if (e->places.only_name != NULL || e->places.null) {
+        report_error(e->report, "haul sync needs directories; for a single file, or null:, there is haul copy");
+        return STATUS_USAGE;
+    }
+    if (e->state != NULL && e->places.missing && !e->options->accept_destination &&
+        state_place_get(e->state, &place) == 0) {
+        return refuse(e, "is not there any more");
+    }
+    return 0;
+}
+
+/* A destination that this state knows nothing of. */
+static int begin_place(struct engine *e, const char *there)
+{
+    unsigned char bytes[16];
+    struct sync *s = &e->sync;
+    s->place = (struct state_place){.id = ""};
+    if (there[0] != '\0') {
+        (void)snprintf(s->place.id, sizeof s->place.id, "%s", there);
+        report_say(e->report, "another state has synced to DST before: everything is compared with what stands there");
+    } else {
+        if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) {
+            return -EIO;
+        }
+        for (size_t i = 0; i < sizeof bytes; i++) {
+            (void)snprintf(s->place.id + 2 * i, 3, "%02x", bytes[i]);
+        }
+    }
+    s->may_remove = true;
+    return place_touch(e);
+}
+
+/* One that it knows. 0 or -errno. */
+static int take_place(struct engine *e, const char *run)
+{
+    struct sync *s = &e->sync;
+    bool current = strcmp(run, s->place.stamp) == 0 || strcmp(run, s->place.next) == 0;
+    (void)snprintf(s->place.stamp, sizeof s->place.stamp, "%s", run);
+    s->may_remove = current;
+    if (!current) {
+        report_say(e->report, "the state is not that of the last sync to DST (an older one, or another machine's): "
+                              "everything is compared with what stands there, and nothing is removed in this run");
+    } else if (e->previous.status < 0) {
+        report_say(e->report, "the last run was killed: everything is compared with what stands at DST");
+    }
+    s->trust = current && e->previous.status >= 0 && e->options->compare == WITH_STATE;
+    return current ? 0 : place_touch(e); /* from now on it is */
+}
+
+int sync_check(struct engine *e)
+{
+    char id[STATE_PLACE_MAX];
+    char run[STATE_PLACE_MAX];
+    if (!is_sync(e)) {
+        return 0;
+    }
+    int r = place_read(e, id, run);
+    int known = state_place_get(e->state, &e->sync.place);
+    if (r == 0 && known == 0 && strcmp(id, e->sync.place.id) != 0) {
+        if (!e->options->accept_destination) {
+            return refuse(e, id[0] == '\0' ? "has no .haul/sync, but the last sync left one"
+                                           : "is not the destination of the last sync");
+        }
+        known = -ENOENT;
+        r = state_forget_all(e->state);
+        report_say(e->report, "DST is a new destination: everything is compared with what stands there");
+    }
+    if (r == 0 && known == 0) {
+        r = take_place(e, run);
+    } else if (r == 0 && known == -ENOENT) {
+        r = begin_place(e, id);
+    }
+    r = r == 0 && known != 0 && known != -ENOENT ? known : r;
+    if (r != 0) {
+        report_error(e->report, "cannot tell whether DST '%s' is that of the last sync: %s", e->places.destination,
+                     err_text(r));
+        return STATUS_CANNOT;
+    }
+    return 0;
+}
+
+/* ---- what the planner asks and tells ---- */
+
+/* From the state's rows to the planner's. */
+struct recalling {
+    plan_recalled fn;
+    void *arg;
+};
+
+static int recalled(void *arg, const struct state_file *file, size_t name_len, bool intent, bool sure)
+{
+    const struct recalling *r = arg;
+    const struct plan_remembered row = {
+        .name = file->name, .name_len = name_len, .src = &file->src, .dst = &file->dst, .intent = intent, .sure = sure};
+    return r->fn(r->arg, &row);
+}
+
+static int recall(void *arg, const struct dir *dir, const char *after, int64_t limit, plan_recalled fn, void *fn_arg)
+{
+    struct engine *e = arg;
+    struct recalling r = {.fn = fn, .arg = fn_arg};
+    struct state_reader *reader = event_reader(e);
+    return reader != NULL ? state_recall(reader, dir->id, after, limit, recalled, &r) : -ENOMEM;
+}
+
+static uint64_t parent_id(const struct dir *dir)
+{
+    return dir->parent != NULL ? dir->parent->id : dir->id;
+}
+
+static bool known_dir(void *arg, const struct dir *dir, const struct attr *src)
+{
+    struct engine *e = arg;
+    struct state_reader *reader = event_reader(e);
+    return reader != NULL && state_known_dir(reader, parent_id(dir), dir->name, src, e->options->archive_dirs,
+                                             copy_xattr_kinds(e->options));
+}
+
+/* A share of the directories, others in each run, so that each has its turn. */
+static bool audited(void *arg, const struct dir *dir)
+{
+    const struct engine *e = arg;
+    uint32_t share = e->options->audit;
+    if (share == 0) {
+        return false;
+    }
+    uint64_t turns = (MILLION + share - 1) / share;
+    return (XXH3_64bits(&dir->id, sizeof dir->id) + (uint64_t)e->run.number) % turns == 0;
+}
+
+static bool linked(void *arg, const struct dir *dir, const char *name, const struct attr *src,
+                   const struct dir *from_dir, const char *from_name)
+{
+    struct engine *e = arg;
+    struct state_file one;
+    struct state_file other;
+    struct state_reader *reader = event_reader(e);
+    unsigned kinds = copy_xattr_kinds(e->options);
+    return reader != NULL && state_known_with(reader, dir->id, name, src, kinds) == KNOWN_GOOD &&
+           state_known_with(reader, from_dir->id, from_name, src, kinds) == KNOWN_GOOD &&
+           state_lookup(reader, dir->id, name, &one) == 0 &&
+           state_lookup(reader, from_dir->id, from_name, &other) == 0 && one.dst.ino == other.dst.ino;
+}
+
+static uint64_t intend(void *arg, const struct dir *dir, const char *name)
+{
+    const struct engine *e = arg;
+    return state_intend(e->state, dir->id, name);
+}
+
+static int commit(void *arg, uint64_t intended)
+{
+    struct engine *e = arg;
+    int r = place_touch(e);
+    return r != 0 ? r : state_settle(e->state, intended);
+}
+
+static void finished(void *arg, const struct dir *dir, const struct attr *attr)
+{
+    const struct engine *e = arg;
+    struct state_file file = {.dir_id = parent_id(dir),
+                              .name = dir->name,
+                              .src = *attr,
+                              .dst = *attr,
+                              .xattrs = copy_xattr_kinds(e->options)};
+    file.dst.ino = 0;
+    state_record(e->state, &file);
+}
+
+static void touched(void *arg, const struct dir *dir)
+{
+    const struct engine *e = arg;
+    state_doubt(e->state, parent_id(dir), dir->name);
+}
+
+static void forget(void *arg, const struct dir *dir, const char *name)
+{
+    const struct engine *e = arg;
+    state_forget(e->state, dir->id, name);
+}
+
+/* The next run looks at it, and at all below. */
+static void astray(void *arg, const struct dir *dir)
+{
+    const struct engine *e = arg;
+    state_forget(e->state, parent_id(dir), dir->name);
+    notice_raise(e->notices,
+                 "a directory that haul had made is missing at the destination: the next run makes it again; "
+                 "what else was changed there is found with --compare=dest");
+}
+
+static bool may_remove(void *arg)
+{
+    struct engine *e = arg;
+    const struct options *o = e->options;
+    const struct plan_counts *c = planner_counts(e->planner);
+    uint64_t gone = atomic_load(&c->gone);
+    uint64_t met =
+        atomic_load(&c->files) + atomic_load(&c->others) + atomic_load(&c->links) + atomic_load(&c->dirs) - 1;
+    uint64_t all = met + gone;
+    uint64_t share = o->max_delete_given ? o->max_delete : MAX_DELETE_SHARE;
+    if (!e->sync.may_remove) {
+        return false; /* it was said at the beginning */
+    }
+    if (met == 0 && !o->max_delete_given) {
+        report_error(e->report,
+                     "SRC '%s' is empty, and was not before: is it mounted? Nothing was removed; if it is meant to be "
+                     "empty: --max-delete=100%%",
+                     e->places.source);
+        atomic_store(&e->sync.max_deleted, true);
+        return false;
+    }
+    bool by_share = !o->max_delete_given || o->max_delete_share;
+    bool over =
+        by_share ? gone * MILLION > all * share && (o->max_delete_given || all > MAX_DELETE_FEW) : gone > o->max_delete;
+    if (over) {
+        report_error(
+            e->report,
+            "%llu of %llu entries would be removed, more than --max-delete allows (%llu%s): nothing was removed",
+            (unsigned long long)gone, (unsigned long long)all,
+            (unsigned long long)(by_share ? share / (MILLION / 100) : o->max_delete), by_share ? "%" : "");
+        atomic_store(&e->sync.max_deleted, true);
+        return false;
+    }
+    return place_touch(e) == 0;
+}
+
+void sync_plan(struct engine *e, struct plan_options *options)
+{
+    const struct options *o = e->options;
+    if (!is_sync(e)) {
+        return;
+    }
+    options->trust = e->sync.trust;
+    options->checksum = o->compare == WITH_CONTENTS;
+    options->remove = o->remove;
+    options->extras = o->remove && o->compare != WITH_STATE;
+    options->remove_excluded = o->remove_excluded;
+    options->recall = recall;
+    options->known_dir = known_dir;
+    options->audited = audited;
+    options->linked = linked;
+    options->intend = intend;
+    options->commit = commit;
+    options->finished = finished;
+    options->touched = touched;
+    options->forget = forget;
+    options->astray = astray;
+    options->may_remove = may_remove;
+}

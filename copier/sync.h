@@ -1,0 +1,30 @@
+/*
+ * sync: what "haul sync" adds to a run: which destination it is about, what is trusted, what may be removed.
+ *
+ * `.haul/sync` in the destination's root holds the destination's id and the id of the last run that changed something
+ * there. The state remembers both. So a destination that is not mounted, or is another one, is noticed, and so is a
+ * state that is older than the destination: then nothing is trusted, and nothing removed.
+ */
+#ifndef HAUL_COPIER_SYNC_H
+#define HAUL_COPIER_SYNC_H
+
+#include "copier/engine_internal.h"
+
+struct copy_job;
+
+/* Before anything is made: a destination that is remembered and missing is refused. 0 or an exit status after a
+ * message.
+ */
+int sync_expect(struct engine *e);
+
+/* Once the lease is taken and the run has begun: looks at `.haul/sync`. 0 or an exit status after a message. Blocks. */
+int sync_check(struct engine *e);
+
+/* Adds to what the planner is told. Nothing for a run that is no sync. */
+void sync_plan(struct engine *e, struct plan_options *options);
+
+/* copysync.c, pool side: ITEM_CHECK and ITEM_REMOVE, as copy_item has it. */
+int copy_check(struct copy_job *job);
+int copy_remove(struct copy_job *job);
+
+#endif

@@ -1,0 +1,173 @@
+/*
+ * recall: what is remembered of a directory's entries, read once before its listing. A table of hashes: 16 bytes an
+ * entry, whatever its name, so that a directory of a million takes 32 MiB while it is walked.
+ *
+ * Only whether an entry is as it was, and which ones the source was not seen to have, is kept; for all else the one
+ * who remembers is asked again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "planner/planner_internal.h"
+
+#define RECALL_MAX   (6UL * 1024 * 1024) /* slots of all tables together: 96 MiB; beyond that entries are asked for */
+#define RECALL_FIRST 64U                 /* slots of a table at first; a power of 2 */
+#define FLAG_SEEN    1U                  /* in digest: the source has it */
+#define FLAG_SURE    2U                  /* in digest: equal attributes prove that it is right */
+#define FLAGS        3U
+
+struct slot {
+    uint64_t name;   /* hash; 0: free */
+    uint64_t digest; /* of its attributes, less FLAGS; and those */
+};
+
+struct recall {
+    struct slot *slots; /* open addressing, at most three quarters full; owned */
+    size_t capacity;    /* of slots, a power of 2; what the planner's bound counts */
+    size_t count;       /* entries */
+    size_t seen;        /* of them, those that the source has */
+};
+
+/* What proves that an entry is the same: all but the device, whose number changes with a mount. */
+static uint64_t digest_of(const struct planner *p, const struct attr *a)
+{
+    const uint64_t words[] = {a->mode, (uint64_t)a->uid << 32 | a->gid,  a->size,
+                              a->ino,  (uint64_t)clock_ns_of(&a->mtime), (uint64_t)clock_ns_of(&a->ctime)};
+    return XXH3_64bits_withSeed(words, sizeof words, p->there_seed) & ~(uint64_t)FLAGS;
+}
+
+static uint64_t name_of(const struct planner *p, const char *name, size_t len)
+{
+    uint64_t hash = XXH3_64bits_withSeed(name, len, p->there_seed);
+    return hash != 0 ? hash : 1;
+}
+
+/* The slot of name: its own, or the free one where it would be. */
+static struct slot *slot_of(const struct recall *r, uint64_t name)
+{
+    size_t at = name & (r->capacity - 1);
+    while (r->slots[at].name != 0 && r->slots[at].name != name) {
+        at = (at + 1) & (r->capacity - 1);
+    }
+    return &r->slots[at];
+}
+
+static int grow(struct planner *p, struct recall *r)
+{
+    size_t capacity = r->capacity == 0 ? RECALL_FIRST : 2 * r->capacity;
+    if (atomic_fetch_add(&p->recall_count, capacity) + capacity > RECALL_MAX) {
+        atomic_fetch_sub(&p->recall_count, capacity);
+        return -ENOBUFS;
+    }
+    struct recall more = {.slots = calloc(capacity, sizeof *more.slots), .capacity = capacity};
+    if (more.slots == NULL) {
+        atomic_fetch_sub(&p->recall_count, capacity);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < r->capacity; i++) {
+        if (r->slots[i].name != 0) {
+            *slot_of(&more, r->slots[i].name) = r->slots[i];
+        }
+    }
+    free(r->slots);
+    atomic_fetch_sub(&p->recall_count, r->capacity);
+    r->slots = more.slots;
+    r->capacity = capacity;
+    return 0;
+}
+
+/* What take needs. */
+struct reading {
+    struct planner *p;
+    struct recall *r;
+};
+
+static int take(void *arg, const struct plan_remembered *row)
+{
+    struct reading *reading = arg;
+    struct recall *r = reading->r;
+    if (r->count >= r->capacity / 4 * 3) {
+        int err = grow(reading->p, r);
+        if (err != 0) {
+            return err;
+        }
+    }
+    uint64_t name = name_of(reading->p, row->name, row->name_len);
+    struct slot *slot = slot_of(r, name);
+    r->count += slot->name == 0 ? 1 : 0;
+    slot->name = name;
+    slot->digest = row->intent || !row->sure ? 0 : digest_of(reading->p, row->src) | FLAG_SURE;
+    return 0;
+}
+
+void recall_read(struct planner *p, struct dir *dir)
+{
+    struct recall *r = calloc(1, sizeof *r);
+    struct reading reading = {.p = p, .r = r};
+    int err = r == NULL ? -ENOMEM : p->options.recall(p->options.arg, dir, NULL, -1, take, &reading);
+    plan_of(dir)->recall = r;
+    if (err != 0) {
+        recall_drop(p, dir);
+        plan_of(dir)->unrecalled = true;
+    }
+}
+
+void recall_drop(struct planner *p, struct dir *dir)
+{
+    struct recall *r = plan_of(dir)->recall;
+    if (r != NULL) {
+        atomic_fetch_sub(&p->recall_count, r->capacity);
+        free(r->slots);
+        free(r);
+        plan_of(dir)->recall = NULL;
+    }
+}
+
+/* The slot of a name that is remembered, or NULL. */
+static struct slot *find(const struct planner *p, const struct dir *dir, const char *name, size_t name_len)
+{
+    const struct recall *r = plan_of(dir)->recall;
+    if (r == NULL || r->count == 0) {
+        return NULL;
+    }
+    struct slot *slot = slot_of(r, name_of(p, name, name_len));
+    return slot->name != 0 ? slot : NULL;
+}
+
+bool recall_has(const struct planner *p, const struct dir *dir, const char *name, size_t name_len)
+{
+    return find(p, dir, name, name_len) != NULL;
+}
+
+bool recall_same(const struct planner *p, const struct dir *dir, const char *name, size_t name_len,
+                 const struct attr *attr)
+{
+    const struct slot *slot = find(p, dir, name, name_len);
+    return slot != NULL && (slot->digest & FLAG_SURE) != 0 && (slot->digest & ~(uint64_t)FLAGS) == digest_of(p, attr);
+}
+
+void recall_see(const struct planner *p, const struct dir *dir, const char *name, size_t name_len, bool see)
+{
+    struct slot *slot = find(p, dir, name, name_len);
+    struct recall *r = plan_of(dir)->recall;
+    if (slot == NULL || ((slot->digest & FLAG_SEEN) != 0) == see) {
+        return;
+    }
+    slot->digest ^= FLAG_SEEN;
+    r->seen += see ? 1 : (size_t)-1;
+}
+
+bool recall_unseen(const struct dir *dir)
+{
+    const struct plan_dir *node = plan_of(dir);
+    return node->unrecalled || (node->recall != NULL && node->recall->seen < node->recall->count);
+}
+
+bool recall_seen(const struct planner *p, const struct dir *dir, const char *name, size_t name_len)
+{
+    const struct slot *slot = find(p, dir, name, name_len);
+    return slot != NULL && (slot->digest & FLAG_SEEN) != 0;
+}

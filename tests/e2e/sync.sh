@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# haul sync: only what changed; --delete and its guards; a destination that is not there, or another one.
+. "$(dirname "$0")/lib.sh"
+
+mkdir -p "$SRC"/a/b "$SRC"/gone/deep "$SRC/keep"
+for i in $(seq 1 40); do
+    echo "file $i" >"$SRC/a/f$i"
+    echo "deep $i" >"$SRC/gone/deep/g$i"
+done
+echo same >"$SRC/a/b/touched"
+ln "$SRC/a/f1" "$SRC/a/b/link"
+ln -s f1 "$SRC/a/sym"
+echo x >"$SRC/keep/x.bak"
+settle
+
+# judged DST: as rsync --delete would have it; directory times are not kept.
+judged() {
+    local diff
+    diff=$(rsync -aHnO --checksum --delete --itemize-changes --exclude=/.haul "$SRC/" "$DST/") || fail "rsync could not judge"
+    [ -z "$diff" ] || fail "rsync finds: $(head -n 30 <<<"$diff")"
+}
+
+expect 0 sync --json "$SRC" "$DST"
+judged
+[ -s "$DST/.haul/sync" ] || fail "the destination has no id"
+
+# Nothing changed: nothing is done, and nothing is asked but whether it is the same destination.
+expect 0 sync --json --delete "$SRC" "$DST"
+figure_is files 0
+figure_is attrs 0
+figure_is removed 0
+if command -v strace >/dev/null; then
+    strace -f -o "$WORK/trace" -e trace=statx,newfstatat,openat,openat2,getdents64,mkdirat "$HAUL" sync --no-io-uring \
+        --delete "$SRC" "$DST" >"$WORK/out" 2>"$WORK/err" || fail "sync under strace"
+    # 80 files each: what is asked by name at the source is asked once, at the destination never.
+    [ "$(grep -c '"f7"' "$WORK/trace")" = 1 ] || fail "the destination was asked for a file that did not change"
+fi
+
+# Changes of every kind: contents with the old size and mtime, attributes, links, types, names.
+touch -r "$SRC/a/b/touched" "$WORK/then"
+echo SAME >"$SRC/a/b/touched"
+touch -r "$WORK/then" "$SRC/a/b/touched"
+chmod 600 "$SRC/a/f2"
+echo grown >>"$SRC/a/f3"
+ln "$SRC/a/f4" "$SRC/a/b/link4"
+rm "$SRC/a/f5" && mkdir "$SRC/a/f5" && echo in >"$SRC/a/f5/in"
+rm -r "$SRC/gone"
+echo "was a directory" >"$SRC/gone"
+mv "$SRC/a/f6" "$SRC/a/f6.new"
+echo foreign >"$DST/a/foreign"
+expect 0 sync --json --delete "$SRC" "$DST"
+figure_is removed 43
+[ "$(cat "$DST/a/b/touched")" = SAME ] || fail "contents changed behind an old mtime did not arrive"
+[ -e "$DST/a/foreign" ] || fail "what haul never published was removed"
+expect 0 sync --delete --compare=dest "$SRC" "$DST"
+[ ! -e "$DST/a/foreign" ] || fail "--compare=dest left an extra"
+judged
+
+# Excluded names stay, unless --delete-excluded.
+expect 0 sync --delete --exclude='*.bak' "$SRC" "$DST"
+[ -e "$DST/keep/x.bak" ] || fail "an excluded name was removed"
+expect 0 sync --delete-excluded --exclude='*.bak' "$SRC" "$DST"
+[ ! -e "$DST/keep/x.bak" ] || fail "--delete-excluded left an excluded name"
+expect 0 sync --delete "$SRC" "$DST"
+judged
+
+# What the source could not be read of deletes nothing; nor does too much at a time, or an empty source.
+mkdir "$SRC/many"
+for i in $(seq 1 200); do : >"$SRC/many/$i"; done
+expect 0 sync "$SRC" "$DST"
+mv "$SRC/many" "$WORK/many"
+expect 25 sync --delete "$SRC" "$DST"
+err_has 'nothing was removed'
+[ "$(find "$DST/many" -type f | wc -l)" = 200 ] || fail "--max-delete let something go"
+expect 25 sync --delete --max-delete=200 "$SRC" "$DST"
+expect 0 sync --delete --max-delete=201 "$SRC" "$DST"
+judged
+mv "$SRC" "$WORK/mounted" && mkdir "$SRC"
+expect 25 sync --delete "$SRC" "$DST"
+err_has 'is it mounted'
+[ -e "$DST/a/f1" ] || fail "an empty source emptied the destination"
+rmdir "$SRC" && mv "$WORK/mounted" "$SRC"
+
+# The destination is not mounted, or another one.
+mv "$DST" "$WORK/there"
+expect 11 sync --delete "$SRC" "$DST"
+err_has 'is not there any more'
+[ ! -e "$DST" ] || fail "the destination was made"
+mkdir "$DST"
+expect 11 sync --delete "$SRC" "$DST"
+err_has 'accept-new-destination'
+[ -z "$(ls -A "$DST")" ] || fail "something was put into it"
+expect 0 sync --accept-new-destination "$SRC" "$DST"
+judged
+
+# The state is older than the destination: nothing is removed in that run, and all is right after the next.
+cp -r "$XDG_STATE_HOME" "$WORK/old"
+echo new >"$SRC/a/new"
+expect 0 sync "$SRC" "$DST"
+rm "$SRC/a/f7"
+rm -r "$XDG_STATE_HOME" && mv "$WORK/old" "$XDG_STATE_HOME"
+expect 0 sync --delete "$SRC" "$DST"
+out_has 'nothing is removed in this run'
+[ -e "$DST/a/f7" ] || fail "removed by an old state"
+expect 0 sync --delete "$SRC" "$DST"
+judged
+# Lost: compared with the destination.
+rm -r "$XDG_STATE_HOME"
+rm "$SRC/a/f8"
+expect 0 sync --delete "$SRC" "$DST"
+out_has 'another state has synced'
+[ -e "$DST/a/f8" ] || fail "removed without a memory"
+
+# Behind haul's back: found by --audit within 100/P runs.
+echo "altered" >"$DST/a/f9"
+for _ in 1 2 3 4; do
+    expect 0 sync --audit 25% "$SRC" "$DST"
+done
+rm -f "$DST/a/f8"
+judged
+
+# Killed at any moment: what was published and not recorded is known all the same.
+for n in 3 9 17; do
+    rm -rf "$SRC/round" && mkdir "$SRC/round"
+    for i in $(seq 1 30); do echo "$n $i" >"$SRC/round/r$n.$i"; done
+    HAUL_TEST_FAULT="$n:EIO:kill:publish" "$HAUL_FAULTY" sync --delete "$SRC" "$DST" >"$WORK/out" 2>"$WORK/err" || true
+    rm -r "$SRC/round"
+    expect 0 sync --delete "$SRC" "$DST"
+    judged
+done
+
+expect 1 copy --delete "$SRC" "$DST"
+err_has 'is for haul sync'
