@@ -44,6 +44,7 @@
 #define EPOCH_BITS    24                /* an epoch's id is its run's number, then its own count in so many bits */
 
 #define FILE_RACY   1U /* files.flags: state_file.racy */
+#define FILE_INTENT 2U /* files.flags: something newer was about to be published (state_intend) */
 #define FILE_XATTRS 8  /* files.flags: state_file.xattrs from this bit on */
 #define MODE_INTENT 0  /* files.mode: only announced (state_intend); nothing else in the row counts */
 

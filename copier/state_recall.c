@@ -23,7 +23,8 @@ static int tell(struct state_reader *r, sqlite3_stmt *stmt, uint64_t dir_id, sta
     name[len] = '\0';
     const struct state_file file = state_file_of_row(stmt, dir_id, name);
     const bool sure = !file.racy && !state_epoch_suspect(r->state, (uint64_t)sqlite3_column_int64(stmt, 1));
-    return fn(arg, &file, (size_t)len, file.src.mode == MODE_INTENT, sure);
+    const bool intent = file.src.mode == MODE_INTENT || (sqlite3_column_int64(stmt, 0) & FILE_INTENT) != 0;
+    return fn(arg, &file, (size_t)len, intent, sure);
 }
 
 int state_recall(struct state_reader *r, uint64_t dir_id, const char *after, int64_t limit, state_recalled fn,

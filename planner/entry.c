@@ -304,7 +304,7 @@ static enum verdict decide(struct walker *w, struct dir *dir, const char *name, 
             return VERDICT_SAME;
         }
     }
-    if (p->options.recall != NULL && kind != ITEM_ATTRS) {
+    if (p->options.recall != NULL) {
         w->intended = p->options.intend(p->options.arg, dir, name);
     }
     struct item *item = item_create(kind, dir, name, name_len, attr);

@@ -193,6 +193,56 @@ Test(state, racy_is_suspect_until_it_is_published_again)
     state_close(s);
 }
 
+static int note_intent(void *arg, const struct state_file *found, size_t name_len, bool intent, bool sure)
+{
+    unsigned *seen = arg;
+    (void)name_len;
+    *seen += 1;
+    cr_assert_eq(intent, strcmp(found->name, "quiet") != 0, "%s", found->name);
+    cr_assert_eq(sure, strcmp(found->name, "new") == 0 || strcmp(found->name, "quiet") == 0, "%s", found->name);
+    return 0;
+}
+
+/* A run that is killed may have replaced what is remembered: the next one neither trusts it, nor takes what stands
+ * there for somebody else's. */
+Test(state, what_was_announced_and_not_recorded_is_in_doubt)
+{
+    struct state *s = open_state();
+    begin(s, new_id(), true);
+    struct state_file old = file_of(5, "old", 1);
+    struct state_file quiet = file_of(5, "quiet", 2);
+    state_record(s, &old);
+    state_record(s, &quiet);
+    cr_assert_eq(state_run_end(s, 0), 0);
+    state_close(s);
+
+    s = open_state();
+    begin(s, new_id(), true);
+    (void)state_intend(s, 5, "old");
+    cr_assert_eq(state_settle(s, state_intend(s, 5, "new")), 0);
+    state_close(s); /* as if killed: the run has no end */
+
+    s = open_state();
+    struct state_reader *r = NULL;
+    unsigned seen = 0;
+    begin(s, new_id(), true);
+    cr_assert_eq(state_reader_create(s, &r), 0);
+    cr_assert_eq(state_known_touched(r, 5, "old", &old.src, 0), KNOWN_SUSPECT);
+    cr_assert_eq(state_known_touched(r, 5, "quiet", &quiet.src, 0), KNOWN_GOOD);
+    cr_assert_eq(state_recall(r, 5, NULL, -1, note_intent, &seen), 0);
+    cr_assert_eq(seen, 3);
+    state_record(s, &old);
+    cr_assert_eq(state_run_end(s, 0), 0);
+    state_reader_destroy(r);
+    state_close(s);
+
+    s = open_state();
+    cr_assert_eq(state_reader_create(s, &r), 0);
+    cr_assert_eq(state_known_touched(r, 5, "old", &old.src, 0), KNOWN_GOOD, "it was recorded");
+    state_reader_destroy(r);
+    state_close(s);
+}
+
 Test(state, the_last_word_on_an_entry_counts)
 {
     make_database(4);
