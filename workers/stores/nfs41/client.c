@@ -43,9 +43,14 @@ static int resolve(struct nfs_client *c, char **problem)
 {
     char port[8];
     (void)snprintf(port, sizeof(port), "%u", c->port);
+    /* An address needs nobody to be asked; the kernel's list of interfaces, which AI_ADDRCONFIG looks at, is long on some. */
+    const struct addrinfo number = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV};
     struct addrinfo *list = NULL;
-    int e = getaddrinfo(c->host, port, &hints, &list);
+    int e = getaddrinfo(c->host, port, &number, &list);
+    if (e == EAI_NONAME) {
+        e = getaddrinfo(c->host, port, &hints, &list);
+    }
     if (e == EAI_ADDRFAMILY || e == EAI_NONAME) {
         /* Only loopback addresses may be configured, which AI_ADDRCONFIG does not count. */
         const struct addrinfo plain = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
