@@ -1,0 +1,306 @@
+/*
+ * shake: changes a tree at random, as its users would between two runs of a sync.
+ *
+ *   shake DIR SEED COUNT    COUNT changes below DIR (which exists), the same ones for the same SEED and tree
+ *
+ * Kinds of change: create, overwrite, grow, truncate, overwrite with as many bytes within one clock tick and with the
+ * old mtime, chmod, touch back in time, rename, move a directory, swap types (file, directory, symbolic link),
+ * hard-link, a write through a hard link, a hole, delete. Each is printed. Exit 0, or 1 with a message.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PATHS_MAX 20000
+#define PATH_SIZE 1024
+
+static char *files[PATHS_MAX]; /* regular files */
+static unsigned file_count;
+static char *dirs[PATHS_MAX]; /* directories, the root first */
+static unsigned dir_count;
+static unsigned made;
+static uint64_t seed;
+
+static uint64_t next(uint64_t below)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return below == 0 ? 0 : (seed >> 11) % below;
+}
+
+static void must(bool ok, const char *what, const char *path)
+{
+    if (!ok) {
+        fprintf(stderr, "shake: %s %s: %s\n", what, path, strerror(errno));
+        exit(1);
+    }
+}
+
+static int note(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)ftw;
+    if (type == FTW_F && S_ISREG(st->st_mode) && file_count < PATHS_MAX) {
+        files[file_count++] = strdup(path);
+    } else if (type == FTW_D && dir_count < PATHS_MAX) {
+        dirs[dir_count++] = strdup(path);
+    }
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void forget(void)
+{
+    while (file_count > 0) {
+        free(files[--file_count]);
+    }
+    while (dir_count > 0) {
+        free(dirs[--dir_count]);
+    }
+}
+
+static void look(const char *root)
+{
+    forget();
+    must(nftw(root, note, 32, FTW_PHYS) == 0, "walk", root);
+    qsort(files, file_count, sizeof(files[0]), by_name);
+    qsort(dirs, dir_count, sizeof(dirs[0]), by_name);
+}
+
+static void fill(int fd, const char *path, uint64_t size)
+{
+    char block[4096];
+    while (size > 0) {
+        size_t n = size < sizeof(block) ? (size_t)size : sizeof(block);
+        for (size_t i = 0; i < n; i++) {
+            block[i] = (char)next(256);
+        }
+        must(write(fd, block, n) == (ssize_t)n, "write", path);
+        size -= n;
+    }
+}
+
+static uint64_t some_size(void)
+{
+    static const uint64_t sizes[] = {0, 1, 100, 4096, 8193, 70000, 300000};
+    uint64_t pick = next(60);
+    return pick == 0 ? 3000000 : sizes[pick % 7];
+}
+
+static void write_file(const char *path, int flags, uint64_t size)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0644);
+    must(fd >= 0, "open", path);
+    fill(fd, path, size);
+    must(close(fd) == 0, "close", path);
+}
+
+static const char *some_file(void)
+{
+    return file_count > 0 ? files[next(file_count)] : NULL;
+}
+static const char *some_dir(bool but_root)
+{
+    return but_root ? (dir_count > 1 ? dirs[1 + next(dir_count - 1)] : NULL) : dirs[next(dir_count)];
+}
+
+/* A name that was never used, in some directory. */
+static void fresh(char out[PATH_SIZE])
+{
+    snprintf(out, PATH_SIZE, "%s/n%06x.%u", some_dir(false), (unsigned)next(1U << 24), made++);
+}
+
+static void remove_tree(const char *path)
+{
+    char command[PATH_SIZE + 32];
+    snprintf(command, sizeof(command), "rm -rf -- '%s'", path);
+    must(system(command) == 0, "remove", path); /* names are ours: no quote is in them */
+}
+
+/* As many bytes as before, and the old mtime: nothing shows but ctime. */
+static void same_look(const char *file)
+{
+    struct stat st;
+    must(stat(file, &st) == 0, "stat", file);
+    write_file(file, 0, (uint64_t)st.st_size);
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    must(utimensat(AT_FDCWD, file, times, 0) == 0, "touch", file);
+}
+
+static void back_in_time(const char *file)
+{
+    const struct timespec times[2] = {
+        {.tv_nsec = UTIME_NOW}, {.tv_sec = 1000000000 + (time_t)next(500000000), .tv_nsec = (long)next(999999999)}};
+    must(utimensat(AT_FDCWD, file, times, 0) == 0, "touch", file);
+}
+
+static void swap_type(const char *file)
+{
+    must(unlink(file) == 0, "unlink", file);
+    if (next(2) == 0) {
+        char inner[PATH_SIZE + 8];
+        must(mkdir(file, 0755) == 0, "mkdir", file);
+        snprintf(inner, sizeof(inner), "%s/inner", file);
+        write_file(inner, O_CREAT, some_size());
+    } else {
+        must(symlink("nowhere/at/all", file) == 0, "symlink", file);
+    }
+}
+
+static void dir_to_file(const char *dir)
+{
+    remove_tree(dir);
+    write_file(dir, O_CREAT, some_size());
+}
+
+static void move_dir(const char *dir, const char *to)
+{
+    size_t len = strlen(dir);
+    if (strncmp(to, dir, len) != 0 || to[len] != '/') { /* not into itself */
+        must(rename(dir, to) == 0, "rename", dir);
+    }
+}
+
+static void hole(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    must(fd >= 0, "open", path);
+    must(ftruncate(fd, (off_t)(1 + next(2000000))) == 0, "truncate", path);
+    must(lseek(fd, 1000000, SEEK_SET) >= 0, "seek", path);
+    fill(fd, path, 5000);
+    must(close(fd) == 0, "close", path);
+}
+
+/* One change; false: there is nothing to carry it out on. */
+static bool change(unsigned kind, const char **what, const char **on)
+{
+    static char path[PATH_SIZE];
+    fresh(path);
+    const char *file = some_file();
+    const char *dir = some_dir(true);
+    *on = path;
+    switch (kind) {
+    case 0:
+        *what = "create";
+        write_file(path, O_CREAT | O_EXCL, some_size());
+        return true;
+    case 1:
+        *what = "mkdir";
+        must(mkdir(path, 0755) == 0, "mkdir", path);
+        return true;
+    case 2:
+        *what = "hole";
+        hole(path);
+        return true;
+    case 3:
+        *what = "symlink";
+        must(symlink(next(2) == 0 ? "." : "../x y", path) == 0, "symlink", path);
+        return true;
+    default:
+        break;
+    }
+    *on = kind >= 17 ? dir : file;
+    if (*on == NULL) {
+        return false;
+    }
+    switch (kind) {
+    case 4:
+        *what = "overwrite";
+        write_file(file, O_TRUNC, some_size());
+        return true;
+    case 5:
+        *what = "grow";
+        write_file(file, O_APPEND, 1 + next(20000));
+        return true;
+    case 6:
+        *what = "truncate";
+        must(truncate(file, (off_t)next(5000)) == 0, "truncate", file);
+        return true;
+    case 7:
+    case 8:
+        *what = "same size and mtime";
+        same_look(file);
+        return true;
+    case 9:
+        *what = "chmod";
+        must(chmod(file, 0400 | (mode_t)next(0400)) == 0, "chmod", file);
+        return true;
+    case 10:
+        *what = "back in time";
+        back_in_time(file);
+        return true;
+    case 11:
+        *what = "rename";
+        must(rename(file, path) == 0, "rename", file);
+        return true;
+    case 12:
+        *what = "rename over";
+        must(rename(file, some_file()) == 0, "rename", file);
+        return true;
+    case 13:
+        *what = "hard link";
+        must(link(file, path) == 0, "link", file);
+        return true;
+    case 14:
+        *what = "swap type";
+        swap_type(file);
+        return true;
+    case 15:
+    case 16:
+        *what = "delete";
+        must(unlink(file) == 0, "unlink", file);
+        return true;
+    case 17:
+        *what = "move directory";
+        move_dir(dir, path);
+        return true;
+    case 18:
+        *what = "directory to file";
+        dir_to_file(dir);
+        return true;
+    case 19:
+        *what = "chmod directory";
+        must(chmod(dir, 0700 | (mode_t)next(0100)) == 0, "chmod", dir);
+        return true;
+    default:
+        *what = "delete directory";
+        remove_tree(dir);
+        return true;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 4) {
+        fprintf(stderr, "usage: shake DIR SEED COUNT\n");
+        return 1;
+    }
+    seed = 0x9E3779B97F4A7C15ULL ^ (strtoull(argv[2], NULL, 10) * 0xBF58476D1CE4E5B9ULL);
+    made = (unsigned)next(1U << 20);
+    for (unsigned long left = strtoul(argv[3], NULL, 10); left > 0; left--) {
+        const char *what = NULL;
+        const char *on = NULL;
+        look(argv[1]);
+        /* The tree is to live on: more is made than goes, and directories with all that is in them go seldom. */
+        unsigned kind = next(5) < 2    ? (unsigned)next(4)
+                        : next(12) > 0 ? 4 + (unsigned)next(13)
+                                       : 17 + (unsigned)next(4);
+        if (change(kind, &what, &on)) {
+            printf("%s %s\n", what, on);
+        }
+    }
+    forget();
+    return 0;
+}
