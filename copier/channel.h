@@ -13,7 +13,8 @@ enum channel_kind {
     CHANNEL_RESULT, /* engine -> supervisor: value is the exit status; the report is printed */
     CHANNEL_EXIT, /* engine -> supervisor: value is the exit status, all is written; what keeps the process from now on
                      is only what it has at the kernel */
-    CHANNEL_STOP, /* supervisor -> engine: stop: finish or drop what is in flight, record, end */
+    CHANNEL_STOP, /* supervisor -> engine: finish or drop what is in flight, record, end with value as exit status where
+                     anything is left to do: STATUS_INTERRUPTED or STATUS_OUT_OF_TIME */
 };
 
 struct channel_message {

@@ -236,6 +236,11 @@ static bool has_holes(const struct engine *e, const struct attr *a)
     return e->options->sparse != SPARSE_NEVER && a->allocated < a->size && a->size > SPARSE_BLOCK;
 }
 
+bool copy_is_resumable(const struct engine *e, uint64_t size)
+{
+    return e->dst->caps.resume && e->options->partial_max_age > 0 && size > PART_SIZE;
+}
+
 bool copy_is_small(const struct engine *e, const struct attr *a)
 {
     uint64_t limit = e->src->caps.small_max < e->dst->caps.small_max ? e->src->caps.small_max : e->dst->caps.small_max;
@@ -559,6 +564,23 @@ static void job_failed(const struct copy_job *job, int r)
     }
 }
 
+/* Whether the file would still be under way at the end of the run's time, for nothing: what is recorded in parts is
+ * gone on with by the next run. */
+static bool is_too_late(const struct engine *e, const struct item *item)
+{
+    const struct options *o = e->options;
+    uint64_t size = item->attr.size;
+    if (o->until_ns == 0 || item->kind != ITEM_FILE || copy_is_small(e, &item->attr) ||
+        (e->state != NULL && copy_is_resumable(e, size))) {
+        return false;
+    }
+    int64_t now = clock_mono_ns();
+    double rate = (double)atomic_load(&e->counts->bytes) / (double)(now - e->begun_ns + 1); /* bytes a ns */
+    double limit = (double)o->bwlimit / (double)NS_PER_SEC;
+    rate = o->bwlimit != 0 && (limit < rate || rate <= 0) ? limit : rate;
+    return rate > 0 && (double)size > rate * (double)(o->until_ns - now);
+}
+
 void copy_run(void *arg, struct worker *w, struct work *work)
 {
     struct engine *e = arg;
@@ -566,6 +588,7 @@ void copy_run(void *arg, struct worker *w, struct work *work)
     struct copy_job job = {.engine = e, .worker = w, .item = (struct item *)work};
     job.planned = job.item->attr.size;
     worker_on_lost(copy_lost, &job);
+    bool late = false;
     int r = 0;
     if (e->options->dry_run) {
         char *path = dir_path(work->dir, job.item->name);
@@ -573,6 +596,10 @@ void copy_run(void *arg, struct worker *w, struct work *work)
         free(path);
     } else if (atomic_load_explicit(&e->stopping, memory_order_relaxed)) {
         r = -ECANCELED;
+    } else if (is_too_late(e, job.item)) {
+        r = -ECANCELED;
+        late = true;
+        atomic_store(&e->out_of_time, true);
     } else {
         r = copy_item(&job);
     }
@@ -580,7 +607,7 @@ void copy_run(void *arg, struct worker *w, struct work *work)
         count_done(e, &job);
     } else if (job.item->kind == ITEM_LINK && item_link_copies(r)) {
         /* No failure: the planner has it copied, and counts it. */
-    } else if (r != -ECANCELED || !atomic_load(&e->stopping)) {
+    } else if (r != -ECANCELED || !(late || atomic_load(&e->stopping))) {
         job_failed(&job, r);
     } else {
         atomic_fetch_add(&e->counts->unfinished, 1);

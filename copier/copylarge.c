@@ -209,9 +209,7 @@ static int stream_open(struct stream *s)
     if (r != 0) {
         return r;
     }
-    /* What is one part is soon copied again, and so is what may never be taken up. */
-    s->recording =
-        e->state != NULL && e->dst->caps.resume && e->options->partial_max_age > 0 && s->before.size > PART_SIZE;
+    s->recording = e->state != NULL && copy_is_resumable(e, s->before.size);
     r = resume_or_remove(s);
     if (r != 0) {
         return r;

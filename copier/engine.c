@@ -55,6 +55,7 @@ static void *listen_to_supervisor(void *arg)
             close(fd);
         }
         if (message.kind == CHANNEL_STOP) {
+            atomic_store(&e->stop_status, message.value);
             atomic_store(&e->interrupted, true);
             engine_stop(e);
         }
@@ -273,7 +274,8 @@ static int open_source(struct engine *e, unsigned handles)
 
 static const char *ended_how(const struct state_run *p)
 {
-    return p->status == STATUS_INTERRUPTED ? "interrupted" : p->status < 0 ? "killed, started" : "failed";
+    bool stopped = p->status == STATUS_INTERRUPTED || p->status == STATUS_OUT_OF_TIME;
+    return stopped ? status_stopped(p->status) : p->status < 0 ? "killed, started" : "failed";
 }
 
 /* "resuming run 7 (failed 2 h ago): 2.1 TiB of 5.0 TiB done", or NULL where the last run did what it should. */

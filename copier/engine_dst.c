@@ -60,6 +60,9 @@ static int wrap_destination(struct engine *e, struct store *next, struct store *
     if (r == 0 && o->bwlimit > 0) {
         r = throttle_wrap(next, o->bwlimit, &next);
     }
+    if (r == 0 && o->ops_limit > 0) {
+        r = throttle_operations_wrap(next, o->ops_limit, &next);
+    }
     return r == 0 ? retry_wrap(next, &e->retry, store) : r;
 }
 

@@ -23,7 +23,10 @@ static bool was_interrupted(const struct engine *e)
 int engine_status(const struct engine *e)
 {
     if (was_interrupted(e)) {
-        return STATUS_INTERRUPTED;
+        return atomic_load(&e->stop_status);
+    }
+    if (atomic_load(&e->out_of_time)) {
+        return STATUS_OUT_OF_TIME;
     }
     if (atomic_load(&e->fatal) != 0) {
         return STATUS_CANNOT;
@@ -81,7 +84,7 @@ static int tell_end(struct engine *e, int status, const char *but, const char *w
     struct report_end end = {.plan = planner_counts(e->planner),
                              .notices = e->notices,
                              .status = status,
-                             .interrupted = was_interrupted(e),
+                             .interrupted = was_interrupted(e) || status == STATUS_OUT_OF_TIME,
                              .fatal = atomic_load(&e->fatal),
                              .why = why,
                              .but = but,

@@ -77,6 +77,8 @@ struct engine {
     atomic_bool running;            /* planner and pool are there, to be stopped */
     atomic_bool stopping;           /* nothing more is started */
     atomic_bool interrupted;        /* by the supervisor */
+    atomic_bool out_of_time;        /* a file was not begun: it could not have been finished */
+    atomic_int stop_status;         /* and why: STATUS_INTERRUPTED, STATUS_OUT_OF_TIME; set before interrupted is */
     atomic_int fatal;               /* first errno that stopped the run early; 0: none */
     mode_t umask;                   /* as the user has it; constant */
     int64_t begun_real_ns;          /* wall clock */

@@ -217,8 +217,9 @@ int engine_lease_take(struct engine *e)
     }
     int status = STATUS_CANNOT;
     if (r == -ECANCELED) {
-        report_error(e->report, "interrupted: NOT everything arrived; the next run goes on");
-        status = STATUS_INTERRUPTED;
+        bool over = e->options->until_ns != 0 && clock_mono_ns() >= e->options->until_ns;
+        status = over ? STATUS_OUT_OF_TIME : STATUS_INTERRUPTED;
+        report_error(e->report, "%s: NOT everything arrived; the next run goes on", status_stopped(status));
     } else if (r == -ERR_OWNED) {
         report_error(e->report,
                      "another run works on '%s' (%s); wait until it has ended, or let this one wait with --wait",

@@ -74,7 +74,7 @@
  * workers/stores/nfs41/session_call.c one call until it is answered
  * workers/stores/layer.c             what the layers before a store share
  * workers/stores/retry.c             repeats what failed with a passing error
- * workers/stores/throttle.c          --bwlimit
+ * workers/stores/throttle.c          --bwlimit, --ops-limit
  * workers/stores/remap.c             --chmod and --chown: a source as it is wished for
  * workers/stores/dry.c               takes every change and makes none
  * workers/stores/watch.c             measures operations, knows what is under way
@@ -118,6 +118,7 @@
  * copier/mounts.c                    whether SRC lies on a mount of DST's server
  * copier/places.c                    SRC and DST, checked
  * copier/supervisor.c                the process that owes the exit status: lock, signals, deadline
+ * copier/window.c                    until when a run may work
  * copier/channel.c                   what supervisor and engine say to each other
  * copier/engine.c                    one run from start to report
  * copier/engine_dst.c                the destination: found, made, opened with its layers
@@ -165,6 +166,7 @@
 #include "copier/options.h"
 #include "copier/status.h"
 #include "copier/supervisor.h"
+#include "copier/window.h"
 
 static int run_engine(void *arg, int channel)
 {
@@ -222,7 +224,8 @@ int main(int argc, char **argv)
         break;
     case COMMAND_COPY:
     case COMMAND_SYNC:
-        status = supervisor_run(run_engine, &options);
+        options.until_ns = window_end(options.max_duration_ns, options.stop_at);
+        status = supervisor_run(run_engine, &options, options.until_ns);
         break;
     }
     options_release(&options);

@@ -10,10 +10,11 @@
 #include "base/clock.h"
 #include "copier/chown.h"
 #include "copier/quantity.h"
+#include "copier/window.h"
 
 #define STAGE_MAX_DEFAULT (256ULL * 1024 * 1024) /* bytes */
 
-enum { ROWS_MAX = 64, RETRIES_MAX = 1000, BWLIMIT_MIN = 512 };
+enum { ROWS_MAX = 64, OPS_LIMIT_MAX = 10000000, RETRIES_MAX = 1000, BWLIMIT_MIN = 512 };
 
 /* Says what is wrong with the use, and where help is. Always -EINVAL. */
 __attribute__((format(printf, 2, 3))) static int usage(FILE *errors, const char *format, ...)
@@ -123,6 +124,15 @@ static int set_io_timeout(struct options *o, const char *arg, FILE *errors)
     return 0;
 }
 
+static int set_stop_at(struct options *o, const char *arg, FILE *errors)
+{
+    int r = window_parse(arg, time(NULL), &o->stop_at);
+    if (r == -ERANGE) {
+        return usage(errors, "--stop-at: '%s' has passed", arg);
+    }
+    return r == 0 ? 0 : usage(errors, "--stop-at: '%s' is not a moment (examples: 04:30, 2031-02-28T04:30)", arg);
+}
+
 /* "500", or "25%". */
 static int set_max_delete(struct options *o, const char *arg, FILE *errors)
 {
@@ -228,6 +238,8 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         return set_number(row->name, arg, 1, JOBS_MAX, &o->jobs, errors);
     case OPT_BWLIMIT:
         return set_bwlimit(o, arg, errors);
+    case OPT_OPS_LIMIT:
+        return set_number(row->name, arg, 0, OPS_LIMIT_MAX, &o->ops_limit, errors);
     case OPT_RETRIES:
         return set_number(row->name, arg, 0, RETRIES_MAX, &o->retries, errors);
     case OPT_RETRY_DELAY:
@@ -264,6 +276,13 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
             return usage(errors, "--wait: '%s' is not a time (examples: 30s, 10m, 2h)", arg);
         }
         return 0;
+    case OPT_MAX_DURATION:
+        if (quantity_duration(arg, &o->max_duration_ns) != 0 || o->max_duration_ns == 0) {
+            return usage(errors, "--max-duration: '%s' is not a time above 0 (examples: 50m, 2h)", arg);
+        }
+        return 0;
+    case OPT_STOP_AT:
+        return set_stop_at(o, arg, errors);
     case OPT_PARTIAL_MAX_AGE:
         if (quantity_duration(arg, &o->partial_max_age) != 0) {
             return usage(errors, "--partial-max-age: '%s' is not a time (examples: 12h, 7d)", arg);

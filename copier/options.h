@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "copier/chmod.h"
 #include "copier/sparse.h"
@@ -52,6 +53,7 @@ struct options {
     bool dry_run;            /* change nothing */
     unsigned jobs;           /* operations in flight; 0: tunes itself */
     uint64_t bwlimit;        /* bytes a second; 0: none */
+    unsigned ops_limit;      /* operations a second at the destination; 0: none */
     unsigned retries;        /* repeats after the first try */
     int64_t io_timeout_ns;   /* that an operation may go without an answer; 0: for ever */
     int64_t retry_delay_ns;  /* before the first repeat */
@@ -73,6 +75,9 @@ struct options {
     bool quiet;              /* only failures */
     bool json;               /* events on standard output */
     int64_t wait_ns;         /* for another run's lease to go; 0: not at all */
+    int64_t max_duration_ns; /* --max-duration; 0: none */
+    time_t stop_at;          /* --stop-at, seconds since 1970; 0: none */
+    int64_t until_ns;        /* monotonic: when the first of the two has come; 0: never. Set by main */
     const char *state;       /* state file; NULL: the default of the pair; not owned */
     bool no_io_uring;        /* never make a ring */
     int64_t partial_max_age; /* ns, of what is left of large files; 0: nothing is kept of them */
@@ -118,6 +123,7 @@ enum option_id {
     OPT_DRY_RUN,
     OPT_JOBS,
     OPT_BWLIMIT,
+    OPT_OPS_LIMIT,
     OPT_RETRIES,
     OPT_RETRY_DELAY,
     OPT_IO_TIMEOUT,
@@ -139,6 +145,8 @@ enum option_id {
     OPT_QUIET,
     OPT_JSON,
     OPT_WAIT,
+    OPT_MAX_DURATION,
+    OPT_STOP_AT,
     OPT_STATE,
     OPT_NFS_UID,
     OPT_NFS_GID,

@@ -18,6 +18,11 @@ const struct option_row options_table[] = {
      "Keep N operations in flight. Without it the number tunes itself to the destination."},
     {OPT_BWLIMIT, 0, false, "bwlimit", "RATE",
      "Write at most RATE a second: a bare number counts KiB, or with a suffix as 500K, 20M, 1.5G; 0 is no limit."},
+    {OPT_OPS_LIMIT, 0, false, "ops-limit", "N",
+     "Ask the destination for at most N operations a second, to spare its burst credits: a small file published, a "
+     "part "
+     "of a large one, a directory listed or made, a look, a removal is one each; on a mount the kernel makes several "
+     "calls of one (5 or so of a file), over nfs:// it is one COMPOUND. 0 is no limit."},
     {OPT_RETRIES, 0, false, "retries", "N",
      "Repeat an operation that failed with a passing error up to N times (default 5); 0 never repeats. A source file "
      "that changes while it is read is tried again as often."},
@@ -92,6 +97,12 @@ const struct option_row options_table[] = {
      "100/P runs (default 0)."},
     {OPT_ACCEPT_DESTINATION, 0, false, "accept-new-destination", NULL,
      "sync: go on although the destination is not the one of the last sync; it is compared as a whole."},
+    {OPT_MAX_DURATION, 0, false, "max-duration", "TIME",
+     "Stop after TIME (50m, 2h) with exit status 30: nothing more is begun, what is under way is dropped or left for "
+     "the "
+     "next run to go on with, and haul is gone within 5 seconds."},
+    {OPT_STOP_AT, 0, false, "stop-at", "MOMENT",
+     "The same at MOMENT, local time: 04:30 is the next time that the clock shows it; or 2031-02-28T04:30."},
     {OPT_STATS, 0, false, "stats", NULL, "Print more figures at the end."},
     {OPT_PROGRESS, 0, false, "progress", NULL,
      "Show the progress line every second even where standard error is not a terminal."},
@@ -124,6 +135,7 @@ const struct status_row status_table[] = {
     {STATUS_INTERRUPTED, "Interrupted by a signal; the next run goes on."},
     {STATUS_SOME_FAILED, "Some entries did not arrive; each is reported."},
     {STATUS_MAX_DELETE, "--max-delete stopped the removals: nothing was removed, all else was done."},
+    {STATUS_OUT_OF_TIME, "Out of time (--max-duration, --stop-at); the next run goes on."},
     {STATUS_SOME_CHANGED, "Some source entries vanished or kept changing; all others arrived."},
 };
 const unsigned status_table_rows = sizeof status_table / sizeof status_table[0];

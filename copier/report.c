@@ -457,7 +457,7 @@ static void end_verdict(struct report *r, const struct report_end *end)
     if (end->why != NULL) {
         report_error(r, "%s; NOT everything arrived", end->why);
     } else if (end->interrupted) {
-        report_error(r, "interrupted: NOT everything arrived; the next run goes on");
+        report_error(r, "%s: NOT everything arrived; the next run goes on", status_stopped(end->status));
     } else if (end->fatal != 0) {
         report_error(r, "stopped early: %s; NOT everything arrived", err_text(end->fatal));
     } else if (failed > 0) {

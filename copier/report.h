@@ -120,7 +120,7 @@ struct report_end {
     const struct plan_counts *plan;
     struct notices *notices;
     int status;         /* exit status */
-    bool interrupted;   /* stopped by a signal */
+    bool interrupted;   /* stopped by a signal, or by the end of its time (status) */
     int fatal;          /* errno that stopped the run early; 0: none */
     const char *why;    /* what stopped it, in words, where that is no errno; NULL else */
     const char *but;    /* last line where all arrived and status says that not all is well; NULL else */

@@ -11,7 +11,14 @@ enum status {
     STATUS_INTERRUPTED = 20,  /* a signal asked haul to stop */
     STATUS_SOME_FAILED = 23,  /* some entries did not arrive */
     STATUS_SOME_CHANGED = 24, /* some source entries vanished or kept changing; all others arrived */
-    STATUS_MAX_DELETE = 25    /* --max-delete stopped the removals; all else was done */
+    STATUS_MAX_DELETE = 25,   /* --max-delete stopped the removals; all else was done */
+    STATUS_OUT_OF_TIME = 30   /* --max-duration or --stop-at: its time was over */
 };
+
+/* What stopped a run that ends with STATUS_INTERRUPTED or STATUS_OUT_OF_TIME, in words. */
+static inline const char *status_stopped(int status)
+{
+    return status == STATUS_OUT_OF_TIME ? "out of time" : "interrupted";
+}
 
 #endif

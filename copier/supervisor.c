@@ -1,6 +1,7 @@
 #include "copier/supervisor.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -30,6 +31,8 @@ struct supervisor {
     int status;          /* the engine's result; -1: none yet */
     int wait_status;     /* of waitpid, once engine is 0 */
     int64_t stop_ns;     /* monotonic: when the first signal that asks us to stop was taken; 0: none yet */
+    int64_t until_ns;    /* monotonic: when the run's time is over; 0: never, or it is being stopped already */
+    int stop_status;     /* exit status where that stopped it: STATUS_INTERRUPTED, STATUS_OUT_OF_TIME; 0: none yet */
     int64_t deadline_ns; /* monotonic: when the next step is due; 0: none */
     bool killed;         /* SIGKILL was sent */
 };
@@ -59,19 +62,24 @@ static void kill_engine(struct supervisor *s)
     }
 }
 
+static void stop_engine(struct supervisor *s, int status)
+{
+    s->stop_ns = clock_mono_ns();
+    s->stop_status = status;
+    s->until_ns = 0;
+    s->deadline_ns = s->stop_ns + STOP_NS;
+    if (s->channel >= 0) {
+        channel_send(s->channel, CHANNEL_STOP, status,
+                     -1); /* refused where it is ending already; the deadline stands */
+    }
+}
+
 static void take_stop(struct supervisor *s)
 {
-    int64_t now = clock_mono_ns();
-    if (s->stop_ns != 0) {
-        if (now - s->stop_ns >= AGAIN_NS) {
-            kill_engine(s);
-        }
-        return;
-    }
-    s->stop_ns = now;
-    s->deadline_ns = now + STOP_NS;
-    if (s->channel >= 0) {
-        channel_send(s->channel, CHANNEL_STOP, 0, -1); /* refused where it is ending already; the deadline stands */
+    if (s->stop_ns == 0) {
+        stop_engine(s, STATUS_INTERRUPTED);
+    } else if (clock_mono_ns() - s->stop_ns >= AGAIN_NS) {
+        kill_engine(s);
     }
 }
 
@@ -113,14 +121,16 @@ static void take_message(struct supervisor *s)
     }
 }
 
-/* Milliseconds until the deadline; -1: none. */
+/* Milliseconds until the deadline or the end of its time; -1: there is neither. */
 static int poll_timeout(const struct supervisor *s)
 {
-    if (s->deadline_ns == 0) {
+    int64_t next =
+        s->until_ns != 0 && (s->deadline_ns == 0 || s->until_ns < s->deadline_ns) ? s->until_ns : s->deadline_ns;
+    if (next == 0) {
         return -1;
     }
-    int64_t left = s->deadline_ns - clock_mono_ns();
-    return left <= 0 ? 0 : (int)(left / NS_PER_MS) + 1;
+    int64_t left = (next - clock_mono_ns()) / NS_PER_MS + 1;
+    return left <= 0 ? 0 : left < INT_MAX ? (int)left : INT_MAX;
 }
 
 /* Until the engine has ended, or could not be killed (false). */
@@ -134,6 +144,9 @@ static bool watch(struct supervisor *s)
         }
         if (n > 0 && fds[0].revents != 0) {
             take_signals(s);
+        }
+        if (s->until_ns != 0 && clock_mono_ns() >= s->until_ns) {
+            stop_engine(s, STATUS_OUT_OF_TIME);
         }
         if (s->deadline_ns != 0 && clock_mono_ns() >= s->deadline_ns) {
             if (s->killed) {
@@ -162,16 +175,15 @@ static int verdict(struct supervisor *s, bool ended)
         return s->status;
     }
     clear_line();
+    int stopped = s->stop_status != 0 ? s->stop_status : STATUS_INTERRUPTED;
     if (!ended) {
         fprintf(stderr,
-                "haul: the engine (process %d) hangs in a system call and cannot be killed; it is left behind\n"
-                "haul: interrupted: NOT everything arrived; the next run goes on\n",
+                "haul: the engine (process %d) hangs in a system call and cannot be killed; it is left behind\n",
                 (int)s->engine);
-        return STATUS_INTERRUPTED;
     }
-    if (s->killed) {
-        fprintf(stderr, "haul: interrupted: NOT everything arrived; the next run goes on\n");
-        return STATUS_INTERRUPTED;
+    if (!ended || s->killed) {
+        fprintf(stderr, "haul: %s: NOT everything arrived; the next run goes on\n", status_stopped(stopped));
+        return stopped;
     }
     if (WIFSIGNALED(s->wait_status)) {
         fprintf(stderr, "haul: the engine was killed by signal %d (%s): NOT everything arrived; the next run goes on\n",
@@ -180,7 +192,7 @@ static int verdict(struct supervisor *s, bool ended)
         fprintf(stderr, "haul: the engine ended without a result: NOT everything arrived; the next run goes on\n");
     }
     /* Whoever asked us to stop gets the answer to that; else a scheduler must be able to tell a crash from a stop. */
-    return s->stop_ns != 0 ? STATUS_INTERRUPTED : STATUS_CANNOT;
+    return s->stop_status != 0 ? s->stop_status : STATUS_CANNOT;
 }
 
 static _Noreturn void be_engine(supervisor_engine engine, void *arg, int channel, pid_t parent)
@@ -193,9 +205,9 @@ static _Noreturn void be_engine(supervisor_engine engine, void *arg, int channel
     exit(engine(arg, channel));
 }
 
-int supervisor_run(supervisor_engine engine, void *arg)
+int supervisor_run(supervisor_engine engine, void *arg, int64_t until_ns)
 {
-    struct supervisor s = {.channel = -1, .signals = -1, .lock = -1, .status = -1};
+    struct supervisor s = {.channel = -1, .signals = -1, .lock = -1, .status = -1, .until_ns = until_ns};
     int ends[2] = {-1, -1};
     sigset_t set;
     signal_set(&set);

@@ -142,13 +142,12 @@ static int seconds(int64_t ns)
 }
 
 /* In words, with the operation that has waited longest; malloc'd. */
-static char *reason(const struct list *list, enum dir_side side, bool interrupted)
+static char *reason(const struct list *list, enum dir_side side, const char *stopped)
 {
     const struct stuck *first = list->count > 0 ? &list->stuck[0] : NULL;
     char *shown = first != NULL && first->path != NULL ? name_show(first->path) : NULL;
     char *text = NULL;
-    if (asprintf(&text, "%s: the %s does not answer: %s '%s' has waited for %d s",
-                 interrupted ? "interrupted" : "stopped early", side_name(side),
+    if (asprintf(&text, "%s: the %s does not answer: %s '%s' has waited for %d s", stopped, side_name(side),
                  first != NULL ? store_code_name(first->code) : "an operation", shown != NULL ? shown : "?",
                  first != NULL ? seconds(first->ns) : 0) < 0) {
         text = NULL;
@@ -186,8 +185,8 @@ static void leave(struct watchdog *w, enum dir_side side, bool interrupted)
         qsort(list.stuck, list.count, sizeof *list.stuck, longest_first);
     }
     list_silence(w, side, &list);
-    char *why = reason(&list, side, interrupted);
-    int status = interrupted ? STATUS_INTERRUPTED : STATUS_CANNOT;
+    int status = interrupted ? atomic_load(&e->stop_status) : STATUS_CANNOT;
+    char *why = reason(&list, side, interrupted ? status_stopped(status) : "stopped early");
     engine_left(e, status);
     for (unsigned i = 0; list.stuck != NULL && i < list.count && !interrupted; i++) {
         const struct stuck *s = &list.stuck[i];

@@ -348,6 +348,34 @@ Test(throttle, keeps_the_rate, .timeout = 30)
     rig_close(&r);
 }
 
+/* Operations instead of bytes: whatever they carry. What ends a handle never waits, but is paid for by the others. */
+Test(throttle, counts_operations, .timeout = 30)
+{
+    struct rig r;
+    int64_t took;
+
+    script_init(&r.script, NULL, 0);
+    cr_assert_eq(throttle_operations_wrap(&r.script.head, 50, &r.store), 0);
+    rig_open(&r);
+    /* 25 at 50 a second; the first 100 ms are not waited for. */
+    took = push_bytes(&r, 1000000, 25);
+    cr_assert(took >= 360 * NS_PER_MS, "%ld", took);
+    cr_assert(took < 5 * NS_PER_SEC, "%ld", took);
+    io_cancel_sleeps(r.io);
+    struct store_op commit = {.code = STORE_COMMIT, .name = "x"};
+    cr_assert_eq(store_run(r.port, &commit), 0, "it ends a handle");
+    const struct attr attr = {.mode = S_IFREG | 0644};
+    struct store_op publish = {.code = STORE_PUBLISH, .name = "x", .put = {.attr = &attr}};
+    int err = 0;
+    for (unsigned i = 0; i < 100 && err == 0; i++) {
+        err = store_run(r.port, &publish);
+    }
+    cr_assert_eq(err, -ECANCELED, "its wait was cut short");
+    rig_close(&r);
+    script_init(&r.script, NULL, 0);
+    cr_assert_eq(throttle_operations_wrap(&r.script.head, 0, &r.store), -EINVAL);
+}
+
 /* Larger than the bucket: it goes at once, and those behind it pay. */
 Test(throttle, lets_large_requests_through_and_others_wait, .timeout = 30)
 {

@@ -147,8 +147,8 @@ static int exit_then_hang(void *arg, int channel)
     return hang(arg, channel);
 }
 
-/* A supervisor in a process of its own, started with a signal ignored (0: none). */
-static pid_t start_ignoring(int ignored, supervisor_engine engine, void *arg)
+/* A supervisor in a process of its own, started with a signal ignored (0: none), its time over at until_ns. */
+static pid_t start_until(int ignored, supervisor_engine engine, void *arg, int64_t until_ns)
 {
     pid_t pid = fork();
     cr_assert(pid >= 0);
@@ -160,9 +160,14 @@ static pid_t start_ignoring(int ignored, supervisor_engine engine, void *arg)
         if (ignored != 0) {
             signal(ignored, SIG_IGN);
         }
-        _exit(supervisor_run(engine, arg));
+        _exit(supervisor_run(engine, arg, until_ns));
     }
     return pid;
+}
+
+static pid_t start_ignoring(int ignored, supervisor_engine engine, void *arg)
+{
+    return start_until(ignored, engine, arg, 0);
 }
 
 static pid_t start(supervisor_engine engine, void *arg)
@@ -219,6 +224,38 @@ Test(supervisor, passes_the_result_on, .timeout = 30)
     int status = STATUS_SOME_CHANGED;
     int w = wait_for(start(end_well, &status));
     cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_SOME_CHANGED);
+}
+
+/* Ends with the status it is told. */
+static int end_as_told(void *arg, int channel)
+{
+    struct channel_message m;
+    int fd = -1;
+    (void)arg;
+    int status = channel_receive(channel, &m, &fd) == 0 && m.kind == CHANNEL_STOP ? m.value : 99;
+    channel_send(channel, CHANNEL_RESULT, status, -1);
+    return status;
+}
+
+Test(supervisor, out_of_time, .timeout = 30)
+{
+    int64_t begun = clock_mono_ns();
+    int w = wait_for(start_until(0, end_as_told, NULL, begun + 300 * NS_PER_MS));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_OUT_OF_TIME);
+    cr_assert_geq(clock_mono_ns() - begun, 300 * NS_PER_MS);
+    int status = STATUS_SOME_CHANGED;
+    w = wait_for(start_until(0, end_well, &status, clock_mono_ns() + 3600 * NS_PER_SEC));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_SOME_CHANGED, "it ended in time");
+}
+
+Test(supervisor, out_of_time_and_the_engine_hangs, .timeout = 30)
+{
+    struct shared *s = share();
+    int64_t begun = clock_mono_ns();
+    int w = wait_for(start_until(0, hang, s, begun + 300 * NS_PER_MS));
+    cr_assert(WIFEXITED(w) && WEXITSTATUS(w) == STATUS_OUT_OF_TIME);
+    cr_assert_lt(clock_mono_ns() - begun, 300 * NS_PER_MS + 5 * NS_PER_SEC);
+    cr_assert(kill(s->engine, 0) != 0 && errno == ESRCH, "the engine is left");
 }
 
 Test(supervisor, an_engine_that_dies_is_no_success, .timeout = 30)

@@ -30,6 +30,10 @@ int retry_wrap(struct store *next, const struct retry_options *options, struct s
  * caps.network it is a clone and is not charged. */
 int throttle_wrap(struct store *next, uint64_t bytes_per_second, struct store **out_store);
 
+/* The same of operations, whatever they carry, COPY too: each waits for its place before it is carried out. What ends a
+ * handle is charged without waiting (CLOSE is free); a whole listing is one. */
+int throttle_operations_wrap(struct store *next, uint64_t operations_per_second, struct store **out_store);
+
 /* fault: for tests. Counts the operations whose code is in codes (bit 1 << code; 0: all) and lets the Nth fail, with
  * step "fault". What is taken from the caller by an operation (a handle it ends) is taken by its failure too. */
 enum fault_kind {

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -21,7 +22,8 @@
 
 struct throttle {
     struct store head;
-    double ns_per_byte;   /* constant */
+    bool operations;      /* it counts those, not bytes; constant */
+    double ns_per_unit;   /* of a byte, or an operation; constant */
     pthread_mutex_t lock; /* guards paid; never held while waiting */
     int64_t paid;         /* monotonic ns at which all that was let through so far is paid for */
 };
@@ -32,8 +34,8 @@ struct place {
     int64_t end;   /* when this is paid too; 0: it is, out of what the bucket held */
 };
 
-/* Takes bytes out of the bucket. */
-static struct place take(struct throttle *t, uint64_t bytes)
+/* Takes that many bytes, or operations, out of the bucket. */
+static struct place take(struct throttle *t, uint64_t units)
 {
     int64_t now = clock_mono_ns();
     struct place place;
@@ -43,23 +45,38 @@ static struct place take(struct throttle *t, uint64_t bytes)
         t->paid = now - DEPTH;
     }
     place.begin = t->paid > now ? t->paid - now : 0;
-    t->paid += (int64_t)((double)bytes * t->ns_per_byte);
+    t->paid += (int64_t)((double)units * t->ns_per_unit);
     place.end = t->paid > now ? t->paid - now : 0;
     pthread_mutex_unlock(&t->lock);
     return place;
 }
 
 /* Gives back what was taken for a request that was not carried out. */
-static void give(struct throttle *t, uint64_t bytes)
+static void give(struct throttle *t, uint64_t units)
 {
     pthread_mutex_lock(&t->lock);
-    t->paid -= (int64_t)((double)bytes * t->ns_per_byte);
+    t->paid -= (int64_t)((double)units * t->ns_per_unit);
     pthread_mutex_unlock(&t->lock);
 }
 
-/* What a request takes before it is carried out. */
-static uint64_t bytes_of(const struct store_op *op)
+/* A listing is one operation, however many entries it has. */
+static bool is_counted(enum store_code code)
 {
+    return code != STORE_CLOSE && code != STORE_LIST_NEXT && code != STORE_LIST_PARK && code != STORE_LIST_CLOSE;
+}
+
+/* What ends a handle ends it whatever happens: it is charged, and others wait for it. */
+static bool is_kept_waiting(enum store_code code)
+{
+    return code != STORE_COMMIT && code != STORE_ABORT && code != STORE_PARK;
+}
+
+/* What a request takes before it is carried out. */
+static uint64_t units_of(const struct throttle *t, const struct store_op *op)
+{
+    if (t->operations) {
+        return is_counted(op->code) ? 1 : 0;
+    }
     switch (op->code) {
     case STORE_PUBLISH:
         return op->put.attr->size;
@@ -87,21 +104,21 @@ static int run_copy(struct throttle *t, struct port *p, struct store_op *op)
 static int run(struct port *p, struct store_op *op)
 {
     struct throttle *t = (struct throttle *)p->store;
-    uint64_t bytes = bytes_of(op);
+    uint64_t units = units_of(t, op);
     int64_t wait;
     int err;
 
-    if (op->code == STORE_COPY) {
+    if (op->code == STORE_COPY && !t->operations) {
         return run_copy(t, p, op);
     }
-    if (bytes == 0) {
+    if (units == 0) {
         return store_run_next(p, op);
     }
-    wait = take(t, bytes).begin;
-    if (wait > 0) {
+    wait = take(t, units).begin;
+    if (wait > 0 && is_kept_waiting(op->code)) {
         err = io_sleep(p->io, wait);
         if (err) {
-            give(t, bytes);
+            give(t, units);
             return err;
         }
     }
@@ -123,11 +140,11 @@ static const struct store_ops throttle_ops = {
     .run = run,
 };
 
-int throttle_wrap(struct store *next, uint64_t bytes_per_second, struct store **out_store)
+static int wrap(struct store *next, bool operations, uint64_t a_second, struct store **out_store)
 {
     struct throttle *t;
 
-    if (bytes_per_second == 0) {
+    if (a_second == 0) {
         store_destroy(next);
         return -EINVAL;
     }
@@ -139,8 +156,19 @@ int throttle_wrap(struct store *next, uint64_t bytes_per_second, struct store **
     t->head.ops = &throttle_ops;
     t->head.caps = next->caps;
     t->head.next = next;
-    t->ns_per_byte = (double)NS_PER_SEC / (double)bytes_per_second;
+    t->operations = operations;
+    t->ns_per_unit = (double)NS_PER_SEC / (double)a_second;
     pthread_mutex_init(&t->lock, NULL);
     *out_store = &t->head;
     return 0;
+}
+
+int throttle_wrap(struct store *next, uint64_t bytes_per_second, struct store **out_store)
+{
+    return wrap(next, false, bytes_per_second, out_store);
+}
+
+int throttle_operations_wrap(struct store *next, uint64_t operations_per_second, struct store **out_store)
+{
+    return wrap(next, true, operations_per_second, out_store);
 }

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# The window of a run: --max-duration and --stop-at end it with 30, within five seconds, whatever hangs; the next run goes
+# on, and no file is begun that could not be finished.
+. "$(dirname "$0")/lib.sh"
+
+mib=$((1024 * 1024))
+mkdir "$SRC"
+for i in $(seq 200); do head -c 100000 /dev/urandom >"$SRC/f$i"; done
+settle
+
+# Its time is over in the middle: at 2 MiB a second 20 MB take 10 s.
+elapsed_ms expect 30 copy --json --bwlimit 2M --max-duration 2s "$SRC" "$DST"
+[ "$MS" -ge 1900 ] && [ "$MS" -lt 7000 ] || fail "gone after $MS ms"
+err_has 'out of time: NOT everything arrived; the next run goes on'
+figure_is status 30
+some=$(figure files)
+[ "$some" -gt 0 ] && [ "$some" -lt 200 ] || fail "$some files arrived"
+expect 0 copy --json --max-duration 1h "$SRC" "$DST"
+err_has 'out of time'   # what became of the last run
+figure_is files $((200 - some))
+judge_lax "$SRC" "$DST"
+no_temps "$DST"
+
+# At a moment.
+rm -rf "$DST"
+elapsed_ms expect 30 copy --bwlimit 2M --stop-at "$(date -d '+3 seconds' +%H:%M:%S)" "$SRC" "$DST"
+[ "$MS" -lt 9000 ] || fail "gone after $MS ms"
+expect 1 copy --stop-at '2001-01-01T04:30' "$SRC" "$DST"
+err_has "has passed"
+expect 1 copy --stop-at noon "$SRC" "$DST"
+err_has "is not a moment"
+expect 1 copy --max-duration 0 "$SRC" "$DST"
+err_has "is not a time above 0"
+expect 0 copy --stop-at 04:30 "$SRC" "$DST"
+judge_lax "$SRC" "$DST"
+
+# A large file goes on as a partial file.
+head -c $((120 * mib)) /dev/urandom >"$SRC/large"
+settle
+expect 30 copy --bwlimit 20M --max-duration 4s "$SRC" "$DST"
+[ ! -e "$DST/large" ] || fail "it has its final name before it is whole"
+expect 0 copy --json "$SRC" "$DST"
+figure_is resumed 1
+judge_lax "$SRC" "$DST"
+
+# One of which nothing would be kept is not begun where it cannot be finished; what can be is.
+rm "$SRC/large"
+rm -rf "$DST"
+head -c $((60 * mib)) /dev/urandom >"$SRC/g-large"
+settle
+expect 30 copy --json --jobs 1 --bwlimit 10M --partial-max-age 0 --max-duration 5s "$SRC" "$DST"
+[ "$(figure bytes_written)" -lt $((30 * mib)) ] || fail "the large file was begun"
+figure_is files 200
+no_temps "$DST"
+expect 0 copy "$SRC" "$DST"
+judge_lax "$SRC" "$DST"
