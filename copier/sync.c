@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/errs.h"
+#include "cleanup/temps.h"
 #include "copier/copyfile.h"
 #include "copier/status.h"
 
@@ -111,6 +112,29 @@ static int place_write(struct engine *e)
     return r;
 }
 
+static bool is_dead(void *arg, const char *run_id)
+{
+    const struct engine *e = arg;
+    return state_run_is_dead(e->state, run_id);
+}
+
+/* A run that was killed while it wrote there has left a temp name, and .haul stays: nobody else would remove it. */
+static void place_purge(struct engine *e)
+{
+    const struct temps_rules rules = {.is_dead = is_dead, .arg = e};
+    struct place_port p;
+    unsigned removed = 0;
+    int r = place_open(e, &p);
+    if (r == 0) {
+        r = temps_purge(p.port, p.haul, &rules, &removed);
+    }
+    place_close(&p);
+    atomic_fetch_add(&e->counts->purged, removed);
+    if (r != 0 && r != -ENOENT) {
+        notice_raise(e->notices, TEMPS_NOTICE);
+    }
+}
+
 /* Before the first change: the state knows what is about to stand at the destination, then it stands there. Killed in
  * between, either is taken for right. */
 static int place_touch(struct engine *e)
@@ -208,6 +232,9 @@ int sync_check(struct engine *e)
     char run[STATE_PLACE_MAX];
     if (!is_sync(e)) {
         return 0;
+    }
+    if (e->previous.number != 0 && e->previous.status < 0) {
+        place_purge(e);
     }
     int r = place_read(e, id, run);
     int known = state_place_get(e->state, &e->sync.place);
