@@ -41,8 +41,8 @@ unsigned copy_keep(const struct engine *e);
 /* Whether a file goes by memory, where it is not to be staged elsewhere. */
 bool copy_is_small(const struct engine *e, const struct attr *a);
 
-/* Whether what arrived of a file of that many bytes is recorded, so that the next run goes on with it: with a state that
- * is there (not asked here). What is one part is soon copied again. */
+/* Whether what arrived of a file of that many bytes is recorded, so that the next run goes on with it: with a state
+ * that is there (not asked here). What is one part is soon copied again. */
 bool copy_is_resumable(const struct engine *e, uint64_t size);
 
 /* r of opening or reading a source file; an error that shows that another entry stands there now is -ERR_CHANGED. */

@@ -147,8 +147,8 @@ void state_part(struct state *s, const char *temp, uint64_t part, const uint8_t 
 void state_partial_over(struct state *s, const char *temp);
 
 /* Announces that an entry is about to be published: what is there after a crash is known to be haul's. What is
- * remembered of it already stays, but is KNOWN_SUSPECT until the entry is recorded: it may be replaced already. Returns what state_settle is to be given. Copied. Any thread; blocks while the queue
- * is full. */
+ * remembered of it already stays, but is KNOWN_SUSPECT until the entry is recorded: it may be replaced already. Returns
+ * what state_settle is to be given. Copied. Any thread; blocks while the queue is full. */
 uint64_t state_intend(struct state *s, uint64_t dir_id, const char *name);
 
 /* An entry may not be at the destination as it is remembered: KNOWN_SUSPECT from then on. As state_intend. */
@@ -206,8 +206,9 @@ enum known state_known_touched(struct state_reader *r, uint64_t dir_id, const ch
 /*
  * Entries of a directory in the order of their names, from the first one after `after` (NULL: from the beginning on),
  * at most limit of them (-1: all). fn is called under the reader's lock: it asks and tells the state nothing. file:
- * valid during the call; intent: it was announced (state_intend) and not recorded since, and nothing but the name counts; sure: neither
- * racy nor of an epoch that may have been lost. fn returns 0, or what ends it. 0, what fn returned, -errno.
+ * valid during the call; intent: it was announced (state_intend) and not recorded since, and nothing but the name
+ * counts; sure: neither racy nor of an epoch that may have been lost. fn returns 0, or what ends it. 0, what fn
+ * returned, -errno.
  */
 typedef int (*state_recalled)(void *arg, const struct state_file *file, size_t name_len, bool intent, bool sure);
 int state_recall(struct state_reader *r, uint64_t dir_id, const char *after, int64_t limit, state_recalled fn,

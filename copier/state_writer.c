@@ -12,8 +12,8 @@ static const char *const statement_sql[STMT_COUNT] = {
                   " dst_mode, dst_uid, dst_gid, dst_size, dst_mtime, dst_ino, dst_ctime, hash)"
                   " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
     [STMT_FORGET] = "DELETE FROM files WHERE dir=?1 AND name=?2",
-    /* FILE_RACY and FILE_INTENT: what a row tells may be true no more, and what stands there has perhaps got its size and
-     * mtime from contents that the source has no more. */
+    /* FILE_RACY and FILE_INTENT: what a row tells may be true no more, and what stands there has perhaps got its size
+     * and mtime from contents that the source has no more. */
     [STMT_INTEND] = "INSERT INTO files(dir, name, flags, epoch, mode, uid, gid, dev, ino, size, mtime, ctime,"
                     " dst_ino, dst_ctime) VALUES(?1, ?2, 3, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
                     " ON CONFLICT(dir, name) DO UPDATE SET flags=flags|3",

@@ -43,7 +43,8 @@ static int resolve(struct nfs_client *c, char **problem)
 {
     char port[8];
     (void)snprintf(port, sizeof(port), "%u", c->port);
-    /* An address needs nobody to be asked; the kernel's list of interfaces, which AI_ADDRCONFIG looks at, is long on some. */
+    /* An address needs nobody to be asked; the kernel's list of interfaces, which AI_ADDRCONFIG looks at, is long on
+     * some. */
     const struct addrinfo number = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV};
     struct addrinfo *list = NULL;
