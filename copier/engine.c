@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -278,7 +279,25 @@ static const char *ended_how(const struct state_run *p)
     return stopped ? status_stopped(p->status) : p->status < 0 ? "killed, started" : "failed";
 }
 
-/* "resuming run 7 (failed 2 h ago): 2.1 TiB of 5.0 TiB done", or NULL where the last run did what it should. */
+/* "; 5 runs have ended so since 2026-11-25 04:00"; "" where that says nothing more. */
+static const char *failing_since(const struct engine *e, char out[96])
+{
+    uint64_t runs = 0;
+    int64_t since_ns = 0;
+    char when[32];
+    struct tm tm;
+    out[0] = '\0';
+    if (state_failing(e->state, e->run.number, &runs, &since_ns) == 0 && runs > 1) {
+        time_t since = (time_t)(since_ns / NS_PER_SEC);
+        if (localtime_r(&since, &tm) != NULL && strftime(when, sizeof when, "%Y-%m-%d %H:%M", &tm) > 0) {
+            (void)snprintf(out, 96, "; failing since %s, %llu runs", when, (unsigned long long)runs);
+        }
+    }
+    return out;
+}
+
+/* "resuming run 7 (failed 2 h ago; failing since 2026-11-25 04:00, 5 runs): 2.1 TiB of 5.0 TiB done", or NULL where the
+ * last run did what it should. */
 static char *resumed(const struct engine *e)
 {
     const struct state_run *p = &e->previous;
@@ -290,17 +309,19 @@ static char *resumed(const struct engine *e)
     char total[QUANTITY_MAX];
     char files[QUANTITY_MAX];
     char files_total[QUANTITY_MAX];
+    char since[96];
     char *text = NULL;
+    failing_since(e, since);
     int64_t when = p->ended_ns != 0 ? p->ended_ns : p->started_ns;
     quantity_show_duration(clock_real_ns() - when, ago);
     int len = 0;
     if (p->files_total == 0) { /* killed before it could say */
-        len = asprintf(&text, "resuming run %lld (%s %s ago)", (long long)p->number, ended_how(p), ago);
+        len = asprintf(&text, "resuming run %lld (%s %s ago%s)", (long long)p->number, ended_how(p), ago, since);
     } else {
-        len = asprintf(&text, "resuming run %lld (%s %s ago): %s of %s%s done, %s of %s entries", (long long)p->number,
-                       ended_how(p), ago, quantity_show_bytes(p->bytes_done, done), p->complete ? "" : "at least ",
-                       quantity_show_bytes(p->bytes_total, total), quantity_show_count(p->files_done, files),
-                       quantity_show_count(p->files_total, files_total));
+        len = asprintf(&text, "resuming run %lld (%s %s ago%s): %s of %s%s done, %s of %s entries",
+                       (long long)p->number, ended_how(p), ago, since, quantity_show_bytes(p->bytes_done, done),
+                       p->complete ? "" : "at least ", quantity_show_bytes(p->bytes_total, total),
+                       quantity_show_count(p->files_done, files), quantity_show_count(p->files_total, files_total));
     }
     return len < 0 ? NULL : text;
 }

@@ -441,6 +441,27 @@ int state_run_get(struct state *s, int64_t number, struct state_run *out_run)
     return err;
 }
 
+int state_failing(struct state *s, int64_t number, uint64_t *out_runs, int64_t *out_since_ns)
+{
+    static const char sql[] = "SELECT count(*), coalesce(min(started), 0) FROM runs WHERE number < ?1 AND number >"
+                              " (SELECT coalesce(max(number), 0) FROM runs WHERE number < ?1 AND status = 0)";
+    sqlite3_stmt *stmt = NULL;
+    (void)pthread_mutex_lock(&s->db_lock);
+    int err = state_db_prepare(s->db, sql, &stmt);
+    if (err == 0) {
+        (void)sqlite3_bind_int64(stmt, 1, number);
+        const int rc = sqlite3_step(stmt);
+        err = rc == SQLITE_ROW ? 0 : state_db_errno(s->db, rc);
+    }
+    if (err == 0) {
+        *out_runs = (uint64_t)sqlite3_column_int64(stmt, 0);
+        *out_since_ns = sqlite3_column_int64(stmt, 1);
+    }
+    (void)sqlite3_finalize(stmt);
+    (void)pthread_mutex_unlock(&s->db_lock);
+    return err;
+}
+
 bool state_run_is_dead(struct state *s, const char *run_id)
 {
     if (!run_id_valid(run_id) || s->dead_count == 0) {

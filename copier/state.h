@@ -112,6 +112,10 @@ int state_run_end(struct state *s, int status);
  * batch is written. */
 int state_run_get(struct state *s, int64_t number, struct state_run *out_run);
 
+/* How many runs in a row, right before run number `number`, did not end with status 0, and when the first of them began
+ * (wall clock; 0: none). 0 or -errno. Any thread; blocks while a batch is written. */
+int state_failing(struct state *s, int64_t number, uint64_t *out_runs, int64_t *out_since_ns);
+
 /* Whether run_id is an earlier run of this database: it is dead then, since one run at a time holds the lock. Any
  * thread, non-blocking. */
 bool state_run_is_dead(struct state *s, const char *run_id);

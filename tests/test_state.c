@@ -345,6 +345,29 @@ Test(state, runs_are_numbered_and_remembered)
     state_close(s);
 }
 
+Test(state, it_is_known_since_when_runs_fail)
+{
+    static const int statuses[] = {23, 0, 30, 20, 23};
+    uint64_t runs = 77;
+    int64_t since = 77;
+    struct state_run third = {0};
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+        struct state *s = open_state();
+        begin(s, new_id(), true);
+        cr_assert_eq(state_run_end(s, statuses[i]), 0);
+        state_close(s);
+    }
+    struct state *s = open_state();
+    cr_assert_eq(state_run_get(s, 3, &third), 0);
+    cr_assert_eq(state_failing(s, 6, &runs, &since), 0);
+    cr_assert_eq(runs, 3);
+    cr_assert_eq(since, third.started_ns);
+    cr_assert_eq(state_failing(s, 3, &runs, &since), 0);
+    cr_assert_eq(runs, 0, "the second one ended well");
+    cr_assert_eq(since, 0);
+    state_close(s);
+}
+
 Test(state, progress_is_written_while_it_changes)
 {
     struct state *s = open_state();

@@ -21,6 +21,14 @@ figure_is files $((200 - some))
 judge_lax "$SRC" "$DST"
 no_temps "$DST"
 
+# Since when it has been so.
+rm -rf "$DST"
+for _ in 1 2 3; do
+    expect 30 sync --bwlimit 2M --max-duration 1s "$SRC" "$DST"
+done
+expect 0 sync "$SRC" "$DST"
+out_has 'out of time .* failing since 20.*, 3 runs'
+
 # At a moment.
 rm -rf "$DST"
 elapsed_ms expect 30 copy --bwlimit 2M --stop-at "$(date -d '+3 seconds' +%H:%M:%S)" "$SRC" "$DST"
