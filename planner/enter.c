@@ -128,8 +128,12 @@ static void told_made(struct planner *p, const struct dir *dir)
 
 static int make(struct walker *w, struct dir *dir, struct plan_dir *node, struct store_op *op)
 {
+    const struct plan_options *o = &w->p->options;
     *op = (struct store_op){.code = STORE_MKDIR, .dir = dir->parent, .name = dir->name, .mkdir = {.mode = S_IRWXU}};
-    if (node->intended != 0 && w->p->options.commit(w->p->options.arg, node->intended) != 0) {
+    if (o->recall != NULL && node->intended == 0) {
+        node->intended = o->intend(o->arg, dir->parent, dir->name); /* what is remembered of the name may be a file */
+    }
+    if (node->intended != 0 && o->commit(o->arg, node->intended) != 0) {
         return -ECANCELED;
     }
     int err = store_run(w->dst, op);
