@@ -152,6 +152,8 @@
  * copier/state_read.c                looks it up
  * copier/state_recall.c              all entries of a directory at once
  * copier/state_place.c               which destination it is about
+ * copier/state_history.c             what a state file tells of its runs
+ * copier/history.c                   haul status
  * copier/report.c                    failures, progress and summary, for people and as events
  * copier/report_times.c              where the time went
  * copier/report_server.c             what a server granted, and what passed between
@@ -163,6 +165,7 @@
 #include <unistd.h>
 
 #include "copier/engine.h"
+#include "copier/history.h"
 #include "copier/options.h"
 #include "copier/status.h"
 #include "copier/supervisor.h"
@@ -221,6 +224,10 @@ int main(int argc, char **argv)
     case COMMAND_VERSION:
         puts("haul " HAUL_VERSION);
         status = printed();
+        break;
+    case COMMAND_STATUS:
+        status = history_show(&options, stdout, stderr);
+        status = printed() != STATUS_OK ? STATUS_CANNOT : status;
         break;
     case COMMAND_COPY:
     case COMMAND_SYNC:

@@ -386,6 +386,9 @@ static int parse_options(struct options *o, int argc, char **argv, FILE *errors)
         if (r != 0) {
             return r;
         }
+        if (row->id != OPT_STATE && row->id != OPT_JSON) {
+            o->run_option = row->name;
+        }
         if (row->id >= OPT_DELETE && row->id <= OPT_SYNC_LAST) {
             o->sync_option = row->name;
         }
@@ -421,14 +424,31 @@ static int take_server(struct options *o, FILE *errors)
     return 0;
 }
 
+/* haul status [DST] */
+static int take_status(struct options *o, char **places, int count, FILE *errors)
+{
+    o->command = COMMAND_STATUS;
+    if (o->run_option != NULL) {
+        return usage(errors, "--%s is not for haul status", o->run_option);
+    }
+    if (count > 2) {
+        return usage(errors, "status takes DST or nothing, got %d arguments", count - 1);
+    }
+    o->destination = count == 2 ? places[1] : NULL;
+    return 0;
+}
+
 static int take_places(struct options *o, char **places, int count, FILE *errors)
 {
     if (count == 0) {
         return usage(errors, "no command; to copy a tree: haul copy SRC DST");
     }
     const char *command = places[0];
+    if (strcmp(command, "status") == 0) {
+        return take_status(o, places, count, errors);
+    }
     if (strcmp(command, "copy") != 0 && strcmp(command, "sync") != 0) {
-        return usage(errors, "unknown command '%s'; there are: copy, sync", command);
+        return usage(errors, "unknown command '%s'; there are: copy, sync, status", command);
     }
     o->command = strcmp(command, "sync") == 0 ? COMMAND_SYNC : COMMAND_COPY;
     if (o->command == COMMAND_COPY && o->sync_option != NULL) {

@@ -20,6 +20,7 @@
 enum command {
     COMMAND_COPY,
     COMMAND_SYNC,
+    COMMAND_STATUS,  /* history.h; destination may be NULL */
     COMMAND_HELP,    /* --help: print it and leave with 0 */
     COMMAND_MAN,     /* --help=man: print the man page's source */
     COMMAND_VERSION, /* --version */
@@ -84,6 +85,7 @@ struct options {
     uint32_t recheck;        /* of what is published, in millionths: looked at again */
 
     uint64_t max_delete;       /* sync: entries, or millionths of all with max_delete_share */
+    const char *run_option;    /* name of the last option given that haul status does not have; NULL: none */
     const char *sync_option;   /* name of the last option given that is for sync alone; NULL: none */
     enum compare_with compare; /* sync: --compare */
     uint32_t audit;            /* sync: of the directories, in millionths: looked at in each run */

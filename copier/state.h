@@ -259,4 +259,28 @@ int state_parts(struct state_reader *r, const char *temp, void (*each)(void *arg
 /* The record itself: 0, -ENOENT, -errno. out_file->name is set to name. */
 int state_lookup(struct state_reader *r, uint64_t dir_id, const char *name, struct state_file *out_file);
 
+/* ---- what there was, for haul status (state_history.c): nothing is changed by these. Any thread; they block. ---- */
+
+struct state_history {
+    char *source;             /* canonical path; owned */
+    char *destination;        /* canonical path or URL; owned */
+    struct state_run *runs;   /* newest first; owned */
+    size_t count;             /* of runs */
+    bool running;             /* a process of this host works with the state: the newest run, if it has not ended */
+    uint64_t failing;         /* how many runs in a row, up to the newest that is over, did not end with status 0 */
+    int64_t failing_since_ns; /* wall clock at which the first of them began; 0: none */
+};
+
+/* Reads a state file, at most most (at least 1) of its runs. 0; -EBADMSG (it is none of haul's, or damaged); -errno. */
+int state_history_read(const char *path, size_t most, struct state_history *out_history);
+void state_history_release(struct state_history *h);
+
+/* The default state files of all pairs, in the order of their names; none where their folder is missing. 0, -ENOENT (no
+ * home), -errno. Freed with state_history_files_free. */
+int state_history_files(char ***out_paths, size_t *out_count);
+void state_history_files_free(char **paths, size_t count);
+
+/* The folder of the default state files; it may be missing. malloc'd. 0, -ENOENT (no home), -ENOMEM, -errno. */
+int state_folder(char **out_folder);
+
 #endif

@@ -44,7 +44,7 @@ static int home_of_user(char **out_home)
 }
 
 /* The folder of all state files. A relative $XDG_STATE_HOME is to be ignored, says its specification. */
-static int folder_path(char **out_folder)
+int state_folder(char **out_folder)
 {
     const char *xdg = getenv("XDG_STATE_HOME");
     char *folder = NULL;
@@ -95,7 +95,7 @@ int state_default_path(const struct state_pair *pair, char **out_path)
     char *folder = NULL;
     char *path = NULL;
     char *text = NULL;
-    int err = folder_path(&folder);
+    int err = state_folder(&folder);
     if (err != 0) {
         return err;
     }
