@@ -48,7 +48,7 @@ done
 
 # The next run says so, and goes on.
 expect 0 copy --archive-dirs "$SRC" "$DST"
-out_has 'resuming run 3 \((interrupted|failed).* ago\): .* of .* done'
+out_has 'resuming run 3 \((interrupted|failed).* ago.*\): .* of .* done'
 judge "$SRC" "$DST"
 expect 0 copy --archive-dirs --json "$SRC" "$DST"
 figure_is todo 0
