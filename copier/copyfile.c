@@ -38,10 +38,9 @@ int copy_begin(void *arg, struct worker *w)
 
 void copy_end(void *arg, struct worker *w)
 {
-    (void)arg;
     struct engine_worker *own = worker_own(w);
     if (own != NULL) {
-        copy_stage_close(own);
+        copy_stage_close(arg, own);
         store_port_destroy(own->src);
         store_port_destroy(own->dst);
         store_port_destroy(own->stage);
@@ -106,7 +105,7 @@ static int read_staged(struct copy_job *job, const struct staged *staged, struct
         .code = STORE_READ,
         .file = {.file = staged->file, .buf = f->data, .len = f->attr.size, .offset = 0, .out_len = &f->len}};
     job->on_stage = true;
-    int r = store_run(own->stage, &job->op);
+    int r = copy_stage_run(job->engine, own->stage, &job->op);
     r = r == 0 && f->len != f->attr.size ? -EIO : r;
     job->on_stage = r != 0;
     return r;

@@ -35,8 +35,9 @@ static int on_src(struct stream *s, struct store_op op)
     s->job->op.dir = s->job->item->work.dir; /* for whoever asks what is under way */
     s->job->op.name = s->job->item->name;
     s->job->on_source = true;
-    int r = store_run(s->src, &s->job->op);
-    s->job->on_stage = r != 0 && s->staged->file != NULL;
+    bool staged = s->staged->file != NULL;
+    int r = staged ? copy_stage_run(s->job->engine, s->src, &s->job->op) : store_run(s->src, &s->job->op);
+    s->job->on_stage = r != 0 && staged;
     return r;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/errs.h"
+#include "copier/copystage.h"
 
 #define PARTS_MAX      (1U << 20) /* of a larger file (16 TiB) nothing is kept part by part */
 #define HELPERS_MAX    7U
@@ -109,7 +110,7 @@ static int on_src(struct runner *r, struct store_op op)
     r->op.dir = r->parts->dir;
     r->op.name = r->parts->src_name;
     r->on_source = true;
-    return store_run(r->src, &r->op);
+    return r->parts->staged ? copy_stage_run(r->parts->engine, r->src, &r->op) : store_run(r->src, &r->op);
 }
 
 static int on_dst(struct runner *r, struct store_op op)

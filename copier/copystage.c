@@ -9,6 +9,8 @@
 
 #define ROOM_POLL (20 * NS_PER_MS) /* between two looks for room, with --stage always */
 
+#define CLONE_BYTES (4U * 1024 * 1024) /* a second: what the source has not written yet is written first */
+
 #define NOTICE_ROOM  "no room in the temp dir: files went straight to the destination"
 #define NOTICE_ERROR "the temp dir failed: files went straight to the destination"
 
@@ -31,6 +33,71 @@ static int on_src(struct passage *p, struct store_op op)
     p->job->op = op;
     p->job->on_source = true;
     return store_run(p->src, &p->job->op);
+}
+
+int copy_stage_run(struct engine *e, struct port *stage, struct store_op *op)
+{
+    struct stage_question q;
+    staging_ask(e->staging, &q, 0);
+    int r = store_run(stage, op);
+    staging_answered(e->staging, &q);
+    return r;
+}
+
+/* The functions of posix_stage.h, watched. */
+
+static int stage_make(struct passage *p)
+{
+    struct stage_question q;
+    staging_ask(p->staging, &q, 0);
+    int r = posix_stage_make(p->stage, &p->to->file);
+    staging_answered(p->staging, &q);
+    return r;
+}
+
+static int stage_clone(struct passage *p)
+{
+    struct stage_question q;
+    staging_ask(p->staging, &q, (int64_t)(p->before.size / CLONE_BYTES) * NS_PER_SEC);
+    int r = posix_stage_clone(p->stage, p->to->file, p->from);
+    staging_answered(p->staging, &q);
+    return r;
+}
+
+static int stage_write(struct passage *p, size_t len, uint64_t at)
+{
+    struct stage_question q;
+    staging_ask(p->staging, &q, 0);
+    int r = posix_stage_write(p->stage, p->to->file, p->buffer, len, at);
+    staging_answered(p->staging, &q);
+    return r;
+}
+
+static int stage_copy(struct passage *p, size_t want, uint64_t at, size_t *out_len)
+{
+    struct stage_question q;
+    staging_ask(p->staging, &q, 0);
+    int r = posix_stage_copy(p->stage, p->to->file, p->from, want, at, out_len);
+    staging_answered(p->staging, &q);
+    return r;
+}
+
+static int stage_end(struct passage *p)
+{
+    struct stage_question q;
+    staging_ask(p->staging, &q, 0);
+    int r = posix_stage_end(p->stage, p->to->file, p->before.size);
+    staging_answered(p->staging, &q);
+    return r;
+}
+
+static int stage_reset(struct engine *e, struct port *stage, struct store_file *file)
+{
+    struct stage_question q;
+    staging_ask(e->staging, &q, 0);
+    int r = posix_stage_reset(stage, file);
+    staging_answered(e->staging, &q);
+    return r;
 }
 
 static enum stage_way choose(const struct copy_job *job, struct staging *s, const struct attr *attr, bool refused)
@@ -100,7 +167,7 @@ static int copy_by_hand(struct passage *p, size_t want, uint64_t at, size_t *out
     if (r != 0 || *out_len == 0) {
         return r;
     }
-    *stage_err = posix_stage_write(p->stage, p->to->file, p->buffer, *out_len, at);
+    *stage_err = stage_write(p, *out_len, at);
     return *stage_err != 0;
 }
 
@@ -109,7 +176,7 @@ static int copy_by_hand(struct passage *p, size_t want, uint64_t at, size_t *out
 static int copy_piece(struct passage *p, size_t want, uint64_t at, size_t *out_len, int *stage_err)
 {
     if (!p->by_hand) {
-        p->by_hand = posix_stage_copy(p->stage, p->to->file, p->from, want, at, out_len) != 0;
+        p->by_hand = stage_copy(p, want, at, out_len) != 0;
     }
     return p->by_hand ? copy_by_hand(p, want, at, out_len, stage_err) : 0;
 }
@@ -164,7 +231,7 @@ static int copy_extents(struct passage *p, int *stage_err)
         }
         at = end;
     }
-    *stage_err = posix_stage_end(p->stage, p->to->file, size);
+    *stage_err = stage_end(p);
     return *stage_err == 0 ? 0 : 1;
 }
 
@@ -184,7 +251,7 @@ static int fill_by_copy(struct passage *p)
     }
     int r = 0;
     if (p->before.allocated < p->before.size) { /* its holes need its size */
-        stage_err = posix_stage_end(p->stage, p->to->file, p->before.size);
+        stage_err = stage_end(p);
         r = stage_err != 0;
     }
     if (r == 0) {
@@ -206,11 +273,11 @@ static int fill(struct passage *p)
 {
     enum stage_way way = choose(p->job, p->staging, &p->before, false);
     if (way == WAY_CLONE) {
-        int r = posix_stage_clone(p->stage, p->to->file, p->from);
+        int r = stage_clone(p);
         staging_cloned(p->staging, p->before.dev, r == 0);
         p->to->cloned = r == 0;
         if (r == 0) {
-            r = posix_stage_end(p->stage, p->to->file, p->before.size);
+            r = stage_end(p);
             return r == -EIO ? -ERR_CHANGED : r != 0 ? (stage_failed(p, r), 1) : 0; /* longer than it was */
         }
         way = choose(p->job, p->staging, &p->before, true);
@@ -226,7 +293,7 @@ static int make_file(struct passage *p)
         p->to->file = own->spare[--own->spares];
         return 0;
     }
-    return posix_stage_make(p->stage, &p->to->file);
+    return stage_make(p);
 }
 
 /* With the source open. The same results. */
@@ -290,16 +357,16 @@ int copy_stage(struct copy_job *job, struct staged *staged)
     return 0;
 }
 
-static void close_file(struct engine_worker *own, struct store_file *file)
+static void close_file(struct engine *e, struct engine_worker *own, struct store_file *file)
 {
     struct store_op op = {.code = STORE_CLOSE, .file = {.file = file}};
-    (void)store_run(own->stage, &op);
+    (void)copy_stage_run(e, own->stage, &op);
 }
 
-void copy_stage_close(struct engine_worker *own)
+void copy_stage_close(struct engine *e, struct engine_worker *own)
 {
     while (own->spares > 0) {
-        close_file(own, own->spare[--own->spares]);
+        close_file(e, own, own->spare[--own->spares]);
     }
 }
 
@@ -307,11 +374,11 @@ void copy_unstage(struct copy_job *job, struct staged *staged)
 {
     struct engine_worker *own = worker_own(job->worker);
     if (staged->file != NULL) {
-        bool empty = own->spares < STAGE_SPARES && posix_stage_reset(own->stage, staged->file) == 0;
+        bool empty = own->spares < STAGE_SPARES && stage_reset(job->engine, own->stage, staged->file) == 0;
         if (empty && own->spares < STAGE_SPARES) { /* other fibers have run meanwhile */
             own->spare[own->spares++] = staged->file;
         } else {
-            close_file(own, staged->file);
+            close_file(job->engine, own, staged->file);
         }
     }
     if (staged->taken > 0) {

@@ -27,7 +27,10 @@ int copy_stage(struct copy_job *job, struct staged *staged);
 void copy_unstage(struct copy_job *job, struct staged *staged);
 
 /* Closes the staged files that the calling worker keeps for the next ones. */
-void copy_stage_close(struct engine_worker *own);
+void copy_stage_close(struct engine *e, struct engine_worker *own);
+
+/* Runs an operation of a staged file (store_run), watched like all that is asked of the temp dir. */
+int copy_stage_run(struct engine *e, struct port *stage, struct store_op *op);
 
 /* Reading a staged file failed: says so once, unstages it, and sees to it that this job does not stage again. */
 void copy_stage_lost(struct copy_job *job, struct staged *staged);

@@ -478,7 +478,9 @@ static int prepare(struct engine *e, const struct budget *b)
     }
     watchdog_step(e->watchdog, NULL, NULL);
     if (r == 0) {
+        watchdog_step(e->watchdog, "the temp dir", e->tempdir.path);
         r = open_staging(e);
+        watchdog_step(e->watchdog, NULL, NULL);
     }
     if (r == 0) {
         r = engine_lease_take(e);
@@ -632,7 +634,9 @@ static int run(struct engine *e)
     }
     r = find_places(e, &b);
     if (r == 0 && is_staging_considered(e)) {
+        watchdog_step(e->watchdog, "the temp dir", e->options->temp_dir != NULL ? e->options->temp_dir : "$TMPDIR");
         r = tempdir_find(e->options, &e->places, e->report, &e->tempdir);
+        watchdog_step(e->watchdog, NULL, NULL);
     }
     if (r == 0) {
         r = open_state(e);

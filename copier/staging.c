@@ -23,12 +23,14 @@ struct stage_device {
 };
 
 struct staging {
-    struct store *store;         /* owned */
-    uint64_t space;              /* bytes; constant */
-    atomic_uint_least64_t taken; /* bytes; at most space */
-    bool clones;                 /* the temp dir's file system may be one with reflinks; constant */
-    pthread_mutex_t lock;        /* guards what follows; never held while waiting */
-    unsigned known;              /* entries of device */
+    struct store *store;          /* owned */
+    uint64_t space;               /* bytes; constant */
+    atomic_uint_least64_t taken;  /* bytes; at most space */
+    bool clones;                  /* the temp dir's file system may be one with reflinks; constant */
+    pthread_mutex_t lock;         /* guards what follows; never held while waiting */
+    int64_t watched;              /* ns, see staging_tick */
+    struct stage_question *asked; /* without an answer, the newest first */
+    unsigned known;               /* entries of device */
     struct stage_device device[DEVICES];
 };
 
@@ -163,6 +165,43 @@ uint64_t staging_room(const struct staging *s)
 uint64_t staging_space(const struct staging *s)
 {
     return s->space;
+}
+
+void staging_ask(struct staging *s, struct stage_question *q, int64_t grace_ns)
+{
+    pthread_mutex_lock(&s->lock);
+    *q = (struct stage_question){.due = s->watched + grace_ns, .older = s->asked};
+    if (q->older != NULL) {
+        q->older->newer = q;
+    }
+    s->asked = q;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void staging_answered(struct staging *s, struct stage_question *q)
+{
+    pthread_mutex_lock(&s->lock);
+    if (q->older != NULL) {
+        q->older->newer = q->newer;
+    }
+    if (q->newer != NULL) {
+        q->newer->older = q->older;
+    } else {
+        s->asked = q->older;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+int64_t staging_tick(struct staging *s, int64_t now_ns)
+{
+    int64_t longest = 0;
+    pthread_mutex_lock(&s->lock);
+    s->watched = now_ns;
+    for (const struct stage_question *q = s->asked; q != NULL; q = q->older) {
+        longest = now_ns - q->due > longest ? now_ns - q->due : longest;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return longest;
 }
 
 /* Its entry, made where there is none yet; NULL where there is no room for more. The lock is held. */

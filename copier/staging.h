@@ -54,6 +54,23 @@ void staging_give(struct staging *s, uint64_t bytes);
 uint64_t staging_room(const struct staging *s);  /* free now */
 uint64_t staging_space(const struct staging *s); /* all of it; constant */
 
+/*
+ * What is asked of the temp dir is listed while it has no answer, so that the watchdog sees a temp dir that hangs.
+ * A question lives on the stack of whoever asks: listed by staging_ask, taken away by staging_answered. Any thread.
+ */
+struct stage_question {
+    int64_t due;                  /* watched time from which on it counts as waiting, ns (staging_tick) */
+    struct stage_question *newer; /* staging.lock */
+    struct stage_question *older; /* staging.lock */
+};
+/* grace_ns: how long it may take besides, since it moves much at once. */
+void staging_ask(struct staging *s, struct stage_question *q, int64_t grace_ns);
+void staging_answered(struct staging *s, struct stage_question *q);
+
+/* Moves watched time to now_ns, which never goes back, and tells for how long, at most, a question has had no answer
+ * by it, ns; 0: none waits. The watchdog's thread. */
+int64_t staging_tick(struct staging *s, int64_t now_ns);
+
 /* Whether a reflink from the file system dev may work; and what came of one. Any thread. */
 bool staging_may_clone(struct staging *s, dev_t dev);
 void staging_cloned(struct staging *s, dev_t dev, bool worked);

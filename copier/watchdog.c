@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/name.h"
 #include "copier/copyfile.h"
+#include "copier/staging.h"
 #include "copier/status.h"
 
 #define LOOK_NS    (200 * NS_PER_MS)    /* between two looks */
@@ -304,6 +305,29 @@ static void look_at_side(struct watchdog *w, enum dir_side which)
     }
 }
 
+/* The temp dir: nobody else would answer for it, and files are made in it by threads that cannot be spared. */
+static void look_at_temp_dir(struct watchdog *w)
+{
+    struct engine *e = w->engine;
+    int64_t limit = e->options->io_timeout_ns;
+    int64_t age = e->staging != NULL ? staging_tick(e->staging, w->watched) : 0;
+    bool stopped = w->stopped_watched >= 0 && w->watched - w->stopped_watched >= STOPPED_NS && age >= QUIET_NS;
+    bool hung = limit > 0 && age > limit + LOOK_NS;
+    char *why = NULL;
+    if ((!hung && !stopped) || !engine_take_end(e)) {
+        return;
+    }
+    int status = hung ? STATUS_CANNOT : atomic_load(&e->stop_status);
+    char *shown = name_show(e->tempdir.path);
+    if (asprintf(&why, "%s: the temp dir '%s' does not answer, for %d s",
+                 hung ? "stopped early" : status_stopped(status), shown != NULL ? shown : "?", seconds(age)) < 0) {
+        why = NULL;
+    }
+    free(shown);
+    engine_left(e, status);
+    engine_leave(e, status, why != NULL ? why : "the temp dir does not answer");
+}
+
 /* What the main thread does by itself. */
 static void look_at_step(struct watchdog *w)
 {
@@ -350,6 +374,9 @@ static void *look_now_and_then(void *arg)
         look_at_step(w);
         for (int side = 0; armed && side < DIR_SIDES; side++) {
             look_at_side(w, (enum dir_side)side);
+        }
+        if (armed) {
+            look_at_temp_dir(w);
         }
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);

@@ -11,6 +11,8 @@
  * Operations that end by themselves without an answer (no connection, nothing came from it) and are tried again are
  * judged together: where nothing else was answered at their side for the whole limit, it is hung too.
  *
+ * The local temp dir is watched as a whole: where something that it was asked for has no answer, the process leaves.
+ *
  * An interrupted run that has something under way without an answer leaves too, before the supervisor loses patience.
  *
  * A side that has answered nothing for half the limit is asked for its root's attributes, so that a single operation

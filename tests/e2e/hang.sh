@@ -131,6 +131,26 @@ within $((T + 5))
 last_line 'does not answer'
 heal
 
+# The local temp dir does not answer, while files go through it, and from the very beginning.
+head -c 40000000 /dev/urandom >"$SRC/vast/larger"
+mkdir -m 700 "$MOUNT/temp"
+faultfs_tell hang write
+run 11 --json --stage always --temp-dir "$MOUNT/temp" "$SRC" "$WORK/staged"
+within $((T + 5))
+last_line "stopped early: the temp dir '.*temp' does not answer, for [3-9] s; NOT everything arrived"
+has_event 'select(.event == "end") | .status == 11'
+heal
+faultfs_tell hang
+run 11 --stage always --temp-dir "$MOUNT/temp" "$SRC" "$WORK/staged"
+within $((T + 5))
+last_line "the temp dir '.*' does not answer"
+heal
+run 0 --stage always --temp-dir "$MOUNT/temp" "$SRC" "$WORK/staged"
+judge "$SRC" "$WORK/staged"
+no_temps "$WORK/staged"
+[ -z "$(ls -A "$BACK/temp")" ] || fail "something is left in the temp dir: $(ls -A "$BACK/temp")"
+rm "$SRC/vast/larger"
+
 # Interrupted while it hangs: gone within 5 s, whatever --io-timeout says.
 faultfs_tell hang-after 20
 start_haul --archive-dirs --io-timeout 100s --jobs 8 "$SRC" "$MOUNT/stop"
