@@ -111,6 +111,21 @@ expect 0 sync --delete "$SRC" "$DST"
 out_has 'another state has synced'
 [ -e "$DST/a/f8" ] || fail "removed without a memory"
 
+# Truncated: moved aside; from then on as if it were lost.
+for db in "$XDG_STATE_HOME"/haul/*.db; do
+    sqlite3 "$db" 'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null
+    truncate -s 5000 "$db"
+    rm -f "$db-wal" "$db-shm"
+done
+mv "$SRC/a/f10" "$WORK/f10"
+expect 11 sync --delete "$SRC" "$DST"
+err_has 'is damaged; it is kept as'
+expect 0 sync --delete "$SRC" "$DST"
+out_has 'another state has synced'
+[ -e "$DST/a/f10" ] || fail "removed by a truncated state"
+mv "$WORK/f10" "$SRC/a/f10"
+expect 0 sync --delete "$SRC" "$DST"
+
 # Behind haul's back: found by --audit within 100/P runs.
 echo "altered" >"$DST/a/f9"
 for _ in 1 2 3 4; do
