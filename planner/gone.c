@@ -265,13 +265,15 @@ static int push(struct pending *pending, struct dir *dir, const char *name, size
     return err;
 }
 
-/* What it is that was only announced. False: nothing stands there. */
+/* What it is that was only announced. False: nothing stands there, or it cannot be told (reported). */
 static bool identify(struct walker *w, struct dir *dir, struct candidate *c)
 {
     struct store_op op = {.code = STORE_STAT, .dir = dir, .name = c->name, .stat = {.out = &c->expect}};
     int err = c->intent ? store_run(w->dst, &op) : 0;
     if (err == -ENOENT) {
         w->p->options.forget(w->p->options.arg, dir, c->name);
+    } else if (err != 0) {
+        plan_op_failed(w, w->dst, &op, dir, c->name, err, false);
     }
     return err == 0;
 }
@@ -439,7 +441,11 @@ static void replay(struct walker *w, struct link_phase *phase, const struct note
     if (notes->file == NULL) {
         return;
     }
-    rewind(notes->file);
+    /* Not rewind: it forgets that the last notes found no room. */
+    if (fflush(notes->file) != 0 || fseeko(notes->file, 0, SEEK_SET) != 0) {
+        plan_failed(p, p->root, NULL, "remember", errno != 0 ? -errno : -EIO, false, false);
+        return;
+    }
     while (!planner_stopping(p) && (err = read_note(notes->file, &note, &text, &capacity)) == 0) {
         if (depth >= 0 && note.depth != (uint32_t)depth) {
             continue;
