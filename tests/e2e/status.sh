@@ -24,8 +24,8 @@ expect 30 copy --bwlimit 1M --max-duration 1s "$SRC" "$WORK/second dst"
 status_json
 [ "$(jq -rs length "$WORK/out")" = 2 ] || fail "not one run of each pair"
 status_json "$DST"
-[ "$(field 0 destination)" = "$DST" ] && [ "$(field 0 status)" = 0 ] && [ "$(field 0 entries_done)" = 41 ] ||
-    [ "$(field 0 entries_done)" = 40 ] || fail "the first pair: $(cat "$WORK/out")"
+[ "$(field 0 destination)" = "$DST" ] && [ "$(field 0 status)" = 0 ] && [ "$(field 0 entries_done)" -ge 40 ] ||
+    fail "the first pair: $(cat "$WORK/out")"
 [ "$(field 0 how)" = "everything arrived" ] && [ "$(field 0 failing_runs)" = null ] || fail "$(cat "$WORK/out")"
 status_json "$WORK/second dst/."
 [ "$(jq -rs length "$WORK/out")" = 2 ] && [ "$(field 0 run)" = 2 ] && [ "$(field 1 run)" = 1 ] || fail "not both runs"
