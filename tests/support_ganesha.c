@@ -294,8 +294,12 @@ void ganesha_restart(struct ganesha *g, enum ganesha_memory memory)
 
 void ganesha_freeze(struct ganesha *g)
 {
+    int status = 0;
     cr_assert_gt(g->pid, 0);
     kill(g->pid, SIGSTOP);
+    /* It is told to the parent when the last of its threads has stopped; until then one may still answer. */
+    cr_assert_eq(waitpid(g->pid, &status, WUNTRACED), g->pid);
+    cr_assert(WIFSTOPPED(status));
 }
 
 void ganesha_thaw(struct ganesha *g)

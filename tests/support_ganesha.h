@@ -55,7 +55,8 @@ void ganesha_kill(struct ganesha *g);
  * answers. */
 void ganesha_restart(struct ganesha *g, enum ganesha_memory memory);
 
-/* Stops it with SIGSTOP and lets it go on: it answers nothing, connections stand. */
+/* Stops it with SIGSTOP (returns when all of it has stopped) and lets it go on: it answers nothing, connections stand.
+ */
 void ganesha_freeze(struct ganesha *g);
 void ganesha_thaw(struct ganesha *g);
 
