@@ -12,7 +12,7 @@
 #include "copier/quantity.h"
 #include "copier/window.h"
 
-#define STAGE_MAX_DEFAULT (256ULL * 1024 * 1024) /* bytes */
+#define STAGE_MAX_DEFAULT (128ULL * 1024 * 1024) /* bytes */
 
 enum { ROWS_MAX = 64, OPS_LIMIT_MAX = 10000000, RETRIES_MAX = 1000, BWLIMIT_MIN = 512 };
 

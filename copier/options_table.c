@@ -65,7 +65,8 @@ const struct option_row options_table[] = {
      "must "
      "be our own, writable for nobody else, and outside of SRC and DST."},
     {OPT_STAGE_MAX, 0, false, "stage-max", "SIZE",
-     "With --stage auto, copy no file larger than SIZE into the temp dir (default 256M); reflinks are made of any "
+     "With --stage auto, copy no file larger than SIZE into the temp dir (default 128M): more than that would be "
+     "copied here while the destination waits. Reflinks are made of any "
      "size."},
     {OPT_TEMP_SPACE, 0, false, "temp-space", "SIZE",
      "Let the copies in the temp dir take at most SIZE at a time (default: a quarter of what is free there)."},

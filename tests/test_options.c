@@ -40,7 +40,7 @@ Test(options, defaults, .timeout = 10)
     cr_assert_eq(o.jobs, 0);
     cr_assert_eq(o.bwlimit, 0);
     cr_assert_eq(o.stage, STAGE_AUTO);
-    cr_assert_eq(o.stage_max, 256ULL << 20);
+    cr_assert_eq(o.stage_max, 128ULL << 20);
     cr_assert_eq(o.temp_space, UINT64_MAX);
     cr_assert_null(o.temp_dir);
     cr_assert_eq(o.sparse, SPARSE_AUTO);
