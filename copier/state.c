@@ -12,10 +12,6 @@
 
 #include "copier/state_internal.h"
 
-#define RUN_COLUMNS                                                                                                    \
-    "SELECT number, id, started, ended, status, files_total, bytes_total, files_done, bytes_done, failed, complete"    \
-    " FROM runs"
-
 /* The kernel's id of this boot; "" where it does not say: then no record that is not durable outlives the process. */
 static void read_boot_id(char out_boot[BOOT_ID_MAX])
 {
@@ -242,7 +238,7 @@ static int start_writer(struct state *s)
     return err;
 }
 
-static struct state_run run_of_row(sqlite3_stmt *stmt)
+struct state_run state_run_of_row(sqlite3_stmt *stmt)
 {
     struct state_run run = {
         .number = sqlite3_column_int64(stmt, 0),
@@ -268,7 +264,7 @@ static int get_run(struct state *s, int64_t number, struct state_run *out_run)
 {
     sqlite3_stmt *stmt = NULL;
     int err = state_db_prepare(
-        s->db, number == 0 ? RUN_COLUMNS " ORDER BY number DESC LIMIT 1" : RUN_COLUMNS " WHERE number=?1", &stmt);
+        s->db, number == 0 ? STATE_RUNS_SQL " ORDER BY number DESC LIMIT 1" : STATE_RUNS_SQL " WHERE number=?1", &stmt);
     if (err != 0) {
         return err;
     }
@@ -277,7 +273,7 @@ static int get_run(struct state *s, int64_t number, struct state_run *out_run)
     }
     const int rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW) {
-        *out_run = run_of_row(stmt);
+        *out_run = state_run_of_row(stmt);
     } else {
         err = rc == SQLITE_DONE ? -ENOENT : state_db_errno(s->db, rc);
     }
@@ -441,23 +437,29 @@ int state_run_get(struct state *s, int64_t number, struct state_run *out_run)
     return err;
 }
 
-int state_failing(struct state *s, int64_t number, uint64_t *out_runs, int64_t *out_since_ns)
+int state_failing_in(sqlite3 *db, int64_t number, uint64_t *out_runs, int64_t *out_since_ns)
 {
     static const char sql[] = "SELECT count(*), coalesce(min(started), 0) FROM runs WHERE number < ?1 AND number >"
                               " (SELECT coalesce(max(number), 0) FROM runs WHERE number < ?1 AND status = 0)";
     sqlite3_stmt *stmt = NULL;
-    (void)pthread_mutex_lock(&s->db_lock);
-    int err = state_db_prepare(s->db, sql, &stmt);
+    int err = state_db_prepare(db, sql, &stmt);
     if (err == 0) {
         (void)sqlite3_bind_int64(stmt, 1, number);
         const int rc = sqlite3_step(stmt);
-        err = rc == SQLITE_ROW ? 0 : state_db_errno(s->db, rc);
+        err = rc == SQLITE_ROW ? 0 : state_db_errno(db, rc);
     }
     if (err == 0) {
         *out_runs = (uint64_t)sqlite3_column_int64(stmt, 0);
         *out_since_ns = sqlite3_column_int64(stmt, 1);
     }
     (void)sqlite3_finalize(stmt);
+    return err;
+}
+
+int state_failing(struct state *s, int64_t number, uint64_t *out_runs, int64_t *out_since_ns)
+{
+    (void)pthread_mutex_lock(&s->db_lock);
+    const int err = state_failing_in(s->db, number, out_runs, out_since_ns);
     (void)pthread_mutex_unlock(&s->db_lock);
     return err;
 }

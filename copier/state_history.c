@@ -63,29 +63,10 @@ static int read_pair(sqlite3 *db, struct state_history *h)
     return err;
 }
 
-static void read_run(sqlite3_stmt *stmt, struct state_run *run)
-{
-    *run = (struct state_run){.number = sqlite3_column_int64(stmt, 0),
-                              .started_ns = sqlite3_column_int64(stmt, 2),
-                              .ended_ns = sqlite3_column_int64(stmt, 3),
-                              .status = sqlite3_column_int(stmt, 4),
-                              .files_total = (uint64_t)sqlite3_column_int64(stmt, 5),
-                              .bytes_total = (uint64_t)sqlite3_column_int64(stmt, 6),
-                              .files_done = (uint64_t)sqlite3_column_int64(stmt, 7),
-                              .bytes_done = (uint64_t)sqlite3_column_int64(stmt, 8),
-                              .failed = (uint64_t)sqlite3_column_int64(stmt, 9),
-                              .complete = sqlite3_column_int(stmt, 10) != 0};
-    const unsigned char *id = sqlite3_column_text(stmt, 1);
-    (void)snprintf(run->id, sizeof run->id, "%s", id != NULL ? (const char *)id : "");
-}
-
 static int read_runs(sqlite3 *db, size_t most, struct state_history *h)
 {
     sqlite3_stmt *stmt = NULL;
-    int err = state_db_prepare(db,
-                               "SELECT number, id, started, ended, status, files_total, bytes_total, files_done,"
-                               " bytes_done, failed, complete FROM runs ORDER BY number DESC LIMIT ?1",
-                               &stmt);
+    int err = state_db_prepare(db, STATE_RUNS_SQL " ORDER BY number DESC LIMIT ?1", &stmt);
     h->runs = err == 0 ? calloc(most, sizeof *h->runs) : NULL;
     if (err == 0 && h->runs == NULL) {
         err = -ENOMEM;
@@ -97,32 +78,21 @@ static int read_runs(sqlite3 *db, size_t most, struct state_history *h)
             err = rc == SQLITE_DONE ? 0 : state_db_errno(db, rc);
             break;
         }
-        read_run(stmt, &h->runs[h->count++]);
+        h->runs[h->count++] = state_run_of_row(stmt);
     }
     (void)sqlite3_finalize(stmt);
     return err;
 }
 
-/* How many of the newest runs have ended, and not with 0, and since when. */
+/* How many of the newest runs that are over did not end with 0, and since when. */
 static int read_failing(sqlite3 *db, struct state_history *h)
 {
-    sqlite3_stmt *stmt = NULL;
-    int err = state_db_prepare(db,
-                               "SELECT count(*), coalesce(min(started), 0) FROM runs WHERE number >"
-                               " (SELECT coalesce(max(number), 0) FROM runs WHERE status = 0) AND number <= ?1",
-                               &stmt);
-    if (err == 0) {
-        const bool runs = h->running && h->count > 0 && h->runs[0].ended_ns == 0;
-        (void)sqlite3_bind_int64(stmt, 1, h->count == 0 ? 0 : runs ? h->runs[0].number - 1 : h->runs[0].number);
-        const int rc = sqlite3_step(stmt);
-        err = rc == SQLITE_ROW ? 0 : state_db_errno(db, rc);
+    if (h->count == 0) {
+        return 0;
     }
-    if (err == 0) {
-        h->failing = (uint64_t)sqlite3_column_int64(stmt, 0);
-        h->failing_since_ns = sqlite3_column_int64(stmt, 1);
-    }
-    (void)sqlite3_finalize(stmt);
-    return err;
+    const bool runs = h->running && h->runs[0].ended_ns == 0;
+    const int64_t before = runs ? h->runs[0].number : h->runs[0].number + 1;
+    return state_failing_in(db, before, &h->failing, &h->failing_since_ns);
 }
 
 int state_history_read(const char *path, size_t most, struct state_history *out_history)

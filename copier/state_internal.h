@@ -242,6 +242,15 @@ struct state_params {
 /* state_open with all its parameters. */
 int state_open_params(const struct state_params *params, struct state **out_state, char **out_aside);
 
+/* state.c. The beginning of a query of runs, and the run of one of its rows. */
+#define STATE_RUNS_SQL                                                                                                 \
+    "SELECT number, id, started, ended, status, files_total, bytes_total, files_done, bytes_done, failed, complete"    \
+    " FROM runs"
+struct state_run state_run_of_row(sqlite3_stmt *stmt);
+
+/* state.c. state_failing; the caller has the connection for itself. */
+int state_failing_in(sqlite3 *db, int64_t number, uint64_t *out_runs, int64_t *out_since_ns);
+
 /* state_db.c. Opens or creates the file behind s->path, sets s->db, s->rollback, and checks it; results as state_open
  * has them. On failure s->db is closed. */
 int state_db_open(struct state *s, const struct state_params *params, char **out_aside);
