@@ -15,9 +15,9 @@ static const char *const statement_sql[STMT_COUNT] = {
     /* FILE_RACY and FILE_INTENT: what a row tells may be true no more, and what stands there has perhaps got its size
      * and mtime from contents that the source has no more. */
     [STMT_INTEND] = "INSERT INTO files(dir, name, flags, epoch, mode, uid, gid, dev, ino, size, mtime, ctime,"
-                    " dst_ino, dst_ctime) VALUES(?1, ?2, 3, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
-                    " ON CONFLICT(dir, name) DO UPDATE SET flags=flags|3",
-    [STMT_DOUBT] = "UPDATE files SET flags=flags|1 WHERE dir=?1 AND name=?2",
+                    " dst_ino, dst_ctime) VALUES(?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
+                    " ON CONFLICT(dir, name) DO UPDATE SET flags=flags|?3",
+    [STMT_DOUBT] = "UPDATE files SET flags=flags|?3 WHERE dir=?1 AND name=?2",
     [STMT_CLEAR] = "DELETE FROM files WHERE dir=?1",
     [STMT_CLEAR_DIR] = "DELETE FROM dirs WHERE id=?1",
     [STMT_DIR] = "INSERT OR REPLACE INTO dirs(id, path) VALUES(?1, ?2)",
@@ -133,7 +133,10 @@ static int write_name(struct state *s, enum statement which, const struct record
     bind_int(stmt, 1, r->dir);
     bind_text(stmt, 2, r);
     if (which == STMT_INTEND) {
-        bind_int(stmt, 3, (uint64_t)r->epoch);
+        bind_int(stmt, 3, FILE_RACY | FILE_INTENT);
+        bind_int(stmt, 4, (uint64_t)r->epoch);
+    } else if (which == STMT_DOUBT) {
+        bind_int(stmt, 3, FILE_RACY);
     }
     return run(s, which);
 }
