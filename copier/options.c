@@ -91,6 +91,22 @@ static int set_number(const char *name, const char *arg, unsigned min, unsigned 
     return 0;
 }
 
+static int set_duration(const char *name, const char *arg, const char *examples, int64_t *out_ns, FILE *errors)
+{
+    if (quantity_duration(arg, out_ns) != 0) {
+        return usage(errors, "--%s: '%s' is not a time (examples: %s)", name, arg, examples);
+    }
+    return 0;
+}
+
+static int set_percent(const char *name, const char *arg, const char *examples, uint32_t *out_share, FILE *errors)
+{
+    if (quantity_percent(arg, out_share) != 0) {
+        return usage(errors, "--%s: '%s' is not a percentage from 0 to 100 (examples: %s)", name, arg, examples);
+    }
+    return 0;
+}
+
 static int set_pattern(struct options *o, bool include, const char *arg, FILE *errors)
 {
     int r = filter_add(o->filter, include, arg);
@@ -115,13 +131,11 @@ static int set_bwlimit(struct options *o, const char *arg, FILE *errors)
 
 static int set_io_timeout(struct options *o, const char *arg, FILE *errors)
 {
-    if (quantity_duration(arg, &o->io_timeout_ns) != 0) {
-        return usage(errors, "--io-timeout: '%s' is not a time (examples: 30s, 5m)", arg);
-    }
-    if (o->io_timeout_ns != 0 && o->io_timeout_ns < NS_PER_SEC) {
+    int r = set_duration("io-timeout", arg, "30s, 5m", &o->io_timeout_ns, errors);
+    if (r == 0 && o->io_timeout_ns != 0 && o->io_timeout_ns < NS_PER_SEC) {
         return usage(errors, "--io-timeout: '%s' is less than a second", arg);
     }
-    return 0;
+    return r;
 }
 
 static int set_stop_at(struct options *o, const char *arg, FILE *errors)
@@ -243,23 +257,13 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
     case OPT_RETRIES:
         return set_number(row->name, arg, 0, RETRIES_MAX, &o->retries, errors);
     case OPT_RETRY_DELAY:
-        if (quantity_duration(arg, &o->retry_delay_ns) != 0) {
-            return usage(errors, "--retry-delay: '%s' is not a time (examples: 500ms, 2s, 1m)", arg);
-        }
-        return 0;
+        return set_duration(row->name, arg, "500ms, 2s, 1m", &o->retry_delay_ns, errors);
     case OPT_RECHECK:
-        if (quantity_percent(arg, &o->recheck) != 0) {
-            return usage(errors, "--recheck: '%s' is not a percentage from 0 to 100 (examples: 1%%, 0.5%%, 100%%)",
-                         arg);
-        }
-        return 0;
+        return set_percent(row->name, arg, "1%, 0.5%, 100%", &o->recheck, errors);
     case OPT_IO_TIMEOUT:
         return set_io_timeout(o, arg, errors);
     case OPT_AUDIT:
-        if (quantity_percent(arg, &o->audit) != 0) {
-            return usage(errors, "--audit: '%s' is not a percentage from 0 to 100 (examples: 1%%, 5%%)", arg);
-        }
-        return 0;
+        return set_percent(row->name, arg, "1%, 5%", &o->audit, errors);
     case OPT_MAX_DELETE:
         return set_max_delete(o, arg, errors);
     case OPT_COMPARE:
@@ -272,10 +276,7 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         o->remove_excluded = true;
         return 0;
     case OPT_WAIT:
-        if (quantity_duration(arg, &o->wait_ns) != 0) {
-            return usage(errors, "--wait: '%s' is not a time (examples: 30s, 10m, 2h)", arg);
-        }
-        return 0;
+        return set_duration(row->name, arg, "30s, 10m, 2h", &o->wait_ns, errors);
     case OPT_MAX_DURATION:
         if (quantity_duration(arg, &o->max_duration_ns) != 0 || o->max_duration_ns == 0) {
             return usage(errors, "--max-duration: '%s' is not a time above 0 (examples: 50m, 2h)", arg);
@@ -284,10 +285,7 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
     case OPT_STOP_AT:
         return set_stop_at(o, arg, errors);
     case OPT_PARTIAL_MAX_AGE:
-        if (quantity_duration(arg, &o->partial_max_age) != 0) {
-            return usage(errors, "--partial-max-age: '%s' is not a time (examples: 12h, 7d)", arg);
-        }
-        return 0;
+        return set_duration(row->name, arg, "12h, 7d", &o->partial_max_age, errors);
     case OPT_CHMOD:
         return set_chmod(o, arg, errors);
     case OPT_CHOWN:
