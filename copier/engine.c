@@ -279,8 +279,8 @@ static const char *ended_how(const struct state_run *p)
     return stopped ? status_stopped(p->status) : p->status < 0 ? "killed, started" : "failed";
 }
 
-/* "; 5 runs have ended so since 2026-11-25 04:00"; "" where that says nothing more. */
-static const char *failing_since(const struct engine *e, char out[96])
+/* "; failing since 2026-11-25 04:00, 5 runs"; "" where that says nothing more. */
+static void failing_since(const struct engine *e, char out[96])
 {
     uint64_t runs = 0;
     int64_t since_ns = 0;
@@ -293,7 +293,6 @@ static const char *failing_since(const struct engine *e, char out[96])
             (void)snprintf(out, 96, "; failing since %s, %llu runs", when, (unsigned long long)runs);
         }
     }
-    return out;
 }
 
 /* "resuming run 7 (failed 2 h ago; failing since 2026-11-25 04:00, 5 runs): 2.1 TiB of 5.0 TiB done", or NULL where the
