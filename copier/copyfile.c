@@ -535,11 +535,7 @@ static void copy_lost(void *arg, const void *reason)
         return;
     }
     copy_job_lost(&job);
-    if (e->state != NULL && e->options->command == COMMAND_SYNC) {
-        state_doubt(e->state, item->work.dir->id, item->name);
-    } else if (e->state != NULL) {
-        state_forget(e->state, item->work.dir->id, item->name);
-    }
+    event_doubt(e, item->work.dir, item->name);
     count_item(e, &job);
     job.ending = true;
     worker_on_lost(copy_lost, &job);
@@ -558,9 +554,7 @@ static void job_failed(const struct copy_job *job, int r)
     char *path = dir_path(item->work.dir, item->name);
     event_unanswered(e, path != NULL ? path : item->name, job->op.code, job->unanswered_ns, job->on_source);
     free(path);
-    if (e->state != NULL) {
-        state_forget(e->state, item->work.dir->id, item->name);
-    }
+    event_doubt(e, item->work.dir, item->name);
 }
 
 /* Whether the file would still be under way at the end of the run's time, for nothing: what is recorded in parts is

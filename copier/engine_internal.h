@@ -129,7 +129,10 @@ struct state_reader *event_reader(struct engine *e);
 void event_plan_failed(void *arg, const struct plan_failure *failure);
 void event_made(void *arg, const struct dir *dir);
 bool event_existing(void *arg, struct port *dst, struct dir *dir);
-/* An item failed; stops the run where err would meet every further file alike. Forgets it in the state. */
+/* What is remembered of an entry counts no more: a copy forgets it, a sync only doubts it, since what haul published
+ * there is still haul's (--delete). */
+void event_doubt(struct engine *e, const struct dir *dir, const char *name);
+/* An item failed; stops the run where err would meet every further file alike. Doubts it in the state. */
 void event_failed(struct engine *e, const struct dir *dir, const char *name, const struct store_op *op, int err,
                   bool on_source);
 /* What path names, relative to the side's root, got no answer: reported as failed, outcome unknown. */

@@ -134,6 +134,15 @@ void event_plan_failed(void *arg, const struct plan_failure *f)
     stop_if_fatal(e, failure.err, f->on_source);
 }
 
+void event_doubt(struct engine *e, const struct dir *dir, const char *name)
+{
+    if (e->state != NULL && e->options->command == COMMAND_SYNC) {
+        state_doubt(e->state, dir->id, name); /* what haul published there is still its own */
+    } else if (e->state != NULL) {
+        state_forget(e->state, dir->id, name);
+    }
+}
+
 void event_failed(struct engine *e, const struct dir *dir, const char *name, const struct store_op *op, int err,
                   bool on_source)
 {
@@ -142,11 +151,7 @@ void event_failed(struct engine *e, const struct dir *dir, const char *name, con
                                      .attempts = op->attempts,
                                      .on_source = on_source};
     report_one(e, dir, name, &failure);
-    if (e->state != NULL && e->options->command == COMMAND_SYNC) {
-        state_doubt(e->state, dir->id, name); /* what haul published there is still its own */
-    } else if (e->state != NULL && e->previous.number != 0) {
-        state_forget(e->state, dir->id, name);
-    }
+    event_doubt(e, dir, name);
     stop_if_fatal(e, failure.err, on_source);
 }
 
