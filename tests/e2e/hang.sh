@@ -174,7 +174,7 @@ cp -a "$SRC/." "$BACK/from"
 faultfs_tell hang-in /from/stuck/ read
 run 23 "$MOUNT/from" "$DST"
 within $((T + 5))
-err_has 'stuck/one: source: read-small: no answer for [34] s$'
+err_has 'stuck/one: source: read(-small)?: no answer for [34] s$'
 heal
 run 0 "$MOUNT/from" "$DST"
 judge "$MOUNT/from" "$DST"
