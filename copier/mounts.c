@@ -11,6 +11,7 @@
 /* One line: "ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [FIELD...] - TYPE SOURCE SUPEROPTIONS"; points into it. */
 struct line {
     char *point;   /* where it is mounted */
+    char *flags;   /* options of the mount point */
     char *type;    /* of its file system */
     char *source;  /* "host:/path" */
     char *options; /* of the file system */
@@ -46,10 +47,11 @@ static bool take_line(char *text, struct line *out)
         field = strtok_r(NULL, " ", &save);
     }
     out->point = field;
+    out->flags = strtok_r(NULL, " ", &save);
     out->type = strtok_r(rest + 3, " \n", &save);
     out->source = strtok_r(NULL, " \n", &save);
     out->options = strtok_r(NULL, " \n", &save);
-    if (out->point == NULL || out->options == NULL) {
+    if (out->point == NULL || out->flags == NULL || out->source == NULL || out->options == NULL) {
         return false;
     }
     unescape(out->point);
@@ -70,14 +72,17 @@ enum mounts_relation mounts_relation(const char *first, const char *second)
     return a < b ? (second[a] == '/' ? MOUNTS_BELOW : MOUNTS_APART) : first[b] == '/' ? MOUNTS_ABOVE : MOUNTS_APART;
 }
 
-/* The value of key ("addr=") in comma-separated options, malloc'd; NULL: none, or no memory. */
-static char *option(const char *options, const char *key)
+const char *mounts_option(const char *options, const char *key, size_t *out_len)
 {
+    size_t len = strlen(key);
     for (const char *at = options; at != NULL; at = strchr(at, ',')) {
         at += *at == ',' ? 1 : 0;
-        if (strncmp(at, key, strlen(key)) == 0) {
-            at += strlen(key);
-            return strndup(at, strcspn(at, ","));
+        if (strncmp(at, key, len) == 0 && (at[len] == '=' || at[len] == ',' || at[len] == '\0')) {
+            at += at[len] == '=' ? len + 1 : len;
+            if (out_len != NULL) {
+                *out_len = strcspn(at, ",");
+            }
+            return at;
         }
     }
     return NULL;
@@ -113,11 +118,21 @@ static int take_place(const struct line *line, const char *path, struct mount_pl
         mounts_release(&p);
         return r;
     }
-    char *port = option(line->options, "port=");
+    size_t len = 0;
+    const char *port = mounts_option(line->options, "port", NULL);
+    const char *address = mounts_option(line->options, "addr", &len);
     unsigned long number = port != NULL ? strtoul(port, NULL, 10) : 0;
     p.port = number > 0 && number <= UINT16_MAX ? (uint16_t)number : URL_PORT;
-    free(port);
-    p.address = option(line->options, "addr=");
+    p.address = address != NULL ? strndup(address, len) : NULL;
+    p.point = strdup(line->point);
+    p.type = strdup(line->type);
+    p.flags = strdup(line->flags);
+    p.options = strdup(line->options);
+    if (p.point == NULL || p.type == NULL || p.flags == NULL || p.options == NULL ||
+        (address != NULL && p.address == NULL)) {
+        mounts_release(&p);
+        return -ENOMEM;
+    }
     *out = p;
     return 0;
 }
@@ -192,5 +207,9 @@ void mounts_release(struct mount_place *place)
     free(place->host);
     free(place->address);
     free(place->path);
+    free(place->point);
+    free(place->type);
+    free(place->flags);
+    free(place->options);
     *place = (struct mount_place){0};
 }

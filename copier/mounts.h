@@ -5,6 +5,7 @@
 #define HAUL_COPIER_MOUNTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -16,6 +17,10 @@ struct mount_place {
     char *address; /* that the kernel speaks to; owned; NULL: it does not say */
     uint16_t port; /* URL_PORT where the kernel does not say */
     char *path;    /* absolute, at the server; owned */
+    char *point;   /* where it is mounted here; owned */
+    char *type;    /* "nfs" or "nfs4"; owned */
+    char *flags;   /* options of the mount point, comma-separated; owned */
+    char *options; /* those of the NFS mount itself; owned */
 };
 
 /* Where path, an absolute real one, lies, by lines of /proc/self/mountinfo (proc(5)). 0; -ENOENT: not on an NFS mount;
@@ -24,6 +29,10 @@ int mounts_place(FILE *mountinfo, const char *path, struct mount_place *out_plac
 
 /* The same on this machine now; -errno where it cannot be told. */
 int mounts_find(const char *path, struct mount_place *out_place);
+
+/* The value of key ("vers") in comma-separated options, pointing into them; *out_len its bytes, 0 where it has none
+ * ("hard"). NULL: it is not there. out_len may be NULL. */
+const char *mounts_option(const char *options, const char *key, size_t *out_len);
 
 /* Whether place is at the server of url: the same port, and the same name or address. Asks for the addresses of url's
  * host, which may block. A name without any is nobody's. */
