@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "support_cutproxy.h"
 #include "support_io.h"
 #include "support_nfsd.h"
 #include "workers/stores/nfs41/session.h"
@@ -41,7 +42,7 @@ static void rig_client(struct rig *r, const struct plan *p)
 {
     struct nfs_client_options o = p->client;
     o.host = "127.0.0.1";
-    o.port = nfsd_port(r->server);
+    o.port = o.port ? o.port : nfsd_port(r->server);
     o.owner = o.owner ? o.owner : "haul:test";
     o.io_timeout_ns = o.io_timeout_ns ? o.io_timeout_ns : 60 * NS_PER_SEC;
     char *problem = NULL;
@@ -321,6 +322,31 @@ ParameterizedTest(size_t *number, nfs_session, cut)
     cr_assert_eq(facts.sessions_lost, 0);
     cr_assert_eq(facts.slots_retired, 0);
     rig_close(&r);
+}
+
+/* Every connection is cut after fewer calls than are under way, before the first of their answers: sent again all at
+ * once they would never get anywhere. */
+Test(nfs_session, each_connection_cut)
+{
+    static const char *const ways_to_cut[] = {"cut up after 40 records of each times 0",
+                                              "cut down before 40 records of each times 0"};
+    for (size_t i = 0; i < 2; i++) {
+        struct rig r = {.server = nfsd_create(&(struct nfsd_options){.slots = 64})};
+        struct cutproxy *proxy = cutproxy_start(nfsd_port(r.server));
+        rig_client(&r, &(struct plan){.client = {.retries = 5, .port = cutproxy_port(proxy)}});
+        lane_open(&r.lane, WAY_RING, 0);
+        cr_assert_eq(nfs_session_open(r.client, r.lane.io, &r.session, NULL), 0);
+        cutproxy_tell(proxy, "rtt 4ms"); /* so that all slots are taken before the first answer */
+        cutproxy_tell(proxy, ways_to_cut[i]);
+        lane_run(&r.lane, 400, make_one, &r);
+        cr_assert_eq(r.fine, 400, "%s: %u failed, %d %u", ways_to_cut[i], r.failed, r.error, r.status);
+        cr_assert_eq(dirs(&r), 400);
+        cr_assert_geq(cutproxy_stat(proxy, "cuts"), 400 / 40);
+        cr_assert_eq(facts_of(&r).slots_retired, 0);
+        cutproxy_tell(proxy, "heal");
+        rig_close(&r);
+        cutproxy_destroy(proxy);
+    }
 }
 
 /* No answer, and the connection stands: found out long before the time limit, and healed. */

@@ -84,8 +84,9 @@ int nfs_call_alone(struct nfs_session *s, struct nfs_compound *c, int64_t deadli
         }
         r = exchange(rpc, c, deadline_ns);
         if (r == 0) {
-            nfs_connection_well(s);
+            nfs_connection_well(s, rpc);
         }
+        nfs_connection_next(s);
         if (r == 0 || !connection_lost(c, r) || tries >= s->client->retries || clock_mono_ns() >= deadline_ns) {
             return r;
         }
@@ -263,12 +264,13 @@ static enum outcome call_slot(struct nfs_session *s, struct nfs_compound *c, int
         r = exchange(rpc, c, deadline_ns);
         enum outcome outcome;
         if (r == 0) {
-            nfs_connection_well(s);
+            nfs_connection_well(s, rpc);
             outcome = take_reply(s, c, out_error);
         } else {
             *out_error = r;
             outcome = no_reply(s, c, r, ++losses, deadline_ns);
         }
+        nfs_connection_next(s);
         if (outcome == OUTCOME_DELAYED) {
             nfs_count(&s->member.counters.waits);
             r = nfs_pause(s, nfs_backoff_ns(s, WAIT_NS, delays++, WAIT_MAX_NS), deadline_ns);

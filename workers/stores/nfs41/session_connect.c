@@ -2,6 +2,7 @@
  * session_connect: connections of a session, made again when they break.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,10 +63,78 @@ void nfs_connection_count(struct nfs_session *s)
     atomic_store_explicit(&c->bytes_received, sum.bytes_received, memory_order_relaxed);
 }
 
-void nfs_connection_well(struct nfs_session *s)
+/*
+ * A connection that was made after another one had failed begins with one call under way, and takes one more with each
+ * reply, until there are as many as slots. All at once, each sent again, would never come to an end where something
+ * between us and the server cuts connections after so many calls: it is cut before the first reply.
+ */
+static unsigned first_window(const struct nfs_session *s)
+{
+    return s->failures > 0 ? 1 : 0;
+}
+
+static bool is_full(const struct nfs_session *s, unsigned at)
+{
+    return s->conns[at] && s->windows[at] > 0 && rpc_pending(s->conns[at]) >= s->windows[at];
+}
+
+/* How many more calls the connections that there are take; those that were woken for it left out. */
+static unsigned room(const struct nfs_session *s)
+{
+    unsigned sum = 0;
+    for (unsigned i = 0; i < s->conn_count; i++) {
+        if (s->conns[i] && s->windows[i] == 0) {
+            return UINT_MAX;
+        }
+        if (s->conns[i] && !is_full(s, i)) {
+            sum += s->windows[i] - rpc_pending(s->conns[i]);
+        }
+    }
+    return sum > s->woken ? sum - s->woken : 0;
+}
+
+void nfs_connection_next(struct nfs_session *s)
+{
+    if (!s->for_again.first && !s->for_turn.first) {
+        return;
+    }
+    for (unsigned more = room(s); more > 0; more--) {
+        if (!nfs_wake_first(s, &s->for_again) && !nfs_wake_first(s, &s->for_turn)) {
+            return;
+        }
+        s->woken++;
+    }
+}
+
+/* Those who wait for their turn look for themselves: there is no connection any more. */
+static void wake_turns(struct nfs_session *s)
+{
+    while (nfs_wake_first(s, &s->for_again) || nfs_wake_first(s, &s->for_turn)) {
+        s->woken++;
+    }
+}
+
+/*
+ * Waits until c may be sent. 0; or 1: it has waited for long, or cannot, and goes all the same (whoever holds the turns
+ * up may never come back). -ETIMEDOUT, -ECANCELED.
+ */
+static int wait_turn(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns)
+{
+    int64_t until = earlier(deadline_ns, clock_mono_ns() + nfs_silence_ns(s->client));
+    int r = nfs_wait_in(s, c->sent ? &s->for_again : &s->for_turn, c, until);
+    s->woken -= r == 0;
+    return r == -EBUSY || (r == -ETIMEDOUT && clock_mono_ns() < deadline_ns) ? 1 : r;
+}
+
+void nfs_connection_well(struct nfs_session *s, const struct rpc *rpc)
 {
     s->failures = 0;
     s->not_before_ns = 0;
+    for (unsigned i = 0; i < s->conn_count; i++) {
+        if (s->conns[i] == rpc && s->windows[i] > 0 && ++s->windows[i] >= NFS_SLOTS_WANTED) {
+            s->windows[i] = 0;
+        }
+    }
 }
 
 /* One more failure: the next try has to wait. */
@@ -123,6 +192,7 @@ static int connect_again(struct nfs_session *s, unsigned at, int64_t deadline_ns
         r = connect_once(s, deadline_ns, &rpc);
         if (r == 0) {
             s->conns[at] = rpc;
+            s->windows[at] = first_window(s);
             if (s->connected) {
                 nfs_count(&s->member.counters.reconnects);
             }
@@ -147,15 +217,20 @@ static void drop_failed(struct nfs_session *s)
     }
 }
 
-/* The place of the connection with the fewest calls, an empty one before one with calls; -1: none at all. */
-static int choose(const struct nfs_session *s)
+/* The place of the connection with the fewest calls, an empty one before one with calls, one that takes more of them
+ * before one that does not. */
+static unsigned choose(const struct nfs_session *s)
 {
-    int best = -1;
-    unsigned fewest = 0;
+    unsigned best = 0;
+    unsigned fewest = UINT_MAX;
     for (unsigned i = 0; i < s->conn_count; i++) {
+        if (!s->conns[i] && s->connecting) {
+            continue; /* another one will do meanwhile */
+        }
         unsigned pending = s->conns[i] ? rpc_pending(s->conns[i]) : 0;
-        if (best < 0 || pending < fewest) {
-            best = (int)i;
+        pending = is_full(s, i) ? UINT_MAX - 1 : pending;
+        if (pending < fewest) {
+            best = i;
             fewest = pending;
         }
     }
@@ -173,37 +248,42 @@ static int wait_for_it(struct nfs_session *s, struct nfs_compound *c, int64_t de
     return r == 0 && s->changes != before ? s->change_error : r;
 }
 
+static int connect_for_all(struct nfs_session *s, unsigned at, int64_t deadline_ns)
+{
+    s->connecting = true;
+    s->busy_until_ns = deadline_ns;
+    int r = connect_again(s, at, deadline_ns);
+    s->connecting = false;
+    /* One whose own time was over says nothing about the server: the others try for themselves. */
+    s->change_error = r == -ETIMEDOUT && clock_mono_ns() >= deadline_ns ? 0 : r;
+    s->changes++;
+    nfs_wake_all(s, &s->for_change);
+    if (r < 0) {
+        wake_turns(s);
+    }
+    return r;
+}
+
 int nfs_connection(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns, struct rpc **out_rpc)
 {
+    bool turn = false;    /* c has waited for it */
+    bool at_once = false; /* for too long */
     for (;;) {
         drop_failed(s);
-        int at = choose(s);
+        unsigned at = choose(s);
+        int r;
         if (s->conns[at]) {
-            *out_rpc = s->conns[at];
-            return 0;
-        }
-        if (s->connecting) {
-            /* Another connection will do meanwhile. */
-            for (unsigned i = 0; i < s->conn_count; i++) {
-                if (s->conns[i]) {
-                    *out_rpc = s->conns[i];
-                    return 0;
-                }
+            nfs_connection_next(s); /* whoever waits goes first */
+            if (at_once || (!is_full(s, at) && (turn || room(s) > 0))) {
+                *out_rpc = s->conns[at];
+                return 0;
             }
-            int r = wait_for_it(s, c, deadline_ns);
-            if (r < 0) {
-                return r;
-            }
-            continue;
+            r = wait_turn(s, c, deadline_ns);
+            turn = true;
+            at_once = r == 1;
+        } else {
+            r = s->connecting ? wait_for_it(s, c, deadline_ns) : connect_for_all(s, at, deadline_ns);
         }
-        s->connecting = true;
-        s->busy_until_ns = deadline_ns;
-        int r = connect_again(s, (unsigned)at, deadline_ns);
-        s->connecting = false;
-        /* One whose own time was over says nothing about the server: the others try for themselves. */
-        s->change_error = r == -ETIMEDOUT && clock_mono_ns() >= deadline_ns ? 0 : r;
-        s->changes++;
-        nfs_wake_all(s, &s->for_change);
         if (r < 0) {
             return r;
         }

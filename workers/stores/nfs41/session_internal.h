@@ -56,7 +56,11 @@ struct nfs_session {
     struct nfs_table *table;                  /* the present incarnation, one reference; NULL: none was ever made */
     struct nfs_waiters for_slot;              /* who waits for a slot */
     struct nfs_waiters for_change;            /* who waits until connecting or making is over */
+    struct nfs_waiters for_again;             /* who waits until a connection takes one more call, sent before */
+    struct nfs_waiters for_turn;              /* the same, not sent yet: behind those */
+    unsigned woken;                           /* from these two, and not there yet */
     struct rpc *conns[NFS_CONNECTIONS];       /* owned; NULL: not made yet */
+    unsigned windows[NFS_CONNECTIONS];        /* calls that each may have under way; 0: as many as there are slots */
     unsigned conn_count;                      /* wanted; of conns */
     bool connected;                           /* there was a connection once */
     bool connecting;                          /* somebody makes a connection */
@@ -118,10 +122,13 @@ void nfs_wake_all(struct nfs_session *s, struct nfs_waiters *list);
 
 /* ---- session_connect.c ---- */
 
-/* A connection that works, made where there is none. c waits where somebody else makes it. 0, or why there is none. */
+/* A connection that works and takes one more call, made where there is none. c waits where somebody else makes it, or
+ * for its turn. 0, or why there is none. */
 int nfs_connection(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns, struct rpc **out_rpc);
-/* A reply has come: whatever was wrong is over. */
-void nfs_connection_well(struct nfs_session *s);
+/* A reply has come through rpc: whatever was wrong is over. */
+void nfs_connection_well(struct nfs_session *s, const struct rpc *rpc);
+/* A call has ended: others may have their turn. */
+void nfs_connection_next(struct nfs_session *s);
 /* Publishes the figures of the connections. */
 void nfs_connection_count(struct nfs_session *s);
 /* How long a call may take before the connection is tried anew, ns. */

@@ -76,6 +76,9 @@ int nfs_wait_in(struct nfs_session *s, struct nfs_waiters *list, struct nfs_comp
     c->event = (struct io_event){0};
     waiters_push(list, c);
     int r = io_event_wait(s->io, &c->event, deadline_ns);
+    if (r < 0 && c->event.set) {
+        return 0; /* it was woken all the same, and may have been given something */
+    }
     if (r < 0) {
         waiters_remove(list, c);
     }
