@@ -49,6 +49,9 @@ struct nfsd_options {
     uint32_t fragment;     /* bytes of a fragment of a reply's record; 0: one fragment */
     uint32_t dribble;      /* bytes for one send(); 0: all */
     enum nfsd_owners owners;
+    unsigned bound; /* connections, over all its time, that may be bound to a session (by CREATE_SESSION, SEQUENCE,
+                       BIND_CONN_TO_SESSION; no more than 64): through others CONN_NOT_BOUND_TO_SESSION to its
+                       DESTROY_SESSION, as Ganesha does with 16; 0: any may */
     bool no_current_stateid; /* BAD_STATEID to the current stateid */
     bool no_verify;          /* NOTSUPP to VERIFY and NVERIFY */
     bool no_second_open;     /* RESOURCE to a second OPEN in one COMPOUND */

@@ -232,6 +232,11 @@ static bool get_large(struct nx_in *in, struct srv_op *op)
     case D4_DESTROY_SESSION:
         op->destroy_session.id = nx_fixed(in, 16);
         return true;
+    case D4_BIND_CONN_TO_SESSION:
+        op->bind_conn.id = nx_fixed(in, 16);
+        op->bind_conn.dir = nx_u32(in);
+        op->bind_conn.rdma = nx_bool(in);
+        return true;
     case D4_SEQUENCE:
         get_sequence(in, op);
         return true;
@@ -295,6 +300,7 @@ const char *nfsd_op_name(uint32_t op)
         {D4_SETATTR, "SETATTR"},
         {D4_VERIFY, "VERIFY"},
         {D4_WRITE, "WRITE"},
+        {D4_BIND_CONN_TO_SESSION, "BIND_CONN_TO_SESSION"},
         {D4_EXCHANGE_ID, "EXCHANGE_ID"},
         {D4_CREATE_SESSION, "CREATE_SESSION"},
         {D4_DESTROY_SESSION, "DESTROY_SESSION"},

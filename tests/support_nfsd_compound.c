@@ -237,7 +237,8 @@ static bool early(struct srv_call *c, const uint8_t *bytes, size_t len)
 
 static bool is_for_clients(uint32_t op)
 {
-    return op == D4_EXCHANGE_ID || op == D4_CREATE_SESSION || op == D4_DESTROY_SESSION || op == D4_DESTROY_CLIENTID;
+    return op == D4_EXCHANGE_ID || op == D4_CREATE_SESSION || op == D4_DESTROY_SESSION || op == D4_DESTROY_CLIENTID ||
+           op == D4_BIND_CONN_TO_SESSION;
 }
 
 static uint32_t reclaim_complete(struct srv_call *c)
@@ -295,6 +296,8 @@ static uint32_t carry_out(struct srv_call *c, const struct srv_op *op)
         return srv_exchange_id(c, op);
     case D4_CREATE_SESSION:
         return srv_create_session(c, op);
+    case D4_BIND_CONN_TO_SESSION:
+        return srv_bind_conn(c, op);
     case D4_DESTROY_SESSION:
         return srv_destroy_session(c, op);
     case D4_DESTROY_CLIENTID:

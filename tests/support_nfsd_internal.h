@@ -119,6 +119,11 @@ struct srv_op {
         } destroy_session;
         struct {
             const uint8_t *id;
+            uint32_t dir;
+            bool rdma;
+        } bind_conn;
+        struct {
+            const uint8_t *id;
             uint32_t seq;
             uint32_t slot;
             uint32_t highest;
@@ -145,12 +150,16 @@ struct srv_slot {
     struct nx_out reply; /* the whole record */
 };
 
+#define SRV_BOUND_MAX 64 /* connections that a session remembers at most */
+
 struct srv_session {
     struct srv_session *next;
     struct srv_client *client;
     uint8_t id[16];
     struct srv_channel fore;
-    struct srv_slot *slot; /* fore.slots of them; owned */
+    struct srv_slot *slot;         /* fore.slots of them; owned */
+    uint64_t bound[SRV_BOUND_MAX]; /* serials of connections */
+    unsigned bound_count;
 };
 
 struct srv_open {
@@ -296,6 +305,7 @@ void srv_crash(struct nfsd *n);
 /* Operations of sessions and clients: write all behind the status; return the status. */
 uint32_t srv_exchange_id(struct srv_call *c, const struct srv_op *op);
 uint32_t srv_create_session(struct srv_call *c, const struct srv_op *op);
+uint32_t srv_bind_conn(struct srv_call *c, const struct srv_op *op);
 uint32_t srv_destroy_session(struct srv_call *c, const struct srv_op *op);
 uint32_t srv_destroy_client(struct srv_call *c, const struct srv_op *op);
 /* Finds session and slot; c->replay is set, and c->out is the cached reply, where it has been here before. */

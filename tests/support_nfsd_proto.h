@@ -29,6 +29,7 @@ enum nfsd_op {
     D4_SETATTR = 34,
     D4_VERIFY = 37,
     D4_WRITE = 38,
+    D4_BIND_CONN_TO_SESSION = 41,
     D4_EXCHANGE_ID = 42,
     D4_CREATE_SESSION = 43,
     D4_DESTROY_SESSION = 44,

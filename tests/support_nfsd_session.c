@@ -202,6 +202,40 @@ static struct srv_session *session_new(struct nfsd *n, struct srv_client *client
     return s;
 }
 
+/* Whether the connection of c is bound to s; bind: it becomes so, where there is room. */
+static bool is_bound(const struct srv_call *c, struct srv_session *s, bool bind)
+{
+    unsigned most = c->n->o.bound;
+
+    for (unsigned i = 0; i < s->bound_count; i++) {
+        if (s->bound[i] == c->conn->serial) {
+            return true;
+        }
+    }
+    if (bind && s->bound_count < most) {
+        s->bound[s->bound_count++] = c->conn->serial;
+        return true;
+    }
+    return most == 0;
+}
+
+uint32_t srv_bind_conn(struct srv_call *c, const struct srv_op *op)
+{
+    struct srv_session *s = srv_session_find(c->n, op->bind_conn.id);
+
+    if (s == NULL) {
+        return D4ERR_BADSESSION;
+    }
+    if (op->bind_conn.dir != 1 || op->bind_conn.rdma) {
+        srv_complain(c->n, "BIND_CONN_TO_SESSION: direction %u", op->bind_conn.dir);
+    }
+    (void)is_bound(c, s, true);
+    nx_put_fixed(&c->out, s->id, 16);
+    nx_put_u32(&c->out, 1); /* CDFS4_FORE */
+    nx_put_u32(&c->out, 0);
+    return D4ERR_OK;
+}
+
 uint32_t srv_create_session(struct srv_call *c, const struct srv_op *op)
 {
     struct nfsd *n = c->n;
@@ -228,6 +262,7 @@ uint32_t srv_create_session(struct srv_call *c, const struct srv_op *op)
         confirm(n, client);
     }
     struct srv_session *s = session_new(n, client, &op->create_session.fore);
+    (void)is_bound(c, s, true);
     nx_free(&client->reply);
     nx_put_fixed(&client->reply, s->id, 16);
     nx_put_u32(&client->reply, client->seq);
@@ -256,6 +291,9 @@ uint32_t srv_destroy_session(struct srv_call *c, const struct srv_op *op)
 
     if (s == NULL) {
         return D4ERR_BADSESSION;
+    }
+    if (!is_bound(c, s, false)) {
+        return D4ERR_CONN_NOT_BOUND_TO_SESSION;
     }
     if (s == c->session) {
         c->session = NULL;
@@ -349,6 +387,7 @@ uint32_t srv_sequence(struct srv_call *c, const struct srv_op *op)
         srv_complain(n, "highest slot %u, slot %u of %u", op->sequence.highest, op->sequence.slot, s->fore.slots);
         return D4ERR_BAD_HIGH_SLOT;
     }
+    (void)is_bound(c, s, true);
     struct srv_slot *slot = &s->slot[op->sequence.slot];
     uint32_t status = slot->seq > 0 && op->sequence.seq == slot->seq ? seen_before(c, slot) : D4ERR_OK;
     if (c->replay && status == D4ERR_RETRY_UNCACHED_REP && n->o.uncached_on_next && c->ops > 1) {

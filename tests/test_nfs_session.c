@@ -903,6 +903,58 @@ Test(nfs_session, ends_on_a_new_connection)
     }
 }
 
+/* A server that has sessions ended only through connections that are bound to them: the one that this goes out on is
+ * not; nor is it to a session that was replaced; and where no more connections may be bound to one, a client that
+ * begins anew ends it all. */
+Test(nfs_session, ends_what_it_is_not_bound_to)
+{
+    static const struct nfsd_options servers[] = {{.bound = 40}, {.bound = 2}};
+    for (size_t i = 0; i < 2; i++) {
+        struct rig r;
+        rig_open(&r, &(struct plan){.server = servers[i], .client = {.retries = 2}, .way = WAY_RING});
+        for (unsigned cut = 0; cut < 3; cut++) {
+            make_one(&r);
+            nfsd_rule(r.server, &(struct nfsd_rule){.op = D4_SEQUENCE, .what = NFSD_DROP_AFTER});
+        }
+        make_one(&r);
+        cr_assert_eq(r.fine, 4);
+        nfsd_clear(r.server);
+        /* The session is replaced, and lives on at the server. */
+        nfsd_rule(r.server, &(struct nfsd_rule){.op = D4_SEQUENCE, .what = NFSD_FAIL, .status = D4ERR_BADSLOT});
+        make_one(&r);
+        cr_assert_eq(r.fine, 5);
+        cr_assert_eq(facts_of(&r).sessions_lost, 1);
+        nfsd_clear(r.server);
+        /* And the connection breaks while nothing is asked. */
+        nfsd_listen(r.server, false);
+        nfsd_listen(r.server, true);
+        nfs_session_close(r.session);
+        r.session = NULL;
+        cr_assert_eq(nfsd_counts(r.server).sessions, 0, "%zu", i);
+        cr_assert_eq(nfsd_counts(r.server).clients, 0, "%zu", i);
+        cr_assert_eq(facts_of(&r).destroy_status, 0, "%zu", i);
+        rig_close(&r);
+    }
+}
+
+/* One of two sessions is closed while the server cannot be reached: the other one, the last, ends it too. */
+Test(nfs_session, ends_what_others_left)
+{
+    struct rig r;
+    struct lane lane;
+    struct nfs_session *second = NULL;
+    rig_open(&r, &(struct plan){.way = WAY_RING, .client = {.io_timeout_ns = 2 * NS_PER_SEC}});
+    lane_open(&lane, WAY_RING, 0);
+    cr_assert_eq(nfs_session_open(r.client, lane.io, &second, NULL), 0);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 2);
+    nfsd_listen(r.server, false);
+    nfs_session_close(second);
+    nfsd_listen(r.server, true);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 2);
+    rig_close(&r);
+    lane_close(&lane);
+}
+
 Test(nfs_session, no_such_host)
 {
     struct nfs_client *client = NULL;

@@ -10,10 +10,12 @@
 #include <stdatomic.h>
 
 #include "workers/stores/nfs41/client.h"
+#include "workers/stores/nfs41/compound.h"
 
 #define NFS_ADDRESSES    8  /* of a host that are tried */
 #define NFS_VERIFIER     8  /* bytes */
 #define NFS_LEASE_ASSUME 30 /* s, until the server has said */
+#define NFS_ORPHANS      64 /* sessions that could not be ended, remembered */
 
 /* Counters of one session: written by its thread, read by any. */
 struct nfs_counters {
@@ -65,17 +67,19 @@ struct nfs_client {
     atomic_uint status_flags; /* all ever seen */
     atomic_bool reserved;     /* the connections come from reserved ports */
     /* Guarded by lock. */
-    pthread_mutex_t lock;          /* held for moments */
-    bool making;                   /* a session makes the client id or itself: the others wait */
-    int64_t making_until_ns;       /* by then it has stopped */
-    uint64_t id;                   /* client id; valid where known */
-    bool known;                    /* the server has told it and has not forgotten it as far as we know */
-    bool reclaimed;                /* RECLAIM_COMPLETE was said for it */
-    uint32_t sequence;             /* of the next CREATE_SESSION */
-    unsigned sessions;             /* open */
-    uint64_t ids_seen;             /* client ids told so far */
-    struct nfs_member *members;    /* open sessions */
-    struct nfs_client_facts facts; /* of closed sessions, and what is told at other times */
+    pthread_mutex_t lock;       /* held for moments */
+    bool making;                /* a session makes the client id or itself: the others wait */
+    int64_t making_until_ns;    /* by then it has stopped */
+    uint64_t id;                /* client id; valid where known */
+    bool known;                 /* the server has told it and has not forgotten it as far as we know */
+    bool reclaimed;             /* RECLAIM_COMPLETE was said for it */
+    uint32_t sequence;          /* of the next CREATE_SESSION */
+    unsigned sessions;          /* open */
+    uint64_t ids_seen;          /* client ids told so far */
+    struct nfs_member *members; /* open sessions */
+    unsigned orphan_count;      /* of orphans */
+    uint8_t orphans[NFS_ORPHANS][NFS_SESSION_ID]; /* sessions that their owners could not end at the server */
+    struct nfs_client_facts facts;                /* of closed sessions, and what is told at other times */
 };
 
 /* Adds the counters of a session to what stays. With lock held. */

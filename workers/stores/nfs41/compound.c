@@ -49,6 +49,7 @@ static const struct op_row op_rows[] = {
     {"SETATTR", NFS_OP_SETATTR, true},
     {"VERIFY", NFS_OP_VERIFY, false},
     {"WRITE", NFS_OP_WRITE, true},
+    {"BIND_CONN_TO_SESSION", NFS_OP_BIND_CONN_TO_SESSION, false},
     {"EXCHANGE_ID", NFS_OP_EXCHANGE_ID, true},
     {"CREATE_SESSION", NFS_OP_CREATE_SESSION, true},
     {"DESTROY_SESSION", NFS_OP_DESTROY_SESSION, true},

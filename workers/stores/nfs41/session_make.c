@@ -1,6 +1,7 @@
 /*
  * session_make: the client id and the session: made, made again when the server has lost them, ended.
  */
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 #define OPAQUE_MAX        1024             /* NFS4_OPAQUE_LIMIT */
 #define FLAG_NON_PNFS     0x00010000U      /* EXCHGID4_FLAG_USE_NON_PNFS */
 #define FLAG_CONFIRMED    0x80000000U      /* EXCHGID4_FLAG_CONFIRMED_R */
+#define CHANNEL_FORE      1                /* CDFC4_FORE */
+#define END_MAX           5                /* tries to end a session, or the client id */
 #define SP4_NONE          0                /* no state protection: more connections join by SEQUENCE alone */
 #define CHANNEL_BACK      4096             /* bytes for calls of the server, which never come */
 #define REQUEST_MIN       1024             /* bytes of a request; with less nothing could be done */
@@ -460,14 +463,20 @@ static bool is_broken(int r, int64_t deadline_ns)
     return r < 0 && r != -ENOMEM && r != -ETIMEDOUT && clock_mono_ns() < deadline_ns;
 }
 
-static int destroy_once(struct nfs_session *s, const uint8_t id[NFS_SESSION_ID], int64_t deadline_ns,
-                        uint32_t *out_status)
+/* One call with op and its argument, alone. What nfs_call_alone returns, and *out_status where it was answered. */
+static int end_call(struct nfs_session *s, enum nfs_op op, const void *arg, size_t len, int64_t deadline_ns,
+                    uint32_t *out_status)
 {
     struct nfs_compound *c = nfs_compound_begin_alone(s);
     if (!c) {
         return -ENOMEM;
     }
-    xdr_put_fixed(nfs_compound_op(c, NFS_OP_DESTROY_SESSION), id, NFS_SESSION_ID);
+    struct xdr_out *out = nfs_compound_op(c, op);
+    xdr_put_fixed(out, arg, len);
+    if (op == NFS_OP_BIND_CONN_TO_SESSION) {
+        xdr_put_u32(out, CHANNEL_FORE);
+        xdr_put_bool(out, false); /* no RDMA */
+    }
     int r = nfs_call_alone(s, c, deadline_ns);
     *out_status = c->status;
     nfs_compound_end(c);
@@ -475,49 +484,100 @@ static int destroy_once(struct nfs_session *s, const uint8_t id[NFS_SESSION_ID],
 }
 
 /*
- * Where the connection broke while nothing was in flight, the one that this goes out on is new, and no SEQUENCE has
- * joined it to the session yet: a server may then refuse (RFC 8881 18.37.3; Ganesha does), and refuse DESTROY_CLIENTID
- * for the session that stands. A SEQUENCE joins it.
+ * Ends the session id at the server, which may have been done already. 0, or what the last try ended with.
+ *
+ * Where the connection that this goes out on is newer than the session's last call, the server may refuse until it is
+ * bound to that session (RFC 8881 18.37.3; Ganesha does), and refuse DESTROY_CLIENTID for a session that stands. The
+ * next connection may break as well.
  */
 static int destroy_session(struct nfs_session *s, const uint8_t id[NFS_SESSION_ID], int64_t deadline_ns)
 {
-    uint32_t status = NFS4_OK;
-    int r = destroy_once(s, id, deadline_ns, &status);
-    if (is_broken(r, deadline_ns)) {
-        r = destroy_once(s, id, deadline_ns, &status);
-    }
-    if (r == 0 && status == NFS4ERR_CONN_NOT_BOUND_TO_SESSION && s->table && !s->table->lost) {
-        r = nfs_session_touch(s, deadline_ns);
-        r = r == 0 ? destroy_once(s, id, deadline_ns, &status) : r;
+    int r = -EBUSY;
+    for (unsigned tries = 0; tries < END_MAX; tries++) {
+        uint32_t status = NFS4_OK;
+        r = end_call(s, NFS_OP_DESTROY_SESSION, id, NFS_SESSION_ID, deadline_ns, &status);
+        if (r == 0 && status == NFS4ERR_CONN_NOT_BOUND_TO_SESSION) {
+            r = end_call(s, NFS_OP_BIND_CONN_TO_SESSION, id, NFS_SESSION_ID, deadline_ns, &status);
+            if (r == 0 && status != NFS4_OK) {
+                return -EBUSY;
+            }
+            r = r == 0 ? -EBUSY : r;
+        } else if (r == 0 && nfs_error(status)->decision == NFS_DO_WAIT) {
+            r = nfs_pause(s, nfs_backoff_ns(s, WAIT_NS, tries, WAIT_MAX_NS), deadline_ns);
+            r = r == 0 ? -EBUSY : r;
+        } else if (!is_broken(r, deadline_ns)) {
+            return r;
+        }
     }
     return r;
 }
 
-static int destroy_client_once(struct nfs_session *s, int64_t deadline_ns)
+/* The sessions that their owners could not end. 0, or why one of them stands. */
+static int destroy_orphans(struct nfs_session *s, int64_t deadline_ns)
 {
     struct nfs_client *client = s->client;
-    struct nfs_compound *c = nfs_compound_begin_alone(s);
-    if (!c) {
-        return -ENOMEM;
+    int r = 0;
+    while (r == 0 && client->orphan_count > 0) { /* nobody else is there any more */
+        r = destroy_session(s, client->orphans[client->orphan_count - 1], deadline_ns);
+        client->orphan_count -= r == 0;
     }
-    xdr_put_u64(nfs_compound_op(c, NFS_OP_DESTROY_CLIENTID), client->id);
-    int r = nfs_call_alone(s, c, deadline_ns);
+    return r;
+}
+
+/*
+ * A session stands that cannot be ended: Ganesha lets no more than 16 connections, over all its time, be bound to one,
+ * and has a session ended through these only. The same client owner with another verifier is a client that has
+ * restarted: with its first session all that the one before had is gone (RFC 8881 18.35.4).
+ */
+static void begin_anew(struct nfs_session *s, int64_t deadline_ns)
+{
+    struct nfs_client *client = s->client;
+    uint32_t status;
+    client->verifier[0] ^= 0xff;
+    client->known = false;
+    nfs_table_put(s->table);
+    s->table = NULL;
+    if (make_round(s, deadline_ns, &status) == 0 && status == NFS4_OK) {
+        destroy_session(s, s->table->id, deadline_ns);
+    }
+}
+
+/* Nobody but s is there any more, and s has no session. */
+static void destroy_client(struct nfs_session *s, int64_t deadline_ns)
+{
+    struct nfs_client *client = s->client;
+    uint32_t status = NFS4_OK;
+    if (destroy_orphans(s, deadline_ns) < 0) {
+        begin_anew(s, deadline_ns);
+    }
+    const uint64_t id = htobe64(client->id);
+    int r = -EBUSY;
+    for (unsigned tries = 0; tries < END_MAX; tries++) {
+        r = end_call(s, NFS_OP_DESTROY_CLIENTID, &id, sizeof(id), deadline_ns, &status);
+        if (!is_broken(r, deadline_ns)) {
+            break;
+        }
+    }
     pthread_mutex_lock(&client->lock);
     if (r == 0) {
-        client->facts.destroy_status = c->status;
+        client->facts.destroy_status = status;
     }
     client->known = false;
     pthread_mutex_unlock(&client->lock);
-    nfs_compound_end(c);
-    return r;
 }
 
-static void destroy_client(struct nfs_session *s, int64_t deadline_ns)
+/* Ends the session id, or leaves it to the last session of the client, which may have better luck. */
+static void end_or_leave(struct nfs_session *s, const uint8_t id[NFS_SESSION_ID], int64_t deadline_ns)
 {
-    int r = destroy_client_once(s, deadline_ns);
-    if (is_broken(r, deadline_ns)) {
-        destroy_client_once(s, deadline_ns);
+    struct nfs_client *client = s->client;
+    if (s->connected && destroy_session(s, id, deadline_ns) == 0) {
+        return;
     }
+    pthread_mutex_lock(&client->lock);
+    if (client->orphan_count < NFS_ORPHANS) {
+        memcpy(client->orphans[client->orphan_count++], id, NFS_SESSION_ID);
+    }
+    pthread_mutex_unlock(&client->lock);
 }
 
 void nfs_session_end(struct nfs_session *s, int64_t deadline_ns)
@@ -528,14 +588,13 @@ void nfs_session_end(struct nfs_session *s, int64_t deadline_ns)
     bool last = --client->sessions == 0;
     bool known = client->known;
     pthread_mutex_unlock(&client->lock);
-    int r = s->connected ? 0 : -ENOTCONN;
     if (s->table && !s->table->lost) {
-        r = destroy_session(s, s->table->id, deadline_ns);
+        end_or_leave(s, s->table->id, deadline_ns);
     }
-    for (unsigned i = 0; i < s->old_count && r == 0; i++) {
-        r = destroy_session(s, s->old[i], deadline_ns);
+    for (unsigned i = 0; i < s->old_count; i++) {
+        end_or_leave(s, s->old[i], deadline_ns);
     }
-    if (last && known && r == 0 && entered) {
+    if (last && known && s->connected && entered) {
         destroy_client(s, deadline_ns);
     }
     if (entered) {
