@@ -40,13 +40,14 @@ void engine_stop(struct engine *e)
 {
     if (!atomic_exchange(&e->stopping, true)) {
         upkeep_stop(e);
-        planner_stop(e->planner);
+        if (e->planner != NULL) {
+            planner_stop(e->planner);
+        }
         pool_stop(e->pool);
     }
 }
 
-/* Listens to the supervisor until the channel is shut down. */
-static void *listen_to_supervisor(void *arg)
+void *engine_listen(void *arg)
 {
     struct engine *e = arg;
     struct channel_message message;
@@ -80,20 +81,25 @@ static unsigned raise_descriptors(void)
     return limit.rlim_cur > INT_MAX ? INT_MAX : (unsigned)limit.rlim_cur;
 }
 
-/* How the descriptors are shared out. */
-struct budget {
-    unsigned handles; /* directories, for each side */
-    unsigned jobs;    /* files in flight; each holds up to two */
-    unsigned threads; /* walkers and workers: 0 as they choose, else 1 */
-};
-
-static struct budget share_descriptors(unsigned fds)
+static struct engine_budget share_descriptors(unsigned fds)
 {
     unsigned rest = fds > FDS_OWN + 8 ? fds - FDS_OWN : 8;
-    struct budget b = {.handles = rest / 4, .jobs = rest / 8, .threads = fds < FDS_FEW ? 1 : 0};
+    struct engine_budget b = {.handles = rest / 4, .jobs = rest / 8, .threads = fds < FDS_FEW ? 1 : 0};
     b.handles = b.handles > HANDLES_MAX ? HANDLES_MAX : b.handles < 2 ? 2 : b.handles;
     b.jobs = b.jobs > JOBS_MAX ? JOBS_MAX : b.jobs < 1 ? 1 : b.jobs;
     return b;
+}
+
+int engine_budget(struct engine *e, struct engine_budget *out_budget)
+{
+    unsigned fds = raise_descriptors();
+    if (fds < FDS_OWN) {
+        report_error(e->report, "%u file descriptors are too few, %d must be allowed at least (ulimit -n)", fds,
+                     FDS_OWN);
+        return STATUS_CANNOT;
+    }
+    *out_budget = share_descriptors(fds);
+    return 0;
 }
 
 /* The lock of the state file: taken here, held by the supervisor. 0 or an exit status after a message. */
@@ -248,7 +254,7 @@ static int wrap_wishes(struct engine *e, struct store *next, struct store **stor
     return remap_wrap(next, &wishes, store);
 }
 
-static int open_source(struct engine *e, unsigned handles)
+int engine_open_source(struct engine *e, unsigned handles)
 {
     const struct store_options options = {
         .side = DIR_SRC, .path = e->places.source, .run_id = e->run_id, .max_handles = handles, .notices = e->notices};
@@ -347,7 +353,7 @@ static int begin_run(struct engine *e)
     return 0;
 }
 
-static int make_planner(struct engine *e, const struct budget *b)
+static int make_planner(struct engine *e, const struct engine_budget *b)
 {
     const struct options *o = e->options;
     const bool server = e->places.url.host != NULL;
@@ -392,7 +398,7 @@ static int make_planner(struct engine *e, const struct budget *b)
     return planner_create(&options, &e->planner);
 }
 
-static int make_pool(struct engine *e, const struct budget *b)
+static int make_pool(struct engine *e, const struct engine_budget *b)
 {
     const struct options *o = e->options;
     const struct store_caps *src = &e->src->caps;
@@ -468,7 +474,7 @@ static int open_staging(struct engine *e)
 }
 
 /* Everything between the checks and the walk. 0 or an exit status after a message. */
-static int prepare(struct engine *e, const struct budget *b)
+static int prepare(struct engine *e, const struct engine_budget *b)
 {
     watchdog_step(e->watchdog, "DST", e->options->destination);
     int r = sync_expect(e);
@@ -546,7 +552,7 @@ static void copy(struct engine *e)
         engine_stop(e); /* the lease was lost before there was anything to be stopped */
     }
     /* Only now: a stop that came earlier waits in the channel, and finds a planner and a pool to be stopped. */
-    r = pthread_create(&listener, NULL, listen_to_supervisor, e);
+    r = pthread_create(&listener, NULL, engine_listen, e);
     if (r != 0) {
         report_error(e->report, "cannot start: %s", err_text(r));
         atomic_store(&e->fatal, r);
@@ -577,7 +583,7 @@ static int check_list(const struct engine *e)
 }
 
 /* What looks at SRC and DST before anything else does. 0 or an exit status after a message. */
-static int find_places(struct engine *e, const struct budget *b)
+static int find_places(struct engine *e, const struct engine_budget *b)
 {
     watchdog_step(e->watchdog, "SRC or DST", e->options->destination);
     int r = places_find(e->options, e->report, &e->places);
@@ -586,7 +592,7 @@ static int find_places(struct engine *e, const struct budget *b)
     }
     if (r == 0) {
         watchdog_step(e->watchdog, "SRC", e->options->source);
-        r = open_source(e, b->handles);
+        r = engine_open_source(e, b->handles);
     }
     if (r == 0) {
         watchdog_step(e->watchdog, "DST", e->options->destination);
@@ -604,8 +610,7 @@ static void end_lease(struct engine *e, bool succeeded)
     watchdog_step(e->watchdog, NULL, NULL);
 }
 
-/* From here on the main thread ends the run, or the watchdog does: then the process ends meanwhile. */
-static void take_end(struct engine *e)
+void engine_take_end_or_wait(struct engine *e)
 {
     if (!engine_take_end(e)) {
         for (;;) {
@@ -619,14 +624,12 @@ static void take_end(struct engine *e)
 /* The whole run. Returns the exit status; everything is still there to be released. */
 static int run(struct engine *e)
 {
-    unsigned fds = raise_descriptors();
-    if (fds < FDS_OWN) {
-        report_error(e->report, "%u file descriptors are too few, %d must be allowed at least (ulimit -n)", fds,
-                     FDS_OWN);
-        return STATUS_CANNOT;
+    struct engine_budget b;
+    int r = engine_budget(e, &b);
+    if (r != 0) {
+        return r;
     }
-    const struct budget b = share_descriptors(fds);
-    int r = watchdog_create(e, &e->watchdog);
+    r = watchdog_create(e, &e->watchdog);
     if (r != 0) {
         report_error(e->report, "cannot start: %s", err_text(r));
         return STATUS_CANNOT;
@@ -645,7 +648,7 @@ static int run(struct engine *e)
     }
     if (r != 0) {
         end_lease(e, true);
-        take_end(e);
+        engine_take_end_or_wait(e);
         if (e->run.number != 0) {
             state_run_end(e->state, r);
         }
@@ -653,7 +656,7 @@ static int run(struct engine *e)
     }
     copy(e);
     end_lease(e, engine_status(e) == STATUS_OK && e->options->command == COMMAND_COPY);
-    take_end(e);
+    engine_take_end_or_wait(e);
     return engine_finish(e);
 }
 
@@ -689,45 +692,57 @@ static void release(struct engine *e)
     report_destroy(e->report);
 }
 
-int engine_run(const struct options *options, int channel)
+int engine_begin(struct engine *e, const struct options *options, int channel)
 {
-    struct engine e = {.options = options,
-                       .channel = channel,
-                       .begun_ns = clock_mono_ns(),
-                       .begun_real_ns = clock_real_ns(),
-                       .tempdir = {.parent = -1, .fd = -1}};
     const struct report_options how = {.json = options->json,
                                        .quiet = options->quiet,
                                        .stats = options->stats,
                                        .progress = options->progress,
                                        .dry_run = options->dry_run};
-    fence_init(&e.fence);
-    pthread_mutex_init(&e.sync.lock, NULL);
-    e.umask = umask(0); /* modes are set exactly as asked */
-    if (report_create(&how, &e.report) != 0) {
-        channel_send(channel, CHANNEL_RESULT, STATUS_CANNOT, -1);
+    *e = (struct engine){.options = options,
+                         .channel = channel,
+                         .begun_ns = clock_mono_ns(),
+                         .begun_real_ns = clock_real_ns(),
+                         .tempdir = {.parent = -1, .fd = -1}};
+    fence_init(&e->fence);
+    pthread_mutex_init(&e->sync.lock, NULL);
+    e->umask = umask(0); /* modes are set exactly as asked */
+    if (report_create(&how, &e->report) != 0) {
         return STATUS_CANNOT;
     }
-    e.counts = report_counts(e.report);
-    e.retry = (struct retry_options){.retries = options->retries,
-                                     .delay_ns = options->retry_delay_ns,
-                                     .delay_max_ns = RETRY_DELAY_MAX_S * NS_PER_SEC,
-                                     .counter = &e.counts->retries};
-    int r = notices_create(&e.notices);
+    e->counts = report_counts(e->report);
+    e->retry = (struct retry_options){.retries = options->retries,
+                                      .delay_ns = options->retry_delay_ns,
+                                      .delay_max_ns = RETRY_DELAY_MAX_S * NS_PER_SEC,
+                                      .counter = &e->counts->retries};
+    int r = notices_create(&e->notices);
     if (r == 0) {
-        r = run_id_make(e.run_id);
+        r = run_id_make(e->run_id);
     }
-    int status = STATUS_CANNOT;
     if (r != 0) {
-        report_error(e.report, "cannot start: %s", err_text(r));
-    } else {
+        report_error(e->report, "cannot start: %s", err_text(r));
+        return STATUS_CANNOT;
+    }
+    return 0;
+}
+
+/* What a hung file system does to the rest does not change the result. */
+int engine_over(struct engine *e, int status)
+{
+    if (e->pool != NULL && pool_lost(e->pool) > 0) {
+        engine_exit(e, status);
+    }
+    channel_send(e->channel, CHANNEL_RESULT, status, -1);
+    release(e);
+    return status;
+}
+
+int engine_run(const struct options *options, int channel)
+{
+    struct engine e;
+    int status = engine_begin(&e, options, channel);
+    if (status == 0) {
         status = run(&e);
     }
-    /* All is said and recorded: what a hung file system does to the rest does not change the result. */
-    if (e.pool != NULL && pool_lost(e.pool) > 0) {
-        engine_exit(&e, status);
-    }
-    channel_send(channel, CHANNEL_RESULT, status, -1);
-    release(&e);
-    return status;
+    return engine_over(&e, status);
 }

@@ -10,6 +10,7 @@
 #include "base/errs.h"
 #include "copier/channel.h"
 #include "copier/engine_internal.h"
+#include "copier/look.h"
 #include "copier/status.h"
 #include "workers/stores/nfs41/nfs41.h"
 
@@ -142,7 +143,10 @@ void engine_left(const struct engine *e, int status)
 
 _Noreturn void engine_leave(struct engine *e, int status, const char *why)
 {
-    if (atomic_load(&e->running)) {
+    if (e->look != NULL) {
+        report_error(e->report, "%s", why);
+        look_left(e->look);
+    } else if (atomic_load(&e->running)) {
         engine_stop(e);
         tell_end(e, status, NULL, why);
     } else {

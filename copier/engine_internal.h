@@ -19,6 +19,7 @@
 #include "workers/stores/layers.h"
 #include "workers/stores/watch.h"
 
+struct look;
 struct partials;
 struct watchdog;
 
@@ -72,6 +73,7 @@ struct engine {
     struct pool *pool;              /* owned */
     struct retry_options retry;     /* of the destination's operations, and of whole files; constant */
     struct watchdog *watchdog;      /* owned */
+    struct look *look;              /* what this is a part of (look.h), without a planner; NULL: a run that copies */
     struct ticker *ticker;          /* owned; NULL: none */
     atomic_bool ending;             /* some thread has begun to end the run */
     atomic_bool running;            /* planner and pool are there, to be stopped */
@@ -95,6 +97,29 @@ struct engine_worker {
     struct store_file *spare[STAGE_SPARES]; /* empty staged files, to be used again; owned */
     unsigned spares;                        /* entries in spare */
 };
+
+/* How the descriptors are shared out. */
+struct engine_budget {
+    unsigned handles; /* directories, for each side */
+    unsigned jobs;    /* files in flight; each holds up to two */
+    unsigned threads; /* walkers and workers: 0 as they choose, else 1 */
+};
+
+/* engine.c, for look.c: */
+
+/* Takes as many descriptors as we may have. 0 or an exit status after a message. */
+int engine_budget(struct engine *e, struct engine_budget *out_budget);
+/* Makes e of the options: its report, its notices, its run id. 0 or an exit status, after a message where it can be
+ * said. Once. */
+int engine_begin(struct engine *e, const struct options *options, int channel);
+/* Opens src with its layers. 0 or an exit status after a message. */
+int engine_open_source(struct engine *e, unsigned handles);
+/* The thread that hears a stop from the supervisor; arg: the engine. Ends when the channel is shut down. */
+void *engine_listen(void *arg);
+/* From here on the calling thread ends the run, or the watchdog does: then the process ends meanwhile. */
+void engine_take_end_or_wait(struct engine *e);
+/* All is said and recorded: sends status to the supervisor, and releases everything. Returns it. */
+int engine_over(struct engine *e, int status);
 
 /* Stops the run: planner and pool end as soon as what is in flight is finished or dropped. Any thread. */
 void engine_stop(struct engine *e);
@@ -165,6 +190,8 @@ void engine_dst_unmake(struct engine *e);
 struct fence *engine_fence(struct engine *e);
 /* Takes the lease. 0, or an exit status after a message; then the destination is as it was before. */
 int engine_lease_take(struct engine *e);
+/* lease_options.above; arg: the engine. */
+int engine_lease_above(void *arg, unsigned levels, struct store **out_store, char **out_path);
 /* Gives it back, with .haul/ where tidy. 0, or -errno after a message. Only the first call does anything. */
 int engine_lease_end(struct engine *e, bool tidy);
 

@@ -13,6 +13,7 @@
 #include "base/errs.h"
 #include "copier/engine_internal.h"
 #include "copier/lease.h"
+#include "copier/look.h"
 #include "copier/quantity.h"
 #include "copier/status.h"
 #include "workers/stores/nfs41/nfs41.h"
@@ -76,7 +77,7 @@ static char *path_above(const char *path, unsigned levels)
     return real;
 }
 
-static int above(void *arg, unsigned levels, struct store **out_store, char **out_path)
+int engine_lease_above(void *arg, unsigned levels, struct store **out_store, char **out_path)
 {
     struct engine *e = arg;
     struct statx here;
@@ -185,7 +186,8 @@ int event_owned(void *arg, struct port *dst, struct dir *dir)
 
 struct fence *engine_fence(struct engine *e)
 {
-    bool takes = !e->options->dry_run && !e->places.null && e->places.only_name == NULL;
+    bool takes = !e->options->dry_run && !e->places.null && e->places.only_name == NULL &&
+                 (e->look == NULL || e->look->job->publishes);
     return takes ? &e->fence : NULL;
 }
 
@@ -206,7 +208,7 @@ int engine_lease_take(struct engine *e)
                                           .wait_ns = e->options->wait_ns,
                                           .notices = e->notices,
                                           .arg = e,
-                                          .above = above,
+                                          .above = engine_lease_above,
                                           .waiting = waiting,
                                           .lost = lost,
                                           .evict = e->places.url.host != NULL ? evict : NULL,

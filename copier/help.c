@@ -45,12 +45,14 @@ void options_help(FILE *out)
 {
     fputs(
         "Usage: haul copy [options] SRC DST\n       haul sync [options] SRC DST\n"
-        "       haul status [--json] [--state=FILE] [DST]\n\n"
+        "       haul clean [options] DST\n       haul status [--json] [--state=FILE] [DST]\n\n"
         "Copies a tree of files in parallel: whole files, each published atomically. SRC is a directory, whose\n"
         "contents become DST's contents (a trailing slash changes nothing), or a single file. DST is a path, or\n"
         "nfs://host[:port]/export/path: an NFSv4.1 server, without a mount. Started again after a failure it goes\n"
         "on where it stopped. sync is for what is copied again and again: it sends what has changed, and removes with\n"
         "--delete what is gone; where nothing has changed the destination is asked nothing.\n"
+        "clean removes stale temp names at DST and in the local temp dir: what runs that are dead have left, never\n"
+        "anything of a run that lives.\n"
         "status tells of past and present runs: of each pair of source and destination the last one, or the last 20\n"
         "to DST, and since when they have not ended well.\n\nOptions:\n",
         out);
@@ -89,7 +91,7 @@ void options_man(FILE *out)
     fputs(
         ".Dd $Mdocdate$\n.Dt HAUL 1\n.Os\n.Sh NAME\n.Nm haul\n.Nd parallel bulk copier for NFS and Amazon EFS\n"
         ".Sh SYNOPSIS\n.Nm\n.Cm copy\n.Op Ar options\n.Ar SRC DST\n.Nm\n.Cm sync\n.Op Ar options\n.Ar SRC "
-        "DST\n.Nm\n.Cm "
+        "DST\n.Nm\n.Cm clean\n.Op Ar options\n.Ar DST\n.Nm\n.Cm "
         "status\n.Op Fl Fl json\n.Op Fl Fl state Ns = Ns Ar FILE\n.Op Ar DST\n.Sh DESCRIPTION\n.Nm\n"
         "copies a tree of files in parallel.\nEvery file is staged whole, checked, and renamed to its final name, so\n"
         "that a final name holds the old whole content or the new whole content at any time.\nThe contents of\n"
@@ -101,6 +103,9 @@ void options_man(FILE *out)
         "where it stopped.\n.Pp\nOwner and group (numeric, when root), mode, times, symbolic links, hard links,\n"
         "holes, FIFOs, sockets and device nodes (when root) are kept; directory times on request.\n"
         ".Pp\nA destination of\n.Ql null:\ntakes everything and keeps nothing: it measures the source.\n"
+        ".Pp\n.Cm clean\nremoves stale temp names at\n.Ar DST\nand in the local temp dir: what runs that are dead "
+        "have\n"
+        "left, never anything of a run that lives.\n"
         ".Pp\n.Cm status\ntells of past and present runs: of each pair of source and destination the last one, or the\n"
         "last 20 to\n.Ar DST ,\nand since when they have not ended well.\n"
         ".Pp\nThe options are:\n.Bl -tag -width Ds\n",

@@ -112,6 +112,7 @@
  *
  * copier/main.c                      this file
  * copier/options.c                   the command line
+ * copier/options_look.c              what scan, verify and clean take
  * copier/options_table.c             the truth for parsing, help and man page
  * copier/help.c                      --help and the man page
  * copier/quantity.c                  sizes, rates and durations as people write them
@@ -146,6 +147,11 @@
  * copier/partials.c                  large files that earlier runs have left unfinished
  * copier/events.c                    what planner and workers report: failures, records
  * copier/upkeep.c                    the janitor's part in a run: what is repaired, reported, purged
+ * copier/look.c                      what haul scan, verify and clean share: a run without a planner
+ * copier/look_report.c               what it tells
+ * copier/clean.c                     haul clean
+ * copier/living.c                    which runs live, by states and leases
+ * copier/finding_json.c              a finding as an event
  * copier/watchdog.c                  bounds what gets no answer
  * copier/ticker.c                    progress and background syncs
  * copier/state.c                     the memory of what was done: its life, its runs
@@ -157,6 +163,7 @@
  * copier/state_recall.c              all entries of a directory at once
  * copier/state_place.c               which destination it is about
  * copier/state_history.c             what a state file tells of its runs
+ * copier/state_look.c                a state file looked at beside a run that works with it
  * copier/history.c                   haul status
  * copier/report.c                    failures, progress and summary, for people and as events
  * copier/report_times.c              where the time went
@@ -170,6 +177,7 @@
 
 #include "copier/engine.h"
 #include "copier/history.h"
+#include "copier/look.h"
 #include "copier/options.h"
 #include "copier/status.h"
 #include "copier/supervisor.h"
@@ -178,6 +186,11 @@
 static int run_engine(void *arg, int channel)
 {
     return engine_run(arg, channel);
+}
+
+static int run_look(void *arg, int channel)
+{
+    return look_run(arg, channel);
 }
 
 /*
@@ -237,6 +250,10 @@ int main(int argc, char **argv)
     case COMMAND_SYNC:
         options.until_ns = window_end(options.max_duration_ns, options.stop_at);
         status = supervisor_run(run_engine, &options, options.until_ns);
+        break;
+    case COMMAND_CLEAN:
+        options.until_ns = window_end(options.max_duration_ns, options.stop_at);
+        status = supervisor_run(run_look, &options, options.until_ns);
         break;
     }
     options_release(&options);

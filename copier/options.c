@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "copier/chown.h"
+#include "copier/options_internal.h"
 #include "copier/quantity.h"
 #include "copier/window.h"
 
@@ -16,8 +17,7 @@
 
 enum { ROWS_MAX = 64, OPS_LIMIT_MAX = 10000000, RETRIES_MAX = 1000, BWLIMIT_MIN = 512 };
 
-/* Says what is wrong with the use, and where help is. Always -EINVAL. */
-__attribute__((format(printf, 2, 3))) static int usage(FILE *errors, const char *format, ...)
+int options_usage(FILE *errors, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -36,7 +36,7 @@ static int set_word(const char *name, const char *arg, const char *const words[3
             return i;
         }
     }
-    return usage(errors, "--%s: '%s' is not one of %s, %s, %s", name, arg, words[0], words[1], words[2]);
+    return options_usage(errors, "--%s: '%s' is not one of %s, %s, %s", name, arg, words[0], words[1], words[2]);
 }
 
 static int set_owner(struct options *o, const char *arg, FILE *errors)
@@ -67,7 +67,7 @@ static int set_sparse(struct options *o, const char *arg, FILE *errors)
 static int set_size(const char *name, const char *arg, uint64_t *out, FILE *errors)
 {
     if (quantity_size(arg, 1, out) != 0 || *out == UINT64_MAX) {
-        return usage(errors, "--%s: '%s' is not a size (examples: 500K, 256M, 1.5G)", name, arg);
+        return options_usage(errors, "--%s: '%s' is not a size (examples: 500K, 256M, 1.5G)", name, arg);
     }
     return 0;
 }
@@ -75,7 +75,7 @@ static int set_size(const char *name, const char *arg, uint64_t *out, FILE *erro
 static int set_path(const char *name, const char *arg, const char **out, FILE *errors)
 {
     if (arg[0] == '\0') {
-        return usage(errors, "--%s: the path is empty", name);
+        return options_usage(errors, "--%s: the path is empty", name);
     }
     *out = arg;
     return 0;
@@ -85,7 +85,7 @@ static int set_number(const char *name, const char *arg, unsigned min, unsigned 
 {
     uint64_t n = 0;
     if (quantity_number(arg, min, max, &n) != 0) {
-        return usage(errors, "--%s: '%s' is not a number from %u to %u", name, arg, min, max);
+        return options_usage(errors, "--%s: '%s' is not a number from %u to %u", name, arg, min, max);
     }
     *out = (unsigned)n;
     return 0;
@@ -94,7 +94,7 @@ static int set_number(const char *name, const char *arg, unsigned min, unsigned 
 static int set_duration(const char *name, const char *arg, const char *examples, int64_t *out_ns, FILE *errors)
 {
     if (quantity_duration(arg, out_ns) != 0) {
-        return usage(errors, "--%s: '%s' is not a time (examples: %s)", name, arg, examples);
+        return options_usage(errors, "--%s: '%s' is not a time (examples: %s)", name, arg, examples);
     }
     return 0;
 }
@@ -102,7 +102,8 @@ static int set_duration(const char *name, const char *arg, const char *examples,
 static int set_percent(const char *name, const char *arg, const char *examples, uint32_t *out_share, FILE *errors)
 {
     if (quantity_percent(arg, out_share) != 0) {
-        return usage(errors, "--%s: '%s' is not a percentage from 0 to 100 (examples: %s)", name, arg, examples);
+        return options_usage(errors, "--%s: '%s' is not a percentage from 0 to 100 (examples: %s)", name, arg,
+                             examples);
     }
     return 0;
 }
@@ -111,8 +112,8 @@ static int set_pattern(struct options *o, bool include, const char *arg, FILE *e
 {
     int r = filter_add(o->filter, include, arg);
     if (r != 0) {
-        return usage(errors, "--%s: '%s': %s", include ? "include" : "exclude", arg,
-                     r == -EINVAL ? "an empty pattern" : strerror(-r));
+        return options_usage(errors, "--%s: '%s': %s", include ? "include" : "exclude", arg,
+                             r == -EINVAL ? "an empty pattern" : strerror(-r));
     }
     return 0;
 }
@@ -121,10 +122,10 @@ static int set_bwlimit(struct options *o, const char *arg, FILE *errors)
 {
     /* As in rsync, 0 means no limit. */
     if (quantity_size(arg, 1024, &o->bwlimit) != 0) {
-        return usage(errors, "--bwlimit: '%s' is not a rate (examples: 500K, 20M, 1.5G)", arg);
+        return options_usage(errors, "--bwlimit: '%s' is not a rate (examples: 500K, 20M, 1.5G)", arg);
     }
     if (o->bwlimit < BWLIMIT_MIN && strspn(arg, "0.") != strlen(arg)) {
-        return usage(errors, "--bwlimit: '%s' is less than %d bytes a second", arg, BWLIMIT_MIN);
+        return options_usage(errors, "--bwlimit: '%s' is less than %d bytes a second", arg, BWLIMIT_MIN);
     }
     return 0;
 }
@@ -133,7 +134,7 @@ static int set_io_timeout(struct options *o, const char *arg, FILE *errors)
 {
     int r = set_duration("io-timeout", arg, "30s, 5m", &o->io_timeout_ns, errors);
     if (r == 0 && o->io_timeout_ns != 0 && o->io_timeout_ns < NS_PER_SEC) {
-        return usage(errors, "--io-timeout: '%s' is less than a second", arg);
+        return options_usage(errors, "--io-timeout: '%s' is less than a second", arg);
     }
     return r;
 }
@@ -142,9 +143,10 @@ static int set_stop_at(struct options *o, const char *arg, FILE *errors)
 {
     int r = window_parse(arg, time(NULL), &o->stop_at);
     if (r == -ERANGE) {
-        return usage(errors, "--stop-at: '%s' has passed", arg);
+        return options_usage(errors, "--stop-at: '%s' has passed", arg);
     }
-    return r == 0 ? 0 : usage(errors, "--stop-at: '%s' is not a moment (examples: 04:30, 2031-02-28T04:30)", arg);
+    return r == 0 ? 0
+                  : options_usage(errors, "--stop-at: '%s' is not a moment (examples: 04:30, 2031-02-28T04:30)", arg);
 }
 
 /* "500", or "25%". */
@@ -153,7 +155,8 @@ static int set_max_delete(struct options *o, const char *arg, FILE *errors)
     uint32_t share = 0;
     bool is_share = strchr(arg, '%') != NULL;
     if (is_share ? quantity_percent(arg, &share) != 0 : quantity_number(arg, 0, INT64_MAX, &o->max_delete) != 0) {
-        return usage(errors, "--max-delete: '%s' is neither a number nor a percentage (examples: 500, 25%%)", arg);
+        return options_usage(errors, "--max-delete: '%s' is neither a number nor a percentage (examples: 500, 25%%)",
+                             arg);
     }
     o->max_delete = is_share ? share : o->max_delete;
     o->max_delete_share = is_share;
@@ -173,8 +176,8 @@ static int set_chmod(struct options *o, const char *arg, FILE *errors)
 {
     int r = chmod_parse(arg, &o->chmod);
     if (r != 0) {
-        return usage(errors, "--chmod: '%s': %s", arg,
-                     r == -EINVAL ? "not a mode (examples: u+rwX,go-w or D755,F644)" : strerror(-r));
+        return options_usage(errors, "--chmod: '%s': %s", arg,
+                             r == -EINVAL ? "not a mode (examples: u+rwX,go-w or D755,F644)" : strerror(-r));
     }
     return 0;
 }
@@ -183,28 +186,31 @@ static int set_chown(struct options *o, const char *arg, FILE *errors)
 {
     switch (chown_parse(arg, &o->chown_uid, &o->chown_gid)) {
     case CHOWN_EMPTY:
-        return usage(errors, "--chown: '%s' names neither user nor group", arg);
+        return options_usage(errors, "--chown: '%s' names neither user nor group", arg);
     case CHOWN_UNKNOWN_USER:
-        return usage(errors, "--chown: '%s': there is no such user", arg);
+        return options_usage(errors, "--chown: '%s': there is no such user", arg);
     case CHOWN_UNKNOWN_GROUP:
-        return usage(errors, "--chown: '%s': there is no such group", arg);
+        return options_usage(errors, "--chown: '%s': there is no such group", arg);
     case CHOWN_OK:
     default:
         break;
     }
     const char *forbidden = chown_forbidden(o->chown_uid, o->chown_gid);
-    return forbidden != NULL ? usage(errors, "--chown: '%s': %s", arg, forbidden) : 0;
+    return forbidden != NULL ? options_usage(errors, "--chown: '%s': %s", arg, forbidden) : 0;
 }
 
 static int set_nfs_user(struct options *o, const char *arg, FILE *errors)
 {
-    return chown_user(arg, &o->nfs_uid) == CHOWN_OK ? 0 : usage(errors, "--nfs-uid: '%s': there is no such user", arg);
+    return chown_user(arg, &o->nfs_uid) == CHOWN_OK
+               ? 0
+               : options_usage(errors, "--nfs-uid: '%s': there is no such user", arg);
 }
 
 static int set_nfs_group(struct options *o, const char *arg, FILE *errors)
 {
-    return chown_group(arg, &o->nfs_gid) == CHOWN_OK ? 0
-                                                     : usage(errors, "--nfs-gid: '%s': there is no such group", arg);
+    return chown_group(arg, &o->nfs_gid) == CHOWN_OK
+               ? 0
+               : options_usage(errors, "--nfs-gid: '%s': there is no such group", arg);
 }
 
 /* Options that only switch something on. */
@@ -229,6 +235,7 @@ static bool set_flag(struct options *o, enum option_id id)
         {OPT_NO_RESERVED_PORT, &o->no_reserved_port},
         {OPT_DELETE, &o->remove},
         {OPT_ACCEPT_DESTINATION, &o->accept_destination},
+        {OPT_OTHERS, &o->others},
     };
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         if (flags[i].id == id) {
@@ -279,13 +286,15 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         return set_duration(row->name, arg, "30s, 10m, 2h", &o->wait_ns, errors);
     case OPT_MAX_DURATION:
         if (quantity_duration(arg, &o->max_duration_ns) != 0 || o->max_duration_ns == 0) {
-            return usage(errors, "--max-duration: '%s' is not a time above 0 (examples: 50m, 2h)", arg);
+            return options_usage(errors, "--max-duration: '%s' is not a time above 0 (examples: 50m, 2h)", arg);
         }
         return 0;
     case OPT_STOP_AT:
         return set_stop_at(o, arg, errors);
     case OPT_PARTIAL_MAX_AGE:
         return set_duration(row->name, arg, "12h, 7d", &o->partial_max_age, errors);
+    case OPT_OLDER_THAN:
+        return set_duration(row->name, arg, "12h, 2d", &o->older_than_ns, errors);
     case OPT_CHMOD:
         return set_chmod(o, arg, errors);
     case OPT_CHOWN:
@@ -310,7 +319,7 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         return set_path(row->name, arg, &o->state, errors);
     case OPT_HELP:
         if (arg != NULL && strcmp(arg, "man") != 0) {
-            return usage(errors, "--help: '%s' is not 'man'", arg);
+            return options_usage(errors, "--help: '%s' is not 'man'", arg);
         }
         o->command = arg != NULL ? COMMAND_MAN : COMMAND_HELP;
         return 0;
@@ -368,17 +377,17 @@ static int parse_options(struct options *o, int argc, char **argv, FILE *errors)
     int value = 0;
     while ((value = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         if (value == ':') {
-            return usage(errors, "%s needs an argument", argv[optind - 1]);
+            return options_usage(errors, "%s needs an argument", argv[optind - 1]);
         }
         const struct option_row *row = value == '?' ? NULL : row_of(value);
         if (row == NULL) {
             if (optopt >= 256) {
-                return usage(errors, "--%s takes no argument", options_table[optopt - 256].name);
+                return options_usage(errors, "--%s takes no argument", options_table[optopt - 256].name);
             }
             if (optopt != 0) {
-                return usage(errors, "unknown option '-%c'", optopt);
+                return options_usage(errors, "unknown option '-%c'", optopt);
             }
-            return usage(errors, "unknown option '%s'", argv[optind - 1]);
+            return options_usage(errors, "unknown option '%s'", argv[optind - 1]);
         }
         int r = apply(o, row, optarg, errors);
         if (r != 0) {
@@ -390,34 +399,38 @@ static int parse_options(struct options *o, int argc, char **argv, FILE *errors)
         if (row->id >= OPT_DELETE && row->id <= OPT_SYNC_LAST) {
             o->sync_option = row->name;
         }
+        if (row->id > OPT_SYNC_LAST && row->id <= OPT_LOOK_LAST) {
+            o->look_option = row->name;
+        }
+        o->given |= 1ULL << (unsigned)row->id;
     }
     return 0;
 }
 
-/* DST as nfs://, and what is said about it. */
-static int take_server(struct options *o, FILE *errors)
+int options_take_server(struct options *o, FILE *errors)
 {
     char *problem = NULL;
-    if (url_is(o->source)) {
-        return usage(errors, "SRC '%s': haul reads from paths only; mount the server and give the path", o->source);
+    if (o->source != NULL && url_is(o->source)) {
+        return options_usage(errors, "SRC '%s': haul reads from paths only; mount the server and give the path",
+                             o->source);
     }
     if (url_is(o->destination)) {
         int r = url_parse(o->destination, &o->url, &problem);
         if (r != 0) {
-            usage(errors, "DST '%s': %s", o->destination, problem != NULL ? problem : "?");
+            options_usage(errors, "DST '%s': %s", o->destination, problem != NULL ? problem : "?");
             free(problem);
             return r;
         }
     } else if (o->nfs_uid != (uid_t)-1 || o->nfs_gid != (gid_t)-1 || o->no_reserved_port) {
-        return usage(errors, "--%s is about an nfs:// destination, and '%s' is a path",
-                     o->nfs_uid != (uid_t)-1   ? "nfs-uid"
-                     : o->nfs_gid != (gid_t)-1 ? "nfs-gid"
-                                               : "no-reserved-port",
-                     o->destination);
+        return options_usage(errors, "--%s is about an nfs:// destination, and '%s' is a path",
+                             o->nfs_uid != (uid_t)-1   ? "nfs-uid"
+                             : o->nfs_gid != (gid_t)-1 ? "nfs-gid"
+                                                       : "no-reserved-port",
+                             o->destination);
     }
     if (o->nfs_uid != (uid_t)-1 && o->nfs_gid == (gid_t)-1 && getpwuid(o->nfs_uid) == NULL) {
-        return usage(errors, "--nfs-uid: user %u is not known here, nor is its group; give that with --nfs-gid",
-                     (unsigned)o->nfs_uid);
+        return options_usage(errors, "--nfs-uid: user %u is not known here, nor is its group; give that with --nfs-gid",
+                             (unsigned)o->nfs_uid);
     }
     return 0;
 }
@@ -427,10 +440,10 @@ static int take_status(struct options *o, char **places, int count, FILE *errors
 {
     o->command = COMMAND_STATUS;
     if (o->run_option != NULL) {
-        return usage(errors, "--%s is not for haul status", o->run_option);
+        return options_usage(errors, "--%s is not for haul status", o->run_option);
     }
     if (count > 2) {
-        return usage(errors, "status takes DST or nothing, got %d arguments", count - 1);
+        return options_usage(errors, "status takes DST or nothing, got %d arguments", count - 1);
     }
     o->destination = count == 2 ? places[1] : NULL;
     return 0;
@@ -439,43 +452,50 @@ static int take_status(struct options *o, char **places, int count, FILE *errors
 static int take_places(struct options *o, char **places, int count, FILE *errors)
 {
     if (count == 0) {
-        return usage(errors, "no command; to copy a tree: haul copy SRC DST");
+        return options_usage(errors, "no command; to copy a tree: haul copy SRC DST");
     }
     const char *command = places[0];
     if (strcmp(command, "status") == 0) {
         return take_status(o, places, count, errors);
     }
+    if (options_take_look(o, places, count)) {
+        return options_check_look(o, places, count, errors);
+    }
     if (strcmp(command, "copy") != 0 && strcmp(command, "sync") != 0) {
-        return usage(errors, "unknown command '%s'; there are: copy, sync, status", command);
+        return options_usage(errors, "unknown command '%s'; there are: copy, sync, clean, status", command);
     }
     o->command = strcmp(command, "sync") == 0 ? COMMAND_SYNC : COMMAND_COPY;
     if (o->command == COMMAND_COPY && o->sync_option != NULL) {
-        return usage(errors, "--%s is for haul sync", o->sync_option);
+        return options_usage(errors, "--%s is for haul sync", o->sync_option);
+    }
+    if (o->look_option != NULL) {
+        return options_usage(errors, "--%s is not for haul %s", o->look_option, command);
     }
     if (o->remove && o->dry_run) {
-        return usage(errors, "--dry-run does not tell what --delete would remove; give one of them");
+        return options_usage(errors, "--dry-run does not tell what --delete would remove; give one of them");
     }
     if (o->max_delete_given && !o->remove) {
-        return usage(errors, "--max-delete is about --delete, which is not given");
+        return options_usage(errors, "--max-delete is about --delete, which is not given");
     }
     if (count != 3) {
-        return usage(errors, "%s takes SRC and DST, got %d %s", command, count - 1,
-                     count == 2 ? "argument" : "arguments");
+        return options_usage(errors, "%s takes SRC and DST, got %d %s", command, count - 1,
+                             count == 2 ? "argument" : "arguments");
     }
     o->source = places[1];
     o->destination = places[2];
     if (o->source[0] == '\0' || o->destination[0] == '\0') {
-        return usage(errors, "%s is empty", o->source[0] == '\0' ? "SRC" : "DST");
+        return options_usage(errors, "%s is empty", o->source[0] == '\0' ? "SRC" : "DST");
     }
-    int r = take_server(o, errors);
+    int r = options_take_server(o, errors);
     if (r != 0) {
         return r;
     }
     if (o->owner == OWNER_IGNORE && (o->chown_uid != (uid_t)-1 || o->chown_gid != (gid_t)-1)) {
-        return usage(errors, "--chown says whose files are to be, --owner=ignore that they are nobody's in particular");
+        return options_usage(errors,
+                             "--chown says whose files are to be, --owner=ignore that they are nobody's in particular");
     }
     if (o->from0 && o->files_from == NULL) {
-        return usage(errors, "--from0 is about the list of --files-from, which is not given");
+        return options_usage(errors, "--from0 is about the list of --files-from, which is not given");
     }
     return 0;
 }
@@ -492,6 +512,7 @@ int options_parse(int argc, char **argv, FILE *errors, struct options *out_optio
                         .retry_delay_ns = 500 * NS_PER_MS,
                         .recheck = RECHECK_DEFAULT,
                         .partial_max_age = PARTIAL_AGE_DEFAULT,
+                        .older_than_ns = OLDER_THAN_DEFAULT,
                         .stage_max = STAGE_MAX_DEFAULT,
                         .temp_space = UINT64_MAX};
     int r = filter_create(&o.filter);

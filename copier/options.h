@@ -20,6 +20,7 @@
 enum command {
     COMMAND_COPY,
     COMMAND_SYNC,
+    COMMAND_CLEAN,   /* source is NULL */
     COMMAND_STATUS,  /* history.h; destination may be NULL */
     COMMAND_HELP,    /* --help: print it and leave with 0 */
     COMMAND_MAN,     /* --help=man: print the man page's source */
@@ -41,7 +42,7 @@ enum compare_with {
 
 struct options {
     enum command command;
-    const char *source;      /* as given; not owned */
+    const char *source;      /* as given; NULL: the command has none; not owned */
     const char *destination; /* as given; not owned */
     struct url url;          /* destination, where it is nfs://; host NULL: it is a path; owned */
     uid_t nfs_uid;           /* --nfs-uid; -1: this process's user */
@@ -84,6 +85,11 @@ struct options {
     int64_t partial_max_age; /* ns, of what is left of large files; 0: nothing is kept of them */
     uint32_t recheck;        /* of what is published, in millionths: looked at again */
 
+    int64_t older_than_ns; /* clean: --older-than */
+    bool others;           /* clean: temp names of other tools too */
+
+    uint64_t given;            /* bit i: the option with id i was given */
+    const char *look_option;   /* name of the last option given that copy and sync do not have; NULL: none */
     uint64_t max_delete;       /* sync: entries, or millionths of all with max_delete_share */
     const char *run_option;    /* name of the last option given that haul status does not have; NULL: none */
     const char *sync_option;   /* name of the last option given that is for sync alone; NULL: none */
@@ -102,6 +108,9 @@ struct options {
  */
 int options_parse(int argc, char **argv, FILE *errors, struct options *out_options);
 void options_release(struct options *options);
+
+/* Whether it is a command that looks at a destination as it is (look.h). */
+bool options_looks(const struct options *options);
 
 /* Prints the help text, or the man page's source (mdoc). */
 void options_help(FILE *out);
@@ -163,6 +172,9 @@ enum option_id {
     OPT_AUDIT,
     OPT_ACCEPT_DESTINATION,
     OPT_SYNC_LAST = OPT_ACCEPT_DESTINATION,
+    OPT_OLDER_THAN, /* from here on for clean alone */
+    OPT_OTHERS,
+    OPT_LOOK_LAST = OPT_OTHERS,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -180,6 +192,7 @@ extern const unsigned status_table_rows;
 #define JOBS_MAX            4096U
 #define PARTIAL_AGE_DEFAULT (7LL * 24 * 3600 * 1000000000) /* ns */
 #define RECHECK_DEFAULT     10000U                         /* millionths: 1 % */
+#define OLDER_THAN_DEFAULT  (24LL * 3600 * 1000000000)     /* ns */
 #define MAX_DELETE_FEW      100U    /* entries below which the default of --max-delete does not count */
 #define MAX_DELETE_SHARE    250000U /* millionths: 25 %, its default */
 

@@ -98,6 +98,12 @@ const struct option_row options_table[] = {
      "100/P runs (default 0)."},
     {OPT_ACCEPT_DESTINATION, 0, false, "accept-new-destination", NULL,
      "sync: go on although the destination is not the one of the last sync; it is compared as a whole."},
+    {OPT_OLDER_THAN, 0, false, "older-than", "TIME",
+     "clean: of a run that is not known to be dead, and of other tools, remove only temp names that were not changed "
+     "for "
+     "TIME (default 1d)."},
+    {OPT_OTHERS, 0, false, "others", NULL,
+     "clean: remove temp names of rsync, rclone, juicefs and NFS clients (.nfsXXXX) too."},
     {OPT_MAX_DURATION, 0, false, "max-duration", "TIME",
      "Stop after TIME (50m, 2h) with exit status 30: nothing more is begun, what is under way is dropped or left for "
      "the "
@@ -128,7 +134,7 @@ const struct option_row options_table[] = {
 const unsigned options_table_rows = sizeof options_table / sizeof options_table[0];
 
 const struct status_row status_table[] = {
-    {STATUS_OK, "Everything arrived."},
+    {STATUS_OK, "Everything arrived, or was cleaned up."},
     {STATUS_USAGE, "Wrong use; nothing was touched."},
     {STATUS_CANNOT,
      "Cannot read or write at all, the destination is full, another run's or does not answer, or the engine crashed; "

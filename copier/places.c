@@ -146,9 +146,12 @@ static int find_source(const struct options *o, struct report *report, struct pl
     return 0;
 }
 
-/* The destination root is there: may we write in it? */
+/* The destination root is there: may we write in it? Not asked where it is only looked at. */
 static int check_writable(const struct options *o, struct report *report, const char *dir)
 {
+    if (options_looks(o) && o->dry_run) {
+        return 0;
+    }
     if (faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) != 0) {
         return cannot(report, "cannot write in DST", o->destination, errno);
     }
@@ -345,11 +348,13 @@ static int check_same_file(const struct options *o, struct report *report, const
 int places_find(const struct options *options, struct report *report, struct places *out_places)
 {
     struct places p = {0};
-    int r = find_source(options, report, &p);
+    int r = options->source != NULL ? find_source(options, report, &p) : 0;
     if (r == 0) {
         r = find_destination(options, report, &p);
     }
-    if (r == 0 && p.url.host != NULL) {
+    if (options->source == NULL) {
+        /* Nothing that the destination could stand in a wrong relation to. */
+    } else if (r == 0 && p.url.host != NULL) {
         r = check_server(options, report, &p);
     } else if (r == 0 && !p.null) {
         r = p.only_name == NULL ? check_relation(options, report, &p) : check_same_file(options, report, &p);

@@ -12,7 +12,7 @@
 #include "copier/report.h"
 
 struct places {
-    char *source;      /* canonical path of the source root directory; owned */
+    char *source;      /* canonical path of the source root directory; NULL: options name none; owned */
     char *destination; /* canonical path or URL of the destination root, which may not exist yet; "null:"; owned */
     char *only_name;   /* single file: its name in the source root; NULL: the whole tree; owned */
     char *only_as;     /* single file: its name in the destination root; owned */

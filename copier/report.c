@@ -114,11 +114,33 @@ void report_error(struct report *r, const char *format, ...)
     va_end(args);
 }
 
+void report_line(struct report *r, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say(r, r->text, "", format, args);
+    va_end(args);
+}
+
 static void emit(struct report *r, json_t *event)
 {
     pthread_mutex_lock(&r->lock);
     json_emit(event, stdout);
     pthread_mutex_unlock(&r->lock);
+}
+
+bool report_is_json(const struct report *r)
+{
+    return r->options.json;
+}
+
+void report_event(struct report *r, json_t *event)
+{
+    if (r->options.json) {
+        emit(r, event);
+    } else {
+        json_decref(event);
+    }
 }
 
 void report_started(struct report *r, const struct report_start *start)
@@ -258,6 +280,18 @@ static int columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
+/* With the lock: a line of progress. */
+static void put_line(struct report *r, const char *line)
+{
+    if (r->terminal) {
+        fprintf(stderr, "\r%.*s\033[K", columns() - 1, line); /* a line that wraps could not be taken back */
+    } else {
+        fprintf(stderr, "%s\n", line);
+    }
+    fflush(stderr);
+    r->line_open = r->terminal;
+}
+
 static void progress_text(struct report *r, const struct plan_counts *plan, unsigned in_flight, double left)
 {
     char files[QUANTITY_MAX];
@@ -281,13 +315,16 @@ static void progress_text(struct report *r, const struct plan_counts *plan, unsi
     if (retries + failed > 0 || !r->terminal) {
         snprintf(line + len, sizeof line - (size_t)len, ", %lu retries, %lu failed", retries, failed);
     }
-    if (r->terminal) {
-        fprintf(stderr, "\r%.*s\033[K", columns() - 1, line); /* a line that wraps could not be taken back */
-    } else {
-        fprintf(stderr, "%s\n", line);
+    put_line(r, line);
+}
+
+void report_progress_line(struct report *r, const char *line)
+{
+    if (!r->options.quiet) {
+        pthread_mutex_lock(&r->lock);
+        put_line(r, line);
+        pthread_mutex_unlock(&r->lock);
     }
-    fflush(stderr);
-    r->line_open = r->terminal;
 }
 
 void report_progress(struct report *r, const struct plan_counts *plan, unsigned in_flight, unsigned limit)
@@ -326,11 +363,11 @@ void report_progress(struct report *r, const struct plan_counts *plan, unsigned 
 
 /* The end. */
 
-static void end_notices(struct report *r, const struct report_end *end)
+void report_notices(struct report *r, struct notices *notices)
 {
     const char *text = NULL;
     uint64_t count = 0;
-    for (size_t i = 0; notice_at(end->notices, i, &text, &count) == 0; i++) {
+    for (size_t i = 0; notice_at(notices, i, &text, &count) == 0; i++) {
         if (count == 1) {
             report_say(r, "note: %s", text);
         } else {
@@ -519,7 +556,7 @@ int report_ended(struct report *r, const struct report_end *end)
     pthread_mutex_lock(&r->lock);
     clear_line(r);
     pthread_mutex_unlock(&r->lock);
-    end_notices(r, end);
+    report_notices(r, end->notices);
     if (r->options.stats) {
         end_stats(r, end);
     }
@@ -528,6 +565,11 @@ int report_ended(struct report *r, const struct report_end *end)
         end_json(r, end);
     }
     end_verdict(r, end);
+    return report_flush(r);
+}
+
+int report_flush(struct report *r)
+{
     bool lost = fflush(stdout) != 0 || ferror(stdout);
     if (!lost || !(r->options.json || r->options.dry_run)) {
         return 0; /* text that nobody wants to read is no loss */

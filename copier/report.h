@@ -21,6 +21,7 @@
 
 struct report;
 struct nfs41_facts;
+struct json_t;
 
 /* What workers have done; relaxed counters. */
 struct report_counts {
@@ -70,6 +71,24 @@ struct report_counts *report_counts(struct report *r);
  */
 void report_say(struct report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void report_error(struct report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What was asked for: text for people, with quiet too. Without newline. */
+void report_line(struct report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* An event on standard output, which it lets go of; nothing without --json. */
+void report_event(struct report *r, struct json_t *event);
+
+/* Whether events are wanted. */
+bool report_is_json(const struct report *r);
+
+/* A line of progress as report_progress shows it: on a terminal it replaces the one before. */
+void report_progress_line(struct report *r, const char *line);
+
+/* The notices, as lines and events. */
+void report_notices(struct report *r, struct notices *notices);
+
+/* 0; -EIO where events could not be written to standard output: then it says so on standard error. */
+int report_flush(struct report *r);
 
 /* The run began. previous_* of 0: no earlier run. */
 struct report_start {

@@ -12,8 +12,8 @@
 
 #include "copier/state_internal.h"
 
-/* The kernel's id of this boot; "" where it does not say: then no record that is not durable outlives the process. */
-static void read_boot_id(char out_boot[BOOT_ID_MAX])
+/* "" where it does not say: then no record that is not durable outlives the process. */
+void state_boot_id(char out_boot[BOOT_ID_MAX])
 {
     out_boot[0] = '\0';
     const int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
@@ -167,7 +167,7 @@ int state_open_params(const struct state_params *params, struct state **out_stat
     if (params->boot != NULL) {
         (void)strncpy(s->boot, params->boot, BOOT_ID_MAX - 1);
     } else {
-        read_boot_id(s->boot);
+        state_boot_id(s->boot);
     }
     s->path = strdup(params->path);
     if (s->path == NULL) {

@@ -161,8 +161,7 @@ static int query_int(sqlite3 *db, const char *sql, int64_t *out_value)
     return err;
 }
 
-/* Whether shared memory and locks may not hold between machines where path is. */
-static bool on_network(const char *path)
+bool state_db_on_network(const char *path)
 {
     static const uint32_t magics[] = {
         0x6969,     /* NFS */
@@ -435,7 +434,7 @@ static int migrate(sqlite3 *db)
 /* The journal. Where the WAL cannot be had the rollback journal does. */
 static int choose_journal(struct state *s, const struct state_params *params)
 {
-    s->rollback = params->rollback || on_network(s->path);
+    s->rollback = params->rollback || state_db_on_network(s->path);
     if (!s->rollback) {
         sqlite3_stmt *stmt = NULL;
         const int err = state_db_prepare(s->db, "PRAGMA journal_mode=WAL", &stmt);

@@ -11,9 +11,8 @@
 
 #include "copier/state_internal.h"
 
-/* Whether a process holds the lock beside the state file: told by the kernel's list of locks, since to try it could
- * refuse it to a run that begins just then. */
-static bool is_locked(const char *path)
+/* Told by the kernel's list of locks, since to try it could refuse it to a run that begins just then. */
+bool state_is_locked(const char *path)
 {
     struct stat st;
     char *lock = NULL;
@@ -39,7 +38,7 @@ static bool is_locked(const char *path)
     return found;
 }
 
-static char *text_column(sqlite3_stmt *stmt, int i)
+char *state_text_column(sqlite3_stmt *stmt, int i)
 {
     const void *bytes = sqlite3_column_blob(stmt, i);
     return bytes != NULL ? strndup(bytes, (size_t)sqlite3_column_bytes(stmt, i)) : strdup("");
@@ -55,8 +54,8 @@ static int read_pair(sqlite3 *db, struct state_history *h)
         err = rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? -EBADMSG : state_db_errno(db, rc);
     }
     if (err == 0) {
-        h->source = text_column(stmt, 0);
-        h->destination = text_column(stmt, 1);
+        h->source = state_text_column(stmt, 0);
+        h->destination = state_text_column(stmt, 1);
         err = h->source == NULL || h->destination == NULL ? -ENOMEM : 0;
     }
     (void)sqlite3_finalize(stmt);
@@ -97,7 +96,7 @@ static int read_failing(sqlite3 *db, struct state_history *h)
 
 int state_history_read(const char *path, size_t most, struct state_history *out_history)
 {
-    struct state_history h = {.running = is_locked(path)};
+    struct state_history h = {.running = state_is_locked(path)};
     sqlite3 *db = NULL;
     const int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
     int err = db == NULL ? -ENOMEM : rc == SQLITE_OK ? 0 : state_db_errno(db, rc);

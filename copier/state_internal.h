@@ -9,6 +9,7 @@
  *   state_recall.c  all entries of a directory at once
  *   state_place.c   which destination it is about
  *   state_path.c    the default file of a pair
+ *   state_look.c    a state file looked at beside a run that works with it
  *
  * Locks: state.lock guards what producers and the writer share and is held for a few instructions; state.db_lock
  * guards the main connection and is held for a whole batch. Never both at once. state.readers_lock guards the list of
@@ -259,6 +260,12 @@ int state_db_open(struct state *s, const struct state_params *params, char **out
  * Ends a reader's transaction where that shares the connection. 0 or -errno. */
 int state_db_synced(sqlite3 *db, bool synced);
 
+/* The kernel's id of this boot. */
+void state_boot_id(char out_boot[BOOT_ID_MAX]);
+
+/* Whether shared memory and locks may not hold between machines where path is. */
+bool state_db_on_network(const char *path);
+
 /* One more connection to read with. 0 or -errno. */
 int state_db_reader(const struct state *s, sqlite3 **out_db);
 
@@ -273,6 +280,12 @@ int state_db_begin(sqlite3 *db);
 
 /* Commits where err is 0, rolls back where it is not or the commit fails. err, or that of the commit. */
 int state_db_end(sqlite3 *db, int err);
+
+/* state_history.c. Whether a process of this host holds the lock beside the state file. */
+bool state_is_locked(const char *path);
+
+/* The text in column i of the row that stmt stands on, malloc'd; NULL: no memory. */
+char *state_text_column(sqlite3_stmt *stmt, int i);
 
 /* A statement that is used again and again. 0 or -errno. */
 int state_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out_stmt);

@@ -243,3 +243,41 @@ Test(options, help_and_man_name_every_option, .timeout = 10)
     free(help);
     free(man);
 }
+
+Test(options, clean_takes_its_own_and_no_others, .timeout = 10)
+{
+    struct options o;
+    char *said = NULL;
+    char clean[] = "clean";
+    char copy[] = "copy";
+    char dst[] = "/b";
+    char url[] = "nfs://h/x";
+    char others[] = "--others";
+    char older[] = "--older-than=2h";
+    char dry[] = "-n";
+    char limit[] = "--bwlimit=1M";
+    char uid[] = "--nfs-uid=0";
+    cr_assert_eq(parse(&o, &said, ARGV(clean, others, older, dry, dst)), 0, "%s", said);
+    cr_expect_eq(o.command, COMMAND_CLEAN);
+    cr_expect(options_looks(&o) && o.others && o.dry_run);
+    cr_expect_eq(o.older_than_ns, 7200 * NS_PER_SEC);
+    cr_expect_null(o.source);
+    cr_expect_str_eq(o.destination, "/b");
+    options_release(&o);
+    free(said);
+    cr_assert_eq(parse(&o, &said, ARGV(clean, uid, url)), 0, "%s", said);
+    cr_expect_str_eq(o.url.host, "h");
+    cr_expect_eq(o.older_than_ns, OLDER_THAN_DEFAULT);
+    options_release(&o);
+    free(said);
+    cr_expect_eq(parse(&o, &said, ARGV(clean, limit, dst)), -EINVAL);
+    cr_expect(strstr(said, "--bwlimit is not for haul clean") != NULL, "%s", said);
+    free(said);
+    cr_expect_eq(parse(&o, &said, ARGV(copy, others, dst, dst)), -EINVAL);
+    cr_expect(strstr(said, "--others is not for haul copy") != NULL, "%s", said);
+    free(said);
+    cr_expect_eq(parse(&o, &said, ARGV(clean, dst, dst)), -EINVAL);
+    free(said);
+    cr_expect_eq(parse(&o, &said, ARGV(clean, uid, dst)), -EINVAL, "that is about a server");
+    free(said);
+}

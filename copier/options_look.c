@@ -1,0 +1,95 @@
+/*
+ * options_look: the command lines of the commands that look at a destination as it is.
+ */
+#include <string.h>
+
+#include "copier/options_internal.h"
+
+_Static_assert(OPT_VERSION < 64, "options.given has a bit for each");
+
+/* Which commands take an option. */
+#define CLEAN 1U
+
+static const struct {
+    enum option_id id;
+    unsigned takers;
+} takers[] = {
+    {OPT_DRY_RUN, CLEAN},      {OPT_JOBS, CLEAN},
+    {OPT_OPS_LIMIT, CLEAN},    {OPT_RETRIES, CLEAN},
+    {OPT_RETRY_DELAY, CLEAN},  {OPT_IO_TIMEOUT, CLEAN},
+    {OPT_TEMP_DIR, CLEAN},     {OPT_PARTIAL_MAX_AGE, CLEAN},
+    {OPT_STATS, CLEAN},        {OPT_PROGRESS, CLEAN},
+    {OPT_QUIET, CLEAN},        {OPT_JSON, CLEAN},
+    {OPT_MAX_DURATION, CLEAN}, {OPT_STOP_AT, CLEAN},
+    {OPT_STATE, CLEAN},        {OPT_NFS_UID, CLEAN},
+    {OPT_NFS_GID, CLEAN},      {OPT_NO_RESERVED_PORT, CLEAN},
+    {OPT_NO_IO_URING, CLEAN},  {OPT_OLDER_THAN, CLEAN},
+    {OPT_OTHERS, CLEAN},
+};
+
+static const struct {
+    const char *word;
+    enum command command;
+    unsigned taker;
+} commands[] = {
+    {"clean", COMMAND_CLEAN, CLEAN},
+};
+
+bool options_looks(const struct options *options)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (commands[i].command == options->command) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool options_take_look(struct options *o, char **places, int count)
+{
+    for (size_t i = 0; count > 0 && i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(places[0], commands[i].word) == 0) {
+            o->command = commands[i].command;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The name of an option that was given and is not the command's; NULL: there is none. */
+static const char *not_taken(const struct options *o)
+{
+    uint64_t taken = 0;
+    for (size_t i = 0; i < sizeof takers / sizeof takers[0]; i++) {
+        for (size_t k = 0; k < sizeof commands / sizeof commands[0]; k++) {
+            if (commands[k].command == o->command && (takers[i].takers & commands[k].taker) != 0) {
+                taken |= 1ULL << (unsigned)takers[i].id;
+            }
+        }
+    }
+    for (unsigned i = 0; i < options_table_rows; i++) {
+        uint64_t bit = 1ULL << (unsigned)options_table[i].id;
+        if ((o->given & bit) != 0 && (taken & bit) == 0) {
+            return options_table[i].name;
+        }
+    }
+    return NULL;
+}
+
+int options_check_look(struct options *o, char **places, int count, FILE *errors)
+{
+    const char *command = places[0];
+    const char *wrong = not_taken(o);
+    if (wrong != NULL) {
+        return options_usage(errors, "--%s is not for haul %s", wrong, command);
+    }
+    if (count != 2) {
+        return options_usage(errors, "%s takes DST, got %d %s", command, count - 1,
+                             count == 2 ? "argument" : "arguments");
+    }
+    o->destination = places[1];
+    if (o->destination[0] == '\0') {
+        return options_usage(errors, "DST is empty");
+    }
+    return options_take_server(o, errors);
+}
