@@ -19,6 +19,7 @@
 #include "copier/copyfile.h"
 #include "copier/engine_internal.h"
 #include "copier/lease.h"
+#include "copier/metrics.h"
 #include "copier/partials.h"
 #include "copier/quantity.h"
 #include "copier/status.h"
@@ -30,7 +31,7 @@
 
 enum {
     QUEUE_SHARDS = 128,    /* shards between planner and workers */
-    FDS_OWN = 26,          /* descriptors for everything but files and directories */
+    FDS_OWN = 28,          /* descriptors for everything but files and directories */
     FDS_FEW = 256,         /* below that one walker and one worker must do */
     HANDLES_MAX = 2048,    /* directory descriptors kept for each side */
     RETRY_DELAY_MAX_S = 30 /* between two tries */
@@ -343,6 +344,7 @@ static int begin_run(struct engine *e)
         e->purge = state_unswept(e->state) || lease_took_over(e->lease, NULL);
         sentence = resumed(e);
     }
+    metrics_begin(e->metrics);
     const struct report_start start = {.source = e->places.source,
                                        .destination = e->places.destination,
                                        .state = e->state_path,
@@ -634,7 +636,12 @@ static int run(struct engine *e)
         report_error(e->report, "cannot start: %s", err_text(r));
         return STATUS_CANNOT;
     }
-    r = find_places(e, &b);
+    watchdog_step(e->watchdog, "the metrics file", e->options->metrics);
+    r = metrics_start(e);
+    watchdog_step(e->watchdog, NULL, NULL);
+    if (r == 0) {
+        r = find_places(e, &b);
+    }
     if (r == 0 && is_staging_considered(e)) {
         watchdog_step(e->watchdog, "the temp dir", e->options->temp_dir != NULL ? e->options->temp_dir : "$TMPDIR");
         r = tempdir_find(e->options, &e->places, e->report, &e->tempdir);
@@ -652,6 +659,7 @@ static int run(struct engine *e)
         if (e->run.number != 0) {
             state_run_end(e->state, r);
         }
+        metrics_end(e->metrics, r, METRICS_WAIT_NS);
         return r;
     }
     copy(e);
@@ -672,6 +680,7 @@ static void release(struct engine *e)
             pool_join(e->pool);
         }
     }
+    metrics_destroy(e->metrics);
     upkeep_destroy(e);
     partials_destroy(e->partials);
     pool_destroy(e->pool);

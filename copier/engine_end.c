@@ -11,6 +11,7 @@
 #include "copier/channel.h"
 #include "copier/engine_internal.h"
 #include "copier/look.h"
+#include "copier/metrics.h"
 #include "copier/status.h"
 #include "workers/stores/nfs41/nfs41.h"
 
@@ -117,8 +118,16 @@ int engine_finish(struct engine *e)
         status = status == STATUS_OK ? STATUS_SOME_FAILED : status;
         but = but != NULL ? but : "everything arrived, but the lease could not be given back";
     }
+    int r = metrics_end(e->metrics, status, METRICS_WAIT_NS);
+    if (r != 0) {
+        report_error(e->report, "--metrics '%s': %s", e->options->metrics,
+                     r == -ETIMEDOUT ? "it does not answer" : err_text(r));
+        status = status == STATUS_OK ? STATUS_SOME_FAILED : status;
+        but = but != NULL ? but : "everything arrived, but the metrics could not be written";
+    }
     if (tell_end(e, status, but, NULL) != 0 && status == STATUS_OK) {
         status = STATUS_SOME_FAILED;
+        metrics_end(e->metrics, status, METRICS_WAIT_NS);
     }
     return status;
 }
@@ -155,5 +164,6 @@ _Noreturn void engine_leave(struct engine *e, int status, const char *why)
     if (e->run.number != 0) {
         (void)end_state(e, status);
     }
+    metrics_end(e->metrics, status, METRICS_HURRY_NS);
     engine_exit(e, status);
 }

@@ -20,6 +20,7 @@
 #include "workers/stores/watch.h"
 
 struct look;
+struct metrics;
 struct partials;
 struct watchdog;
 
@@ -74,6 +75,7 @@ struct engine {
     struct retry_options retry;     /* of the destination's operations, and of whole files; constant */
     struct watchdog *watchdog;      /* owned */
     struct look *look;              /* what this is a part of (look.h), without a planner; NULL: a run that copies */
+    struct metrics *metrics;        /* owned; NULL: none is wanted */
     struct ticker *ticker;          /* owned; NULL: none */
     atomic_bool ending;             /* some thread has begun to end the run */
     atomic_bool running;            /* planner and pool are there, to be stopped */

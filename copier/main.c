@@ -165,6 +165,8 @@
  * copier/state_history.c             what a state file tells of its runs
  * copier/state_look.c                a state file looked at beside a run that works with it
  * copier/history.c                   haul status
+ * copier/metrics.c                   --metrics: the file, and when it is written
+ * copier/metrics_text.c              what stands in it
  * copier/report.c                    failures, progress and summary, for people and as events
  * copier/report_times.c              where the time went
  * copier/report_server.c             what a server granted, and what passed between

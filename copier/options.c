@@ -315,6 +315,8 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         return set_size(row->name, arg, &o->temp_space, errors);
     case OPT_SPARSE:
         return set_sparse(o, arg, errors);
+    case OPT_METRICS:
+        return set_path(row->name, arg, &o->metrics, errors);
     case OPT_STATE:
         return set_path(row->name, arg, &o->state, errors);
     case OPT_HELP:

@@ -80,6 +80,7 @@ struct options {
     int64_t max_duration_ns; /* --max-duration; 0: none */
     time_t stop_at;          /* --stop-at, seconds since 1970; 0: none */
     int64_t until_ns;        /* monotonic: when the first of the two has come; 0: never. Set by main */
+    const char *metrics;     /* --metrics; NULL: none; not owned */
     const char *state;       /* state file; NULL: the default of the pair; not owned */
     bool no_io_uring;        /* never make a ring */
     int64_t partial_max_age; /* ns, of what is left of large files; 0: nothing is kept of them */
@@ -155,6 +156,7 @@ enum option_id {
     OPT_PROGRESS,
     OPT_QUIET,
     OPT_JSON,
+    OPT_METRICS,
     OPT_WAIT,
     OPT_MAX_DURATION,
     OPT_STOP_AT,

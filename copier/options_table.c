@@ -116,6 +116,10 @@ const struct option_row options_table[] = {
     {OPT_QUIET, 'q', false, "quiet", NULL, "Print failures only."},
     {OPT_JSON, 0, false, "json", NULL,
      "Write events to standard output, one JSON object a line; text for people goes to standard error."},
+    {OPT_METRICS, 0, false, "metrics", "FILE",
+     "Tell a monitoring in FILE what is done (Prometheus' text format; give it a name in .prom for node_exporter): "
+     "written when the run begins, every 5 seconds, and when it ends, always replaced as a whole. What it says of the "
+     "last success outlives runs that fail or are refused. A dry run leaves it alone."},
     {OPT_WAIT, 0, false, "wait", "TIME",
      "Wait up to TIME where another run works on the destination, or on a directory above it (default 0s: leave)."},
     {OPT_STATE, 0, false, "state", "FILE",

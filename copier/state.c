@@ -464,6 +464,25 @@ int state_failing(struct state *s, int64_t number, uint64_t *out_runs, int64_t *
     return err;
 }
 
+int state_last_success(struct state *s, struct state_run *out_run)
+{
+    sqlite3_stmt *stmt = NULL;
+    int64_t number = 0;
+    (void)pthread_mutex_lock(&s->db_lock);
+    int err = state_db_prepare(s->db, "SELECT coalesce(max(number), 0) FROM runs WHERE status = 0", &stmt);
+    if (err == 0) {
+        const int rc = sqlite3_step(stmt);
+        err = rc == SQLITE_ROW ? 0 : state_db_errno(s->db, rc);
+        number = err == 0 ? sqlite3_column_int64(stmt, 0) : 0;
+    }
+    (void)sqlite3_finalize(stmt);
+    if (err == 0) {
+        err = number != 0 ? get_run(s, number, out_run) : -ENOENT;
+    }
+    (void)pthread_mutex_unlock(&s->db_lock);
+    return err;
+}
+
 bool state_run_is_dead(struct state *s, const char *run_id)
 {
     if (!run_id_valid(run_id) || s->dead_count == 0) {

@@ -116,6 +116,9 @@ int state_run_get(struct state *s, int64_t number, struct state_run *out_run);
  * (wall clock; 0: none). 0 or -errno. Any thread; blocks while a batch is written. */
 int state_failing(struct state *s, int64_t number, uint64_t *out_runs, int64_t *out_since_ns);
 
+/* The last run that ended with status 0. 0, -ENOENT, -errno. The same. */
+int state_last_success(struct state *s, struct state_run *out_run);
+
 /* Whether run_id is an earlier run of this database: it is dead then, since one run at a time holds the lock. Any
  * thread, non-blocking. */
 bool state_run_is_dead(struct state *s, const char *run_id);
