@@ -267,20 +267,25 @@ int sync_check(struct engine *e)
 struct recalling {
     plan_recalled fn;
     void *arg;
+    unsigned xattrs; /* XATTRS_* that the run keeps */
 };
 
 static int recalled(void *arg, const struct state_file *file, size_t name_len, bool intent, bool sure)
 {
     const struct recalling *r = arg;
-    const struct plan_remembered row = {
-        .name = file->name, .name_len = name_len, .src = &file->src, .dst = &file->dst, .intent = intent, .sure = sure};
+    const struct plan_remembered row = {.name = file->name,
+                                        .name_len = name_len,
+                                        .src = &file->src,
+                                        .dst = &file->dst,
+                                        .intent = intent,
+                                        .sure = sure && (r->xattrs & ~file->xattrs) == 0};
     return r->fn(r->arg, &row);
 }
 
 static int recall(void *arg, const struct dir *dir, const char *after, int64_t limit, plan_recalled fn, void *fn_arg)
 {
     struct engine *e = arg;
-    struct recalling r = {.fn = fn, .arg = fn_arg};
+    struct recalling r = {.fn = fn, .arg = fn_arg, .xattrs = copy_xattr_kinds(e->options)};
     struct state_reader *reader = event_reader(e);
     return reader != NULL ? state_recall(reader, dir->id, after, limit, recalled, &r) : -ENOMEM;
 }

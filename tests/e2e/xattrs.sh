@@ -186,3 +186,19 @@ HAUL=$WORK/as-user expect 0 copy -AX --archive-dirs --json "$SRC" "$WORK/to/dst"
 figure_is attrs 1
 [ "$(getfattr --absolute-names --only-values -n user.number "$WORK/to/dst/dir/5")" = newer ] || fail "a read-only file kept its old attribute"
 [ "$(stat -c %a "$WORK/to/dst/dir/5")" = 444 ] || fail "a read-only file is writable now"
+
+# A sync that has kept none so far asks for them with the first -X, and with the next one no more.
+mkdir "$WORK/late"
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    echo "$i" >"$WORK/late/f$i"
+    setfattr -n user.number -v "$i" "$WORK/late/f$i"
+done
+settle
+for again in 1 2; do # the second one remembers the directory as a whole
+    expect 0 sync "$WORK/late" "$WORK/late.dst"
+done
+expect 0 sync -X --json "$WORK/late" "$WORK/late.dst"
+figure_is attrs 10
+[ "$(getfattr --absolute-names --only-values -n user.number "$WORK/late.dst/f7")" = 7 ] || fail "a later -X did nothing"
+expect 0 sync -X --json "$WORK/late" "$WORK/late.dst"
+figure_is attrs 0
