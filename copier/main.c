@@ -161,6 +161,7 @@
  * copier/state_writer.c              writes it in batches
  * copier/state_read.c                looks it up
  * copier/state_recall.c              all entries of a directory at once
+ * copier/state_summary.c             a directory's entries in one piece, for those that have not changed
  * copier/state_place.c               which destination it is about
  * copier/state_history.c             what a state file tells of its runs
  * copier/state_look.c                a state file looked at beside a run that works with it

@@ -89,7 +89,9 @@ static int load_memory(struct state *s)
     if (err != 0) {
         return err;
     }
-    return load_numbers(s, "SELECT id FROM epochs WHERE boot='' OR boot<>?1", false, &s->suspect, &s->suspect_count);
+    const int epochs_err =
+        load_numbers(s, "SELECT id FROM epochs WHERE boot='' OR boot<>?1", false, &s->suspect, &s->suspect_count);
+    return epochs_err != 0 ? epochs_err : state_summary_load(s);
 }
 
 static int make_locks(struct state *s)

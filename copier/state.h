@@ -221,6 +221,20 @@ typedef int (*state_recalled)(void *arg, const struct state_file *file, size_t n
 int state_recall(struct state_reader *r, uint64_t dir_id, const char *after, int64_t limit, state_recalled fn,
                  void *arg);
 
+/*
+ * A directory's summary: what the caller makes of all its entries, in one piece of bytes that mean nothing to the
+ * state. It is gone as soon as anything is written about an entry of the directory, and with the first opening after
+ * which a row may have been lost; so it holds what the rows say.
+ *
+ * put: len above 0; made of rows that this run has read, each of them sure, with these XATTRS_*. Ignored where the run
+ * has written about the directory. Copied. Any thread; blocks while the queue is full.
+ * get: malloc'd; 0; -ENOENT: there is none with these XATTRS_* at least; -errno.
+ * seed: a number that is the same in all runs, and a secret.
+ */
+void state_summary_put(struct state *s, uint64_t dir_id, unsigned xattrs, const char *bytes, size_t len);
+int state_summary_get(struct state_reader *r, uint64_t dir_id, unsigned xattrs, char **out_bytes, size_t *out_len);
+uint64_t state_summary_seed(const struct state *s);
+
 /* Whether a directory is remembered as it is at the source: mode, owner; with times: mtime; with xattrs: their kinds,
  * and ctime. Of the root: dir_id 0, name "". False too where it cannot be read (state_error). */
 bool state_known_dir(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src, bool times,

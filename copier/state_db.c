@@ -46,7 +46,11 @@ static const char schema_2[] =
 static const char additions[] =
     "CREATE TABLE IF NOT EXISTS swept(run INTEGER NOT NULL);"
     /* At most one row: the destination that the entries are about (struct state_place). */
-    "CREATE TABLE IF NOT EXISTS place(id TEXT NOT NULL, stamp TEXT NOT NULL, next TEXT NOT NULL);";
+    "CREATE TABLE IF NOT EXISTS place(id TEXT NOT NULL, stamp TEXT NOT NULL, next TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS summaries(dir INTEGER NOT NULL, part INTEGER NOT NULL, parts INTEGER NOT NULL,"
+    " xattrs INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY(dir, part));"
+    /* One row: what the summaries are seeded with, and how many epochs were suspect when they were made. */
+    "CREATE TABLE IF NOT EXISTS summary_terms(seed INTEGER NOT NULL, suspect INTEGER NOT NULL);";
 
 /* The errno behind a failed read or write: SQLite keeps it with each file, the database's and the journal's. */
 static int file_errno(sqlite3 *db)

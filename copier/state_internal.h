@@ -8,6 +8,7 @@
  *   state_read.c    looking things up
  *   state_recall.c  all entries of a directory at once
  *   state_place.c   which destination it is about
+ *   state_summary.c directories in one piece
  *   state_path.c    the default file of a pair
  *   state_look.c    a state file looked at beside a run that works with it
  *
@@ -44,10 +45,12 @@
 #define FAILURES_MAX  100000            /* failures kept of one run; the run's count goes on */
 #define EPOCH_BITS    24                /* an epoch's id is its run's number, then its own count in so many bits */
 
-#define FILE_RACY   1U /* files.flags: state_file.racy */
-#define FILE_INTENT 2U /* files.flags: something newer was about to be published (state_intend) */
-#define FILE_XATTRS 8  /* files.flags: state_file.xattrs from this bit on */
-#define MODE_INTENT 0  /* files.mode: only announced (state_intend); nothing else in the row counts */
+#define FILE_RACY    1U /* files.flags: state_file.racy */
+#define FILE_INTENT  2U /* files.flags: something newer was about to be published (state_intend) */
+#define FILE_XATTRS  8  /* files.flags: state_file.xattrs from this bit on */
+#define SUMMARY_BITS 20 /* of the map of directories that were written about: 128 KiB */
+
+#define MODE_INTENT 0 /* files.mode: only announced (state_intend); nothing else in the row counts */
 
 enum record_kind {
     RECORD_FILE,    /* state_record */
@@ -60,6 +63,7 @@ enum record_kind {
     RECORD_PARTIAL, /* state_partial */
     RECORD_PART,    /* state_part */
     RECORD_OVER,    /* state_partial_over */
+    RECORD_SUMMARY, /* state_summary_put, a part of it */
     RECORD_EPOCH,   /* an epoch begins */
     RECORD_DURABLE, /* an epoch, and those of its boot before it, became durable */
 };
@@ -82,9 +86,9 @@ struct record {
     uint32_t text_len; /* bytes of the text: a name or a path; PARTIAL: the temp name, then the name */
     uint8_t kind;      /* enum record_kind */
     bool racy;         /* FILE */
-    uint8_t xattrs;    /* FILE: XATTRS_* */
+    uint8_t xattrs;    /* FILE, SUMMARY: XATTRS_* */
     bool hash_known;   /* FILE, PART */
-    uint64_t dir;      /* FILE, FORGET, INTEND, DOUBT, DIR, CLEAR, PARTIAL: directory id */
+    uint64_t dir;      /* FILE, FORGET, INTEND, DOUBT, DIR, CLEAR, PARTIAL, SUMMARY: directory id */
     int64_t epoch;     /* FILE, PART, EPOCH, DURABLE: epoch id */
     char *heap;        /* a text too long for the batch, owned until it is written; NULL: it is in text */
     union {
@@ -107,6 +111,10 @@ struct record {
             uint64_t part;    /* PART: 0.. */
             uint8_t hash[16]; /* PART: valid if hash_known */
         } part;
+        struct {            /* SUMMARY */
+            uint32_t part;  /* 0, 1, ... */
+            uint32_t parts; /* of the summary */
+        } summary;
         struct {               /* FAILURE */
             int64_t number;    /* 1, 2, ... in its run */
             int err;           /* positive errno */
@@ -156,6 +164,8 @@ enum statement {
     STMT_PART,
     STMT_OVER,
     STMT_OVER_PARTS,
+    STMT_SUMMARY,
+    STMT_SUMMARY_OVER,
     STMT_EPOCH,
     STMT_DURABLE,
     STMT_FAILED,
@@ -177,6 +187,7 @@ struct state {
     size_t dead_count;       /* entries in dead */
     uint64_t *suspect;       /* epochs that failed or were not durable as their boot ended, sorted, owned; constant */
     size_t suspect_count;    /* entries in suspect */
+    uint64_t summary_seed;   /* state_summary_seed; constant */
 
     pthread_mutex_t db_lock;              /* guards db and its statements */
     sqlite3 *db;                          /* main connection, owned */
@@ -185,31 +196,32 @@ struct state {
     pthread_mutex_t readers_lock; /* guards readers */
     struct state_reader *readers; /* all of them, not owned */
 
-    pthread_mutex_t lock;      /* guards all below but the atomics */
-    pthread_cond_t work;       /* to the writer: there is something to do (CLOCK_MONOTONIC) */
-    pthread_cond_t room;       /* to the producers: a batch was taken over */
-    pthread_cond_t ended_cond; /* to state_run_end: ended is true */
-    pthread_cond_t settled;    /* to state_settle: written has moved on */
-    uint64_t queued;           /* records that were ever put into a batch */
-    uint64_t written;          /* of them, those whose transaction has ended */
-    uint64_t hurried;          /* up to this one somebody waits: the writer begins at once */
-    struct batch batches[2];   /* one fills while the other is written */
-    struct batch *filling;     /* which of them fills */
-    struct figures figures;    /* of the present run */
-    bool figures_changed;      /* since they were written last */
-    bool writing;              /* a run is under way: records are taken */
-    bool durable;              /* the destination is durable by itself */
-    bool sync_failed;          /* no epoch becomes durable any more */
-    bool mark_owed;            /* that was tried and could not be written; writer's thread only */
-    bool failed_wanted;        /* the epochs' rows are yet to be marked as failed */
-    size_t waiting;            /* producers that wait for room */
-    bool stop;                 /* the writer ends once all is written */
-    bool end_wanted;           /* state_run_end waits */
-    bool ended;                /* the writer has dealt with it */
-    int end_status;            /* exit status for it */
-    int64_t run;               /* number of the present run; 0: none was begun */
-    int64_t epoch;             /* id of the present epoch */
-    int64_t failures;          /* failures of this run that were queued */
+    pthread_mutex_t lock;                       /* guards all below but the atomics */
+    pthread_cond_t work;                        /* to the writer: there is something to do (CLOCK_MONOTONIC) */
+    pthread_cond_t room;                        /* to the producers: a batch was taken over */
+    pthread_cond_t ended_cond;                  /* to state_run_end: ended is true */
+    pthread_cond_t settled;                     /* to state_settle: written has moved on */
+    uint64_t spoilt[(1U << SUMMARY_BITS) / 64]; /* directories that this run has written about, by hash */
+    uint64_t queued;                            /* records that were ever put into a batch */
+    uint64_t written;                           /* of them, those whose transaction has ended */
+    uint64_t hurried;                           /* up to this one somebody waits: the writer begins at once */
+    struct batch batches[2];                    /* one fills while the other is written */
+    struct batch *filling;                      /* which of them fills */
+    struct figures figures;                     /* of the present run */
+    bool figures_changed;                       /* since they were written last */
+    bool writing;                               /* a run is under way: records are taken */
+    bool durable;                               /* the destination is durable by itself */
+    bool sync_failed;                           /* no epoch becomes durable any more */
+    bool mark_owed;                             /* that was tried and could not be written; writer's thread only */
+    bool failed_wanted;                         /* the epochs' rows are yet to be marked as failed */
+    size_t waiting;                             /* producers that wait for room */
+    bool stop;                                  /* the writer ends once all is written */
+    bool end_wanted;                            /* state_run_end waits */
+    bool ended;                                 /* the writer has dealt with it */
+    int end_status;                             /* exit status for it */
+    int64_t run;                                /* number of the present run; 0: none was begun */
+    int64_t epoch;                              /* id of the present epoch */
+    int64_t failures;                           /* failures of this run that were queued */
 
     atomic_int error;    /* first -errno that was met, or 0 */
     atomic_bool damaged; /* the database turned out to be damaged: it is moved aside at the end */
@@ -227,6 +239,7 @@ struct state_reader {
     sqlite3_stmt *lookup;      /* owned */
     sqlite3_stmt *dirs;        /* owned */
     sqlite3_stmt *recall;      /* owned */
+    sqlite3_stmt *summary;     /* owned */
     sqlite3_stmt *partials;    /* owned */
     sqlite3_stmt *parts;       /* owned */
 };
@@ -314,6 +327,15 @@ bool state_epoch_suspect(const struct state *s, uint64_t epoch);
 
 /* state_queue.c. What a partial file is kept by: the random part of its temp name. */
 int64_t state_partial_id(const char *temp);
+
+/* Queues a part of a summary, unless the run has written about its directory. Blocks while the queue is full. */
+void state_queue_summary(struct state *s, const struct record *head, const char *bytes);
+
+/* state_summary.c. The map of directories that the run has written about; the lock is held. */
+void state_summary_spoil(struct state *s, uint64_t dir_id);
+bool state_summary_spoilt(const struct state *s, uint64_t dir_id);
+/* At the opening, once the suspect epochs are known. 0 or -errno. */
+int state_summary_load(struct state *s);
 
 int state_batches_create(struct state *s);
 void state_batches_destroy(struct state *s);

@@ -82,7 +82,8 @@ int state_place_set(struct state *s, const struct state_place *place)
 
 int state_forget_all(struct state *s)
 {
-    static const char *const all[] = {"DELETE FROM files", "DELETE FROM dirs", "DELETE FROM place"};
+    static const char *const all[] = {"DELETE FROM files", "DELETE FROM dirs", "DELETE FROM summaries",
+                                      "DELETE FROM place"};
     (void)pthread_mutex_lock(&s->db_lock);
     int err = state_db_begin(s->db);
     if (err == 0) {

@@ -81,6 +81,9 @@ static void put(struct state *s, const struct record *head, const char *text)
     if (head->kind == RECORD_FILE || head->kind == RECORD_FORGET || head->kind == RECORD_INTEND ||
         head->kind == RECORD_DOUBT) {
         batch->keys[batch->keys_count++] = (struct record_key){.dir = head->dir, .record = record};
+        state_summary_spoil(s, head->dir);
+    } else if (head->kind == RECORD_CLEAR) {
+        state_summary_spoil(s, head->dir);
     }
     batch->used += record->size;
     batch->count++;
@@ -279,6 +282,16 @@ void state_partial_over(struct state *s, const char *temp)
     const struct record head = {.kind = RECORD_OVER, .part.id = state_partial_id(temp)};
     (void)pthread_mutex_lock(&s->lock);
     append(s, &head, "");
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void state_queue_summary(struct state *s, const struct record *head, const char *bytes)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    /* Room first: while that is waited for, others may write about the directory. */
+    if (wait_room(s, head) && !state_summary_spoilt(s, head->dir)) {
+        put(s, head, bytes);
+    }
     (void)pthread_mutex_unlock(&s->lock);
 }
 

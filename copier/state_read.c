@@ -20,7 +20,8 @@
 #define PARTIALS_SQL                                                                                                   \
     "SELECT dir, name, dev, ino, size, mtime, ctime, temp, temp_dev, temp_ino, temp_uid, touched FROM partials"        \
     " WHERE id>=?1 ORDER BY id LIMIT 1"
-#define PARTS_SQL "SELECT part, epoch, hash FROM parts WHERE partial=?1"
+#define SUMMARY_SQL "SELECT part, parts, xattrs, bytes FROM summaries WHERE dir=?1 ORDER BY part"
+#define PARTS_SQL   "SELECT part, epoch, hash FROM parts WHERE partial=?1"
 
 sqlite3 *state_reader_lock(struct state_reader *r)
 {
@@ -51,6 +52,9 @@ static int prepare(struct state_reader *r)
     }
     if (err == 0) {
         err = state_db_prepare(db, RECALL_SQL, &r->recall);
+    }
+    if (err == 0) {
+        err = state_db_prepare(db, SUMMARY_SQL, &r->summary);
     }
     state_reader_unlock(r);
     return err;
@@ -104,6 +108,7 @@ void state_reader_destroy(struct state_reader *r)
     (void)sqlite3_finalize(r->partials);
     (void)sqlite3_finalize(r->parts);
     (void)sqlite3_finalize(r->recall);
+    (void)sqlite3_finalize(r->summary);
     state_reader_unlock(r);
     (void)sqlite3_close(r->own);
     (void)pthread_mutex_destroy(&r->lock);

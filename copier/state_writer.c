@@ -27,6 +27,8 @@ static const char *const statement_sql[STMT_COUNT] = {
     [STMT_PART] = "INSERT OR REPLACE INTO parts(partial, part, epoch, hash) VALUES(?1, ?2, ?3, ?4)",
     [STMT_OVER] = "DELETE FROM partials WHERE id=?1",
     [STMT_OVER_PARTS] = "DELETE FROM parts WHERE partial=?1",
+    [STMT_SUMMARY] = "INSERT OR REPLACE INTO summaries(dir, part, parts, xattrs, bytes) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [STMT_SUMMARY_OVER] = "DELETE FROM summaries WHERE dir=?1",
     [STMT_EPOCH] = "INSERT OR REPLACE INTO epochs(id, run, boot) VALUES(?1, ?2, ?3)",
     /* One sync covers what earlier runs of the boot left. */
     [STMT_DURABLE] =
@@ -228,6 +230,28 @@ static int write_over(struct state *s, const struct record *r)
     return err != 0 ? err : run(s, STMT_OVER_PARTS);
 }
 
+/* What is remembered of the directory's entries changes. */
+static int write_spoilt(struct state *s, uint64_t dir)
+{
+    bind_int(s->statements[STMT_SUMMARY_OVER], 1, dir);
+    return run(s, STMT_SUMMARY_OVER);
+}
+
+static int write_summary(struct state *s, const struct record *r)
+{
+    sqlite3_stmt *stmt = s->statements[STMT_SUMMARY];
+    const int err = r->summary.part == 0 ? write_spoilt(s, r->dir) : 0;
+    if (err != 0) {
+        return err;
+    }
+    bind_int(stmt, 1, r->dir);
+    bind_int(stmt, 2, r->summary.part);
+    bind_int(stmt, 3, r->summary.parts);
+    bind_int(stmt, 4, r->xattrs);
+    bind_text(stmt, 5, r);
+    return run(s, STMT_SUMMARY);
+}
+
 static int write_epoch(struct state *s, const struct record *r)
 {
     const enum statement which = r->kind == RECORD_EPOCH ? STMT_EPOCH : STMT_DURABLE;
@@ -305,7 +329,11 @@ static int write_records(struct state *s, struct batch *batch)
         case RECORD_DOUBT:
             break; /* below, sorted */
         case RECORD_CLEAR:
-            err = write_clear(s, r);
+            err = write_spoilt(s, r->dir);
+            err = err == 0 ? write_clear(s, r) : err;
+            break;
+        case RECORD_SUMMARY:
+            err = write_summary(s, r);
             break;
         case RECORD_DIR:
             err = write_dir(s, r);
@@ -330,7 +358,9 @@ static int write_records(struct state *s, struct batch *batch)
     }
     qsort(batch->keys, batch->keys_count, sizeof(batch->keys[0]), compare_keys);
     for (size_t i = 0; err == 0 && i < batch->keys_count; i++) {
-        err = write_keyed(s, batch->keys[i].record);
+        const bool another = i == 0 || batch->keys[i].dir != batch->keys[i - 1].dir;
+        err = another ? write_spoilt(s, batch->keys[i].dir) : 0;
+        err = err == 0 ? write_keyed(s, batch->keys[i].record) : err;
     }
     return err;
 }

@@ -290,6 +290,20 @@ static int recall(void *arg, const struct dir *dir, const char *after, int64_t l
     return reader != NULL ? state_recall(reader, dir->id, after, limit, recalled, &r) : -ENOMEM;
 }
 
+static int summary_get(void *arg, const struct dir *dir, char **out_bytes, size_t *out_len)
+{
+    struct engine *e = arg;
+    struct state_reader *reader = event_reader(e);
+    return reader != NULL ? state_summary_get(reader, dir->id, copy_xattr_kinds(e->options), out_bytes, out_len)
+                          : -ENOMEM;
+}
+
+static void summary_put(void *arg, const struct dir *dir, const char *bytes, size_t len)
+{
+    const struct engine *e = arg;
+    state_summary_put(e->state, dir->id, copy_xattr_kinds(e->options), bytes, len);
+}
+
 static uint64_t parent_id(const struct dir *dir)
 {
     return dir->parent != NULL ? dir->parent->id : dir->id;
@@ -424,6 +438,9 @@ void sync_plan(struct engine *e, struct plan_options *options)
     options->extras = o->remove && o->compare != WITH_STATE;
     options->remove_excluded = o->remove_excluded;
     options->recall = recall;
+    options->summary_seed = state_summary_seed(e->state);
+    options->summary_get = summary_get;
+    options->summary_put = summary_put;
     options->known_dir = known_dir;
     options->audited = audited;
     options->linked = linked;

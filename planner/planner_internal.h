@@ -268,6 +268,8 @@ bool there_seen(const struct planner *p, const struct dir *dir, const char *name
 /* Reads what is remembered of dir's entries, all at once. Errors only make it forgetful. */
 void recall_read(struct planner *p, struct dir *dir);
 void recall_drop(struct planner *p, struct dir *dir);
+/* Once the listing of dir has come to its end: has what was read remembered as the directory's summary. */
+void recall_sum(struct planner *p, const struct dir *dir);
 
 /* Whether name is remembered at all; and whether as the source has it now. */
 bool recall_has(const struct planner *p, const struct dir *dir, const char *name, size_t name_len);

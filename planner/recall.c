@@ -18,6 +18,7 @@
 #define FLAG_SEEN    1U                  /* in digest: the source has it */
 #define FLAG_SURE    2U                  /* in digest: equal attributes prove that it is right */
 #define FLAGS        3U
+#define SUMMARY_MIN  8U /* entries below which rows do as well */
 
 struct slot {
     uint64_t name;   /* hash; 0: free */
@@ -29,6 +30,8 @@ struct recall {
     size_t capacity;    /* of slots, a power of 2; what the planner's bound counts */
     size_t count;       /* entries */
     size_t seen;        /* of them, those that the source has */
+    bool unsure;        /* one of them proves nothing */
+    bool summed;        /* they come from the directory's summary */
 };
 
 /* What proves that an entry is the same: all but the device, whose number changes with a mount. */
@@ -36,12 +39,12 @@ static uint64_t digest_of(const struct planner *p, const struct attr *a)
 {
     const uint64_t words[] = {a->mode, (uint64_t)a->uid << 32 | a->gid,  a->size,
                               a->ino,  (uint64_t)clock_ns_of(&a->mtime), (uint64_t)clock_ns_of(&a->ctime)};
-    return XXH3_64bits_withSeed(words, sizeof words, p->there_seed) & ~(uint64_t)FLAGS;
+    return XXH3_64bits_withSeed(words, sizeof words, p->options.summary_seed) & ~(uint64_t)FLAGS;
 }
 
 static uint64_t name_of(const struct planner *p, const char *name, size_t len)
 {
-    uint64_t hash = XXH3_64bits_withSeed(name, len, p->there_seed);
+    uint64_t hash = XXH3_64bits_withSeed(name, len, p->options.summary_seed);
     return hash != 0 ? hash : 1;
 }
 
@@ -55,9 +58,9 @@ static struct slot *slot_of(const struct recall *r, uint64_t name)
     return &r->slots[at];
 }
 
-static int grow(struct planner *p, struct recall *r)
+/* Makes room for so many slots, more than there are. */
+static int grow(struct planner *p, struct recall *r, size_t capacity)
 {
-    size_t capacity = r->capacity == 0 ? RECALL_FIRST : 2 * r->capacity;
     if (atomic_fetch_add(&p->recall_count, capacity) + capacity > RECALL_MAX) {
         atomic_fetch_sub(&p->recall_count, capacity);
         return -ENOBUFS;
@@ -90,7 +93,7 @@ static int take(void *arg, const struct plan_remembered *row)
     struct reading *reading = arg;
     struct recall *r = reading->r;
     if (r->count >= r->capacity / 4 * 3) {
-        int err = grow(reading->p, r);
+        int err = grow(reading->p, r, r->capacity == 0 ? RECALL_FIRST : 2 * r->capacity);
         if (err != 0) {
             return err;
         }
@@ -99,15 +102,72 @@ static int take(void *arg, const struct plan_remembered *row)
     struct slot *slot = slot_of(r, name);
     r->count += slot->name == 0 ? 1 : 0;
     slot->name = name;
-    slot->digest = row->intent || !row->sure ? 0 : digest_of(reading->p, row->src) | FLAG_SURE;
+    bool sure = row->sure && !row->intent;
+    slot->digest = sure ? digest_of(reading->p, row->src) | FLAG_SURE : 0;
+    r->unsure |= !sure;
     return 0;
+}
+
+/* From the directory's summary: its slots without those that are free. 0, -ENOENT, -errno. */
+static int read_summary(struct planner *p, const struct dir *dir, struct recall *r)
+{
+    char *bytes = NULL;
+    size_t len = 0;
+    if (p->options.summary_get == NULL) {
+        return -ENOENT;
+    }
+    int err = p->options.summary_get(p->options.arg, dir, &bytes, &len);
+    if (err != 0) {
+        return err;
+    }
+    size_t count = len / sizeof(struct slot);
+    size_t capacity = RECALL_FIRST;
+    while (capacity / 4 * 3 < count) {
+        capacity *= 2;
+    }
+    err = len % sizeof(struct slot) != 0 ? -ENOENT : grow(p, r, capacity);
+    for (size_t i = 0; i < count && err == 0; i++) {
+        struct slot one;
+        memcpy(&one, bytes + i * sizeof one, sizeof one);
+        *slot_of(r, one.name) = one;
+    }
+    free(bytes);
+    r->count = err == 0 ? count : 0;
+    r->summed = err == 0;
+    return err;
+}
+
+/* The rows are as the source has them, as far as names go, and each proves something: the next run need not read
+ * them one by one. */
+void recall_sum(struct planner *p, const struct dir *dir)
+{
+    const struct recall *r = plan_of(dir)->recall;
+    if (r == NULL || p->options.summary_put == NULL || r->summed || r->unsure || r->count < SUMMARY_MIN ||
+        r->seen != r->count) {
+        return;
+    }
+    struct slot *slots = malloc(r->count * sizeof *slots);
+    size_t count = 0;
+    for (size_t i = 0; slots != NULL && i < r->capacity; i++) {
+        if (r->slots[i].name != 0) {
+            slots[count] = r->slots[i];
+            slots[count++].digest &= ~(uint64_t)FLAG_SEEN;
+        }
+    }
+    if (slots != NULL) {
+        p->options.summary_put(p->options.arg, dir, (const char *)slots, count * sizeof *slots);
+    }
+    free(slots);
 }
 
 void recall_read(struct planner *p, struct dir *dir)
 {
     struct recall *r = calloc(1, sizeof *r);
     struct reading reading = {.p = p, .r = r};
-    int err = r == NULL ? -ENOMEM : p->options.recall(p->options.arg, dir, NULL, -1, take, &reading);
+    int err = r == NULL ? -ENOMEM : read_summary(p, dir, r);
+    if (err == -ENOENT) {
+        err = p->options.recall(p->options.arg, dir, NULL, -1, take, &reading);
+    }
     plan_of(dir)->recall = r;
     if (err != 0) {
         recall_drop(p, dir);

@@ -172,6 +172,7 @@ static void leave(struct walker *w, bool whole)
 {
     struct frame frame = w->frames[--w->frame_count];
     if (whole) {
+        recall_sum(w->p, frame.dir);
         gone_look(w, frame.dir);
     }
     struct store_op op = {.code = STORE_LIST_CLOSE, .dir = frame.dir, .list = {.list = &frame.list}};

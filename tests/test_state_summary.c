@@ -1,0 +1,199 @@
+/* A directory's summary: there until anything is written about its entries, and never older than its rows. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support_state.h"
+
+TestSuite(state_summary, .init = state_set_up, .fini = state_tear_down, .timeout = 60);
+
+#define DIR_ID   5
+#define OTHER_ID 6
+#define LARGE    100000 /* bytes: several parts */
+
+static char large[LARGE];
+
+/* What a new reader gets. 0, -ENOENT; the length in *out_len, the contents compared with those that were put. */
+static int get(struct state *s, uint64_t dir, unsigned xattrs, const char *put, size_t put_len)
+{
+    struct state_reader *r = NULL;
+    char *bytes = NULL;
+    size_t len = 0;
+    cr_assert_eq(state_reader_create(s, &r), 0);
+    const int err = state_summary_get(r, dir, xattrs, &bytes, &len);
+    if (err == 0) {
+        cr_assert_eq(len, put_len);
+        cr_assert_arr_eq(bytes, put, len);
+    }
+    free(bytes);
+    state_reader_destroy(r);
+    return err;
+}
+
+static int has(struct state *s, uint64_t dir)
+{
+    return get(s, dir, 0, large, sizeof large);
+}
+
+/* A run that records an entry in both directories, and one that puts their summaries. The state is closed. */
+static void make_summaries(bool durable, unsigned xattrs)
+{
+    for (size_t i = 0; i < sizeof large; i++) {
+        large[i] = (char)(i * 31 + i / 256);
+    }
+    struct state *s = open_state();
+    begin(s, new_id(), durable);
+    record(s, DIR_ID, "a", 1);
+    record(s, OTHER_ID, "a", 2);
+    cr_assert_eq(state_run_end(s, 0), 0);
+    state_close(s);
+    s = open_state();
+    begin(s, new_id(), durable);
+    state_summary_put(s, DIR_ID, xattrs, large, sizeof large);
+    state_summary_put(s, OTHER_ID, xattrs, large, sizeof large);
+    cr_assert_eq(state_run_end(s, 0), 0);
+    state_close(s);
+}
+
+/* In a run of its own. */
+static void in_a_run(void (*change)(struct state *s))
+{
+    struct state *s = open_state();
+    begin(s, new_id(), true);
+    change(s);
+    cr_assert_eq(state_run_end(s, 0), 0);
+    cr_assert_eq(state_error(s), 0);
+    state_close(s);
+}
+
+Test(state_summary, what_was_put_is_there_in_later_runs)
+{
+    make_summaries(true, 0);
+    struct state *s = open_state();
+    const uint64_t seed = state_summary_seed(s);
+    cr_assert_eq(has(s, DIR_ID), 0);
+    cr_assert_eq(has(s, OTHER_ID), 0);
+    cr_assert_eq(has(s, 7), -ENOENT);
+    cr_assert_eq(get(s, DIR_ID, 1, large, sizeof large), -ENOENT, "made without these extended attributes");
+    state_close(s);
+    s = open_state();
+    cr_assert_eq(state_summary_seed(s), seed);
+    state_close(s);
+}
+
+Test(state_summary, it_counts_for_fewer_extended_attributes_too)
+{
+    make_summaries(true, 3);
+    struct state *s = open_state();
+    cr_assert_eq(get(s, DIR_ID, 3, large, sizeof large), 0);
+    cr_assert_eq(get(s, DIR_ID, 1, large, sizeof large), 0);
+    cr_assert_eq(get(s, DIR_ID, 4, large, sizeof large), -ENOENT);
+    state_close(s);
+}
+
+static void record_another(struct state *s)
+{
+    record(s, DIR_ID, "b", 3);
+}
+static void forget(struct state *s)
+{
+    state_forget(s, DIR_ID, "a");
+}
+static void doubt(struct state *s)
+{
+    state_doubt(s, DIR_ID, "a");
+}
+static void intend(struct state *s)
+{
+    (void)state_intend(s, DIR_ID, "a");
+}
+static void forget_dir(struct state *s)
+{
+    state_forget_dir(s, DIR_ID);
+}
+
+Test(state_summary, whatever_is_written_about_an_entry_removes_it)
+{
+    static void (*const changes[])(struct state * s) = {record_another, forget, doubt, intend, forget_dir};
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        make_summaries(true, 0);
+        in_a_run(changes[i]);
+        struct state *s = open_state();
+        cr_assert_eq(has(s, DIR_ID), -ENOENT, "change %zu", i);
+        cr_assert_eq(has(s, OTHER_ID), 0, "change %zu", i);
+        state_close(s);
+    }
+}
+
+/* The rows that it was made from may be older than what is queued. */
+static void doubt_and_put(struct state *s)
+{
+    state_doubt(s, DIR_ID, "a");
+    state_summary_put(s, DIR_ID, 0, large, sizeof large);
+}
+static void put_and_doubt(struct state *s)
+{
+    state_summary_put(s, DIR_ID, 0, large, sizeof large);
+    state_doubt(s, DIR_ID, "a");
+}
+static void settle_between(struct state *s)
+{
+    cr_assert_eq(state_settle(s, state_intend(s, DIR_ID, "a")), 0);
+    state_summary_put(s, DIR_ID, 0, large, sizeof large);
+}
+
+Test(state_summary, none_is_taken_in_a_run_that_wrote_about_the_directory)
+{
+    static void (*const changes[])(struct state * s) = {doubt_and_put, put_and_doubt, settle_between};
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        make_summaries(true, 0);
+        in_a_run(changes[i]);
+        struct state *s = open_state();
+        cr_assert_eq(has(s, DIR_ID), -ENOENT, "change %zu", i);
+        state_close(s);
+    }
+}
+
+Test(state_summary, all_are_gone_once_rows_may_have_been_lost)
+{
+    make_summaries(false, 0);
+    struct state *s = open_state();
+    cr_assert_eq(has(s, DIR_ID), 0, "the same boot");
+    state_close(s);
+    s = open_boot("boot 2");
+    cr_assert_eq(has(s, DIR_ID), -ENOENT, "another boot");
+    begin(s, new_id(), true);
+    state_summary_put(s, OTHER_ID, 0, large, sizeof large);
+    cr_assert_eq(state_run_end(s, 0), 0);
+    state_close(s);
+    s = open_boot("boot 2");
+    cr_assert_eq(has(s, OTHER_ID), 0, "made since");
+    state_close(s);
+}
+
+Test(state_summary, one_that_lacks_a_part_is_none)
+{
+    make_summaries(true, 0);
+    cr_assert_eq(ask("SELECT count(*) FROM summaries"), 8);
+    (void)ask("DELETE FROM summaries WHERE dir=5 AND part=2");
+    (void)ask("DELETE FROM summaries WHERE dir=6 AND part=3");
+    struct state *s = open_state();
+    cr_assert_eq(has(s, DIR_ID), -ENOENT);
+    cr_assert_eq(has(s, OTHER_ID), -ENOENT);
+    state_close(s);
+}
+
+static void begin_elsewhere(struct state *s)
+{
+    cr_assert_eq(state_forget_all(s), 0);
+}
+
+Test(state_summary, another_destination_has_none)
+{
+    make_summaries(true, 0);
+    in_a_run(begin_elsewhere);
+    struct state *s = open_state();
+    cr_assert_eq(has(s, DIR_ID), -ENOENT);
+    state_close(s);
+}
