@@ -40,7 +40,7 @@
 #define TEXT_INLINE   (64U << 10)       /* bytes of a path kept inside a batch; a longer one is on the heap */
 #define OP_MAX        24                /* bytes of a failure's operation with its NUL */
 #define BUSY_MS       3000              /* how long to wait for another process that uses the database */
-#define WAL_PAGES     16384             /* pages in the WAL (64 MiB) at which it is written back to the database */
+#define WAL_PAGES     8192              /* pages in the WAL (32 MiB) at which it is written back to the database */
 #define FAILURES_RUNS 20                /* newest runs whose failures are kept */
 #define FAILURES_MAX  100000            /* failures kept of one run; the run's count goes on */
 #define EPOCH_BITS    24                /* an epoch's id is its run's number, then its own count in so many bits */
