@@ -612,6 +612,16 @@ static void end_lease(struct engine *e, bool succeeded)
     watchdog_step(e->watchdog, NULL, NULL);
 }
 
+/* What has gone past the mount is to be seen through it. */
+static void refresh_mount(struct engine *e)
+{
+    if (e->places.mounted != NULL && !e->options->dry_run && !atomic_load(&e->stopping)) {
+        watchdog_step(e->watchdog, "the mount", e->places.mounted);
+        direct_refresh(e->places.mounted);
+        watchdog_step(e->watchdog, NULL, NULL);
+    }
+}
+
 void engine_take_end_or_wait(struct engine *e)
 {
     if (!engine_take_end(e)) {
@@ -663,6 +673,7 @@ static int run(struct engine *e)
         return r;
     }
     copy(e);
+    refresh_mount(e);
     end_lease(e, engine_status(e) == STATUS_OK && e->options->command == COMMAND_COPY);
     engine_take_end_or_wait(e);
     return engine_finish(e);
@@ -696,6 +707,7 @@ static void release(struct engine *e)
     }
     state_close(e->state);
     free(e->state_path);
+    direct_release(&e->direct);
     places_release(&e->places);
     notices_destroy(e->notices);
     report_destroy(e->report);

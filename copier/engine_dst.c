@@ -286,5 +286,8 @@ int engine_dst_open(struct engine *e, unsigned handles)
     }
     struct stat root;
     e->dst_dev = fstat(posix_root_fd(e->dst), &root) == 0 ? root.st_dev : 0;
+    if (e->places.url.host == NULL && !e->places.null && !e->options->dry_run) {
+        direct_init(&e->direct, e->places.destination);
+    }
     return 0;
 }

@@ -96,6 +96,9 @@ static int tell_end(struct engine *e, int status, const char *but, const char *w
                              .limit = pool_limit(e->pool),
                              .run = e->run.number};
     take_times(e, times, end.times);
+    if (why == NULL) {
+        direct_tell(&e->direct, e->report, atomic_load(&e->counts->files));
+    }
     int r = report_ended(e->report, &end);
     for (int side = 0; side < DIR_SIDES; side++) {
         watch_times_release(&times[side]);

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "copier/direct.h"
 #include "copier/nfsuser.h"
 #include "copier/options.h"
 #include "copier/places.h"
@@ -62,6 +63,7 @@ struct engine {
     struct tempdir tempdir;         /* as it was found */
     struct staging *staging;        /* owned; NULL: nothing goes through the local temp dir; constant */
     struct store *bare;             /* the innermost of dst, without its layers; owned as long as dst is NULL */
+    struct direct direct;           /* what the mount costs; constant once the destination is open */
     struct nfs_user user;           /* who we are to the destination's server, if it is at one; owned */
     unsigned dst_made;              /* directories at the server that were missing: the root and those above it */
     struct fence fence;             /* of bare, where the run takes a lease */

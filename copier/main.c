@@ -121,6 +121,8 @@
  * copier/url.c                       nfs:// as people write it
  * copier/mounts.c                    whether SRC lies on a mount of DST's server
  * copier/mounturl.c                  the server behind a mount as a URL, or why not
+ * copier/mountcalls.c                what a mount has cost in calls
+ * copier/direct.c                    what a copy would have saved without the mount
  * copier/places.c                    SRC and DST, checked
  * copier/supervisor.c                the process that owes the exit status: lock, signals, deadline
  * copier/window.c                    until when a run may work

@@ -17,8 +17,7 @@ struct line {
     char *options; /* of the file system */
 };
 
-/* Blanks and backslashes stand as \ooo. In place. */
-static char *unescape(char *text)
+char *mounts_unescape(char *text)
 {
     char *to = text;
     for (const char *from = text; *from != '\0'; to++) {
@@ -54,8 +53,8 @@ static bool take_line(char *text, struct line *out)
     if (out->point == NULL || out->flags == NULL || out->source == NULL || out->options == NULL) {
         return false;
     }
-    unescape(out->point);
-    unescape(out->source);
+    mounts_unescape(out->point);
+    mounts_unescape(out->source);
     return true;
 }
 

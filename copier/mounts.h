@@ -30,6 +30,9 @@ int mounts_place(FILE *mountinfo, const char *path, struct mount_place *out_plac
 /* The same on this machine now; -errno where it cannot be told. */
 int mounts_find(const char *path, struct mount_place *out_place);
 
+/* Blanks and backslashes stand as \ooo in what the kernel tells of mounts: undone in place. Returns text. */
+char *mounts_unescape(char *text);
+
 /* The value of key ("vers") in comma-separated options, pointing into them; *out_len its bytes, 0 where it has none
  * ("hard"). NULL: it is not there. out_len may be NULL. */
 const char *mounts_option(const char *options, const char *key, size_t *out_len);

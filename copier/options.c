@@ -233,6 +233,7 @@ static bool set_flag(struct options *o, enum option_id id)
         {OPT_JSON, &o->json},
         {OPT_NO_IO_URING, &o->no_io_uring},
         {OPT_NO_RESERVED_PORT, &o->no_reserved_port},
+        {OPT_DIRECT, &o->direct},
         {OPT_DELETE, &o->remove},
         {OPT_ACCEPT_DESTINATION, &o->accept_destination},
         {OPT_OTHERS, &o->others},
@@ -423,12 +424,15 @@ int options_take_server(struct options *o, FILE *errors)
             free(problem);
             return r;
         }
-    } else if (o->nfs_uid != (uid_t)-1 || o->nfs_gid != (gid_t)-1 || o->no_reserved_port) {
+    } else if (!o->direct && (o->nfs_uid != (uid_t)-1 || o->nfs_gid != (gid_t)-1 || o->no_reserved_port)) {
         return options_usage(errors, "--%s is about an nfs:// destination, and '%s' is a path",
                              o->nfs_uid != (uid_t)-1   ? "nfs-uid"
                              : o->nfs_gid != (gid_t)-1 ? "nfs-gid"
                                                        : "no-reserved-port",
                              o->destination);
+    }
+    if (o->direct && (o->url.host != NULL || strcmp(o->destination, "null:") == 0)) {
+        return options_usage(errors, "--direct is about a path on an NFS mount, and DST is '%s'", o->destination);
     }
     if (o->nfs_uid != (uid_t)-1 && o->nfs_gid == (gid_t)-1 && getpwuid(o->nfs_uid) == NULL) {
         return options_usage(errors, "--nfs-uid: user %u is not known here, nor is its group; give that with --nfs-gid",

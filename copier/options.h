@@ -48,6 +48,7 @@ struct options {
     uid_t nfs_uid;           /* --nfs-uid; -1: this process's user */
     gid_t nfs_gid;           /* --nfs-gid; -1: the group of that user */
     bool no_reserved_port;   /* connect from any port */
+    bool direct;             /* DST on an NFS mount: speak to its server */
     struct filter *filter;   /* --exclude, --include in their order; owned */
     const char *files_from;  /* file, "-": standard input; NULL: walk all; not owned */
     bool from0;              /* the list is separated by NUL */
@@ -164,6 +165,7 @@ enum option_id {
     OPT_NFS_UID,
     OPT_NFS_GID,
     OPT_NO_RESERVED_PORT,
+    OPT_DIRECT,
     OPT_NO_IO_URING,
     OPT_RECHECK,
     OPT_DELETE, /* from here on for sync alone */

@@ -11,6 +11,7 @@
 
 #include "base/errs.h"
 #include "copier/mounts.h"
+#include "copier/mounturl.h"
 #include "copier/status.h"
 
 int places_within(int outer, int inner)
@@ -345,6 +346,32 @@ static int check_same_file(const struct options *o, struct report *report, const
     return same ? same_file(o, report) : 0;
 }
 
+/* --direct: the server behind the mount that the destination is on takes its place, where it can. 0 or an exit status
+ * after a message. */
+static int go_direct(const struct options *o, struct report *report, struct places *p)
+{
+    struct mounturl m = {0};
+    int r = mounturl_find(p->destination, &m);
+    if (r != 0) {
+        return cannot(report, "--direct: DST", o->destination, r);
+    }
+    if (m.url.host == NULL) {
+        report_say(report, "--direct: DST '%s': %s; it is used as it is", o->destination, m.why);
+        mounturl_release(&m);
+        return 0;
+    }
+    char *text = url_text(&m.url);
+    if (text == NULL) {
+        mounturl_release(&m);
+        return cannot(report, "--direct: DST", o->destination, ENOMEM);
+    }
+    p->mounted = p->destination;
+    p->destination = text;
+    p->url = m.url; /* what stands there is asked of the server now */
+    p->missing = false;
+    return 0;
+}
+
 int places_find(const struct options *options, struct report *report, struct places *out_places)
 {
     struct places p = {0};
@@ -358,6 +385,9 @@ int places_find(const struct options *options, struct report *report, struct pla
         r = check_server(options, report, &p);
     } else if (r == 0 && !p.null) {
         r = p.only_name == NULL ? check_relation(options, report, &p) : check_same_file(options, report, &p);
+    }
+    if (r == 0 && options->direct && p.url.host == NULL && !p.null) {
+        r = go_direct(options, report, &p);
     }
     if (r != 0) {
         places_release(&p);
@@ -380,6 +410,7 @@ void places_release(struct places *places)
 {
     free(places->source);
     free(places->destination);
+    free(places->mounted);
     free(places->only_name);
     free(places->only_as);
     url_release(&places->url);

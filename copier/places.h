@@ -17,6 +17,7 @@ struct places {
     char *only_name;   /* single file: its name in the source root; NULL: the whole tree; owned */
     char *only_as;     /* single file: its name in the destination root; owned */
     bool null;         /* DST is null: */
+    char *mounted;     /* --direct: the path that url stands for; owned; NULL: it stands for none */
     struct url url;    /* of the destination root, where it is at a server; host NULL: it is not; owned */
     bool missing;      /* the destination root does not exist yet */
 };

@@ -10,7 +10,11 @@ settle
 for vers in 4.1 3 4.0 4.2; do
     nfs_mount "$vers"
     begin=$SECONDS
-    expect 0 copy --json "$SRC" "$NFS/everything.$vers"
+    # Where the mount cannot be done without, that is said, and it is used.
+    direct=()
+    [ "$vers" != 3 ] || direct=(--direct)
+    expect 0 copy --json "${direct[@]}" "$SRC" "$NFS/everything.$vers"
+    [ "$vers" != 3 ] || err_has "--direct: DST '.*': it is mounted with NFSv3, .*; it is used as it is"
     figure_is failed 0
     case $vers in
     4.0) err_has 'NFS 4\.0 mount opens' ;;
@@ -35,6 +39,19 @@ expect 0 copy --json "$WORK/calls" "$NFS/calls"
 # And about one each second for the lease, which is another share on a busy machine.
 rpc_per 1000 "$(awk -v s="$(figure seconds)" 'BEGIN { printf "%.2f", 5.5 + 1.2 * s / 1000 }')" "publishing 1,000 files in 40 directories"
 judge_lab "$WORK/calls" calls
+
+# What the mount has cost is told, and what goes without it: --direct does, as the kernel's counts of the mount show.
+files=$(find "$WORK/calls" -type f | wc -l)
+err_has "the mount took [0-9]+ calls for $files files; --direct \\(nfs://.*/calls\\) would have saved about [0-9]+ of them"
+rpc_begin
+expect 0 copy --direct --json "$WORK/calls" "$NFS/direct"
+jq -es 'any(.[]; .event == "start" and (.destination | test("^nfs://.*/direct$")))' "$WORK/out" >/dev/null ||
+    fail "--direct does not say where it goes"
+rpc_per 1000 0.02 "calls of the mount with --direct"
+judge_lab "$WORK/calls" direct
+diff=$(rsync -rlptgoDHnO --itemize-changes "$WORK/calls/" "$NFS/direct/")
+[ -z "$diff" ] || fail "the mount does not show what arrived without it: $(head -n 5 <<<"$diff")"
+rm -rf "$EXPORT/direct"
 
 # A second run that finds nothing to do asks by the directory, not by the file; nothing is left in the client's caches.
 nfs_mount 4.1
