@@ -45,7 +45,8 @@ void options_help(FILE *out)
 {
     fputs(
         "Usage: haul copy [options] SRC DST\n       haul sync [options] SRC DST\n"
-        "       haul clean [options] DST\n       haul status [--json] [--state=FILE] [DST]\n\n"
+        "       haul clean [options] DST\n       haul sync --job=NAME [options]\n       haul status [--json] "
+        "[--state=FILE] [DST]\n\n"
         "Copies a tree of files in parallel: whole files, each published atomically. SRC is a directory, whose\n"
         "contents become DST's contents (a trailing slash changes nothing), or a single file. DST is a path, or\n"
         "nfs://host[:port]/export/path: an NFSv4.1 server, without a mount. Started again after a failure it goes\n"
@@ -123,7 +124,10 @@ void options_man(FILE *out)
         fputc('\n', out);
         man_text(out, row->help);
     }
-    fputs(".El\n.Sh FILES\n.Bl -tag -width Ds\n.It Pa $XDG_STATE_HOME/haul/\n"
+    fputs(".El\n.Sh FILES\n.Bl -tag -width Ds\n.It Pa /etc/haul/haul.conf\n"
+          "The jobs of\n.Fl Fl job ,\nin libconfig's format: a group\n.Ql jobs\nof groups, each with\n.Ql source ,\n"
+          ".Ql destination\nand options under their long names, flags as true or false, several values in brackets;\n"
+          "a group\n.Ql defaults\nfor those that a job does not have itself.\n.It Pa $XDG_STATE_HOME/haul/\n"
           "What was done, an SQLite database for each pair of source and destination\n(by default\n"
           ".Pa ~/.local/state/haul ) ,\nwith a lock file beside it; a damaged one is kept as\n.Pa *.corrupt-<time> .\n"
           ".It Pa .haul.<run id>.<random>\nTemp names beside the final names.\n.El\n"

@@ -113,6 +113,7 @@
  * copier/main.c                      this file
  * copier/options.c                   the command line
  * copier/options_look.c              what scan, verify and clean take
+ * copier/jobfile.c                   the file of jobs
  * copier/options_table.c             the truth for parsing, help and man page
  * copier/help.c                      --help and the man page
  * copier/quantity.c                  sizes, rates and durations as people write them
@@ -182,6 +183,7 @@
 
 #include "copier/engine.h"
 #include "copier/history.h"
+#include "copier/jobfile.h"
 #include "copier/look.h"
 #include "copier/options.h"
 #include "copier/status.h"
@@ -246,6 +248,10 @@ int main(int argc, char **argv)
     case COMMAND_VERSION:
         puts("haul " HAUL_VERSION);
         status = printed();
+        break;
+    case COMMAND_JOBS:
+        status = jobfile_list(&options, stdout, stderr);
+        status = status == STATUS_OK ? printed() : status;
         break;
     case COMMAND_STATUS:
         status = history_show(&options, stdout, stderr);

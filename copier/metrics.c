@@ -186,7 +186,7 @@ static int create(struct engine *e, struct metrics **out_metrics)
     }
     m->engine = e;
     m->past.status = -1;
-    m->labels = metrics_labels(o->source, o->destination, NULL);
+    m->labels = metrics_labels(o->source, o->destination, o->job);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "copier/chown.h"
+#include "copier/jobfile.h"
 #include "copier/options_internal.h"
 #include "copier/quantity.h"
 #include "copier/window.h"
@@ -316,6 +317,13 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         return set_size(row->name, arg, &o->temp_space, errors);
     case OPT_SPARSE:
         return set_sparse(o, arg, errors);
+    case OPT_CONFIG:
+        return set_path(row->name, arg, &o->config, errors);
+    case OPT_JOB:
+        return set_path(row->name, arg, &o->job, errors);
+    case OPT_LIST_JOBS:
+        o->command = COMMAND_JOBS;
+        return 0;
     case OPT_METRICS:
         return set_path(row->name, arg, &o->metrics, errors);
     case OPT_STATE:
@@ -370,7 +378,46 @@ static const struct option_row *row_of(int value)
     return NULL;
 }
 
-static int parse_options(struct options *o, int argc, char **argv, FILE *errors)
+bool options_in_file(int id)
+{
+    return id <= OPT_SYNC_LAST && id != OPT_JOB;
+}
+
+bool options_takes_many(int id)
+{
+    return id == OPT_EXCLUDE || id == OPT_INCLUDE || id == OPT_CHMOD;
+}
+
+/* One option, from the command line or from the file of jobs (jobfile_take). */
+static int take(void *arg, const struct option_row *row, const char *value, FILE *errors)
+{
+    struct options *o = arg;
+    int r = apply(o, row, value, errors);
+    if (r != 0) {
+        return r;
+    }
+    if (row->id != OPT_STATE && row->id != OPT_JSON) {
+        o->run_option = row->name;
+    }
+    if (row->id >= OPT_DELETE && row->id <= OPT_SYNC_LAST) {
+        o->sync_option = row->name;
+    }
+    if (row->id > OPT_SYNC_LAST && row->id <= OPT_LOOK_LAST) {
+        o->look_option = row->name;
+    }
+    o->given |= 1ULL << (unsigned)row->id;
+    return 0;
+}
+
+/* What comes before a job's own: patterns, the first of which decides, and what says which job it is. The rest comes
+ * after it, so that it overrides. */
+static bool comes_first(int id)
+{
+    return id == OPT_EXCLUDE || id == OPT_INCLUDE || id == OPT_JOB || id == OPT_CONFIG || id == OPT_LIST_JOBS;
+}
+
+/* Takes the options that come first, or all others. */
+static int parse_options(struct options *o, int argc, char **argv, bool first, FILE *errors)
 {
     struct option longs[ROWS_MAX];
     char shorts[2 * ROWS_MAX + 2];
@@ -392,22 +439,25 @@ static int parse_options(struct options *o, int argc, char **argv, FILE *errors)
             }
             return options_usage(errors, "unknown option '%s'", argv[optind - 1]);
         }
-        int r = apply(o, row, optarg, errors);
+        int r = comes_first(row->id) == first ? take(o, row, optarg, errors) : 0;
         if (r != 0) {
             return r;
         }
-        if (row->id != OPT_STATE && row->id != OPT_JSON) {
-            o->run_option = row->name;
-        }
-        if (row->id >= OPT_DELETE && row->id <= OPT_SYNC_LAST) {
-            o->sync_option = row->name;
-        }
-        if (row->id > OPT_SYNC_LAST && row->id <= OPT_LOOK_LAST) {
-            o->look_option = row->name;
-        }
-        o->given |= 1ULL << (unsigned)row->id;
     }
     return 0;
+}
+
+/* The job's options, source and destination, for haul sync. */
+static int take_job(struct options *o, const char *command, FILE *errors)
+{
+    if (o->config != NULL && o->job == NULL && o->command != COMMAND_JOBS) {
+        return options_usage(errors, "--config is about --job and --list-jobs, and none of them is given");
+    }
+    if (o->job == NULL || command == NULL || strcmp(command, "sync") != 0) {
+        return 0; /* what else is wrong is found by take_places */
+    }
+    int r = jobfile_read(o->config != NULL ? o->config : JOBFILE_DEFAULT, errors, &o->file);
+    return r == 0 ? jobfile_job(o->file, o->job, take, o, errors, &o->source, &o->destination) : r;
 }
 
 int options_take_server(struct options *o, FILE *errors)
@@ -483,12 +533,15 @@ static int take_places(struct options *o, char **places, int count, FILE *errors
     if (o->max_delete_given && !o->remove) {
         return options_usage(errors, "--max-delete is about --delete, which is not given");
     }
-    if (count != 3) {
+    if (o->job != NULL && count != 1) {
+        return options_usage(errors, "--job says what SRC and DST are, got %d more", count - 1);
+    }
+    if (o->job == NULL && count != 3) {
         return options_usage(errors, "%s takes SRC and DST, got %d %s", command, count - 1,
                              count == 2 ? "argument" : "arguments");
     }
-    o->source = places[1];
-    o->destination = places[2];
+    o->source = o->job == NULL ? places[1] : o->source;
+    o->destination = o->job == NULL ? places[2] : o->destination;
     if (o->source[0] == '\0' || o->destination[0] == '\0') {
         return options_usage(errors, "%s is empty", o->source[0] == '\0' ? "SRC" : "DST");
     }
@@ -523,7 +576,13 @@ int options_parse(int argc, char **argv, FILE *errors, struct options *out_optio
                         .temp_space = UINT64_MAX};
     int r = filter_create(&o.filter);
     if (r == 0) {
-        r = parse_options(&o, argc, argv, errors);
+        r = parse_options(&o, argc, argv, true, errors);
+    }
+    if (r == 0) {
+        r = take_job(&o, optind < argc ? argv[optind] : NULL, errors);
+    }
+    if (r == 0) {
+        r = parse_options(&o, argc, argv, false, errors);
     }
     if (r == 0 && o.command == COMMAND_COPY) { /* not --help, --version */
         r = take_places(&o, argv + optind, argc - optind, errors);
@@ -541,5 +600,7 @@ void options_release(struct options *options)
     chmod_release(&options->chmod);
     url_release(&options->url);
     filter_destroy(options->filter);
+    jobfile_destroy(options->file);
+    options->file = NULL;
     options->filter = NULL;
 }

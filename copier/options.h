@@ -17,6 +17,8 @@
 #include "planner/filter.h"
 #include "workers/store.h"
 
+struct jobfile;
+
 enum command {
     COMMAND_COPY,
     COMMAND_SYNC,
@@ -25,6 +27,7 @@ enum command {
     COMMAND_HELP,    /* --help: print it and leave with 0 */
     COMMAND_MAN,     /* --help=man: print the man page's source */
     COMMAND_VERSION, /* --version */
+    COMMAND_JOBS,    /* --list-jobs: jobfile_list */
 };
 
 enum stage_mode {
@@ -81,6 +84,9 @@ struct options {
     int64_t max_duration_ns; /* --max-duration; 0: none */
     time_t stop_at;          /* --stop-at, seconds since 1970; 0: none */
     int64_t until_ns;        /* monotonic: when the first of the two has come; 0: never. Set by main */
+    const char *config;      /* --config; NULL: the default; not owned */
+    const char *job;         /* --job; NULL: none; not owned */
+    struct jobfile *file;    /* of job, whose strings are used; owned */
     const char *metrics;     /* --metrics; NULL: none; not owned */
     const char *state;       /* state file; NULL: the default of the pair; not owned */
     bool no_io_uring;        /* never make a ring */
@@ -113,6 +119,10 @@ void options_release(struct options *options);
 
 /* Whether it is a command that looks at a destination as it is (look.h). */
 bool options_looks(const struct options *options);
+
+/* Whether a job may have that option, and whether it may have it several times. */
+bool options_in_file(int id);
+bool options_takes_many(int id);
 
 /* Prints the help text, or the man page's source (mdoc). */
 void options_help(FILE *out);
@@ -175,10 +185,13 @@ enum option_id {
     OPT_CHECKSUM,
     OPT_AUDIT,
     OPT_ACCEPT_DESTINATION,
-    OPT_SYNC_LAST = OPT_ACCEPT_DESTINATION,
+    OPT_JOB,
+    OPT_SYNC_LAST = OPT_JOB,
     OPT_OLDER_THAN, /* from here on for clean alone */
     OPT_OTHERS,
     OPT_LOOK_LAST = OPT_OTHERS,
+    OPT_CONFIG, /* from here on for every command, and the command line alone */
+    OPT_LIST_JOBS,
     OPT_HELP,
     OPT_VERSION,
 };

@@ -135,6 +135,14 @@ const struct option_row options_table[] = {
     {OPT_NO_RESERVED_PORT, 0, false, "no-reserved-port", NULL,
      "Connect to an nfs:// destination from any port. As root it is one below 1024 else, which many servers demand."},
     {OPT_NO_IO_URING, 0, false, "no-io-uring", NULL, "Do not use io_uring."},
+    {OPT_JOB, 0, false, "job", "NAME",
+     "sync: take SRC, DST and options from the job NAME in the configuration file. What stands on the command line "
+     "overrides them; its patterns come before the job's."},
+    {OPT_CONFIG, 0, false, "config", "FILE", "Read the jobs from FILE (default /etc/haul/haul.conf)."},
+    {OPT_LIST_JOBS, 0, false, "list-jobs", NULL,
+     "Print the configuration file's jobs and leave; with --json an object a line. Everything in the file is checked "
+     "but "
+     "values of options."},
     {OPT_HELP, 'h', true, "help", "man", "Print this help and leave; --help=man prints the man page's source."},
     {OPT_VERSION, 'V', false, "version", NULL, "Print the version and leave."},
 };
