@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "support_conformance.h"
 #include "support_ganesha.h"
 #include "support_tree.h"
@@ -134,6 +135,7 @@ ParameterizedTest(struct choice *choice, conformance, nfs41, .timeout = 120)
 struct crowd {
     char path[128];
     struct notices *notices;
+    struct fence fence; /* open */
     struct store *store;
     struct port *port;
     struct lane lane;
@@ -145,9 +147,17 @@ struct crowd {
     unsigned failed; /* files that did not arrive, and were not to */
 };
 
+static void grant(struct crowd *c)
+{
+    int64_t now = clock_boot_ns();
+
+    fence_extend(&c->fence, now, now + 600 * NS_PER_SEC);
+}
+
 static void crowd_open(struct crowd *c)
 {
-    struct store_options options = {.side = DIR_DST, .path = c->path, .run_id = c->run_id, .max_handles = 64};
+    struct store_options options = {
+        .side = DIR_DST, .path = c->path, .run_id = c->run_id, .max_handles = 64, .fence = &c->fence};
 
     *c = (struct crowd){.next = 0};
     umask(0);
@@ -156,6 +166,8 @@ static void crowd_open(struct crowd *c)
     cr_assert_eq(run_id_make(c->run_id), 0);
     cr_assert_eq(notices_create(&c->notices), 0);
     options.notices = c->notices;
+    fence_init(&c->fence);
+    grant(c);
     cr_assert_eq(open_nfs41(&options, &c->store), 0);
     store_attach(c->store, DIR_DST, &c->tree);
     cr_assert_eq(dir_create_root(&c->tree, &c->root), 0);
@@ -371,5 +383,92 @@ Test(nfs41, one_that_fails_stops_no_other_in_its_compound, .timeout = 60)
     }
     snprintf(path, sizeof(path), "find %s -name '.haul.*' | grep -q .", c.path);
     cr_expect_neq(system(path), 0, "temp names are left");
+    crowd_close(&c);
+}
+
+/* ---- a run whose lease was taken over ---- */
+
+/* An upload of c, as far as its first part. */
+struct half {
+    struct crowd *c;
+    struct store_upload *up;
+    struct attr attr;
+};
+
+static char parts[2][65536];
+
+static int write_half(const struct half *h, unsigned part)
+{
+    struct store_op op = {
+        .code = STORE_WRITE,
+        .up = {.upload = h->up, .buf = parts[part], .len = sizeof(parts[part]), .offset = part * sizeof(parts[part])}};
+
+    return store_run(h->c->port, &op);
+}
+
+static void begin_half(void *arg)
+{
+    struct half *h = arg;
+    struct store_op op = {.code = STORE_BEGIN,
+                          .dir = h->c->dirs[0],
+                          .name = "large",
+                          .put = {.attr = &h->attr, .keep = STORE_KEEP_ALL, .upload = &h->up}};
+
+    cr_assert_eq(store_run(h->c->port, &op), 0);
+    cr_assert_eq(write_half(h, 0), 0);
+}
+
+static void go_on_half(void *arg)
+{
+    struct half *h = arg;
+    struct store_op abort = {.code = STORE_ABORT, .up = {.upload = h->up}};
+
+    cr_expect_lt(publish(h->c, 1, "f1"), 0); /* nobody knows whether it was: what the retry layer repeats */
+    cr_expect(fence_doubted(&h->c->fence));
+    cr_expect_eq(publish(h->c, 1, "f1"), -EOWNERDEAD);
+    (void)store_run(h->c->port, &abort);
+}
+
+/* What the one who renews the lease does: looks at it, and sees that it is another's. */
+static void look_at_lease(void *arg)
+{
+    struct half *h = arg;
+
+    while (!fence_doubted(&h->c->fence)) {
+        cr_assert_eq(io_sleep(h->c->lane.io, NS_PER_MS), 0);
+    }
+    fence_lose(&h->c->fence);
+}
+
+/* Whoever takes a lease over ends at the server what the one before it had: its next change is not carried out, and
+ * before it is repeated somebody looks at who owns the destination. */
+Test(nfs41, evicts_who_held_the_lease, .timeout = 60)
+{
+    struct crowd c;
+    struct crowd other;
+    struct nfs41_facts facts;
+    struct half h = {.c = &c, .attr = {.mode = S_IFREG | 0640, .size = sizeof(parts)}};
+    char path[256];
+
+    crowd_open(&c);
+    lane_run(&c.lane, 1, make_dirs, &c);
+    lane_run(&c.lane, 1, begin_half, &h);
+    crowd_open(&other);
+    cr_assert_eq(nfs41_evict(other.store, other.lane.io, c.run_id), 0);
+    cr_assert(!fence_doubted(&c.fence));
+
+    cr_assert_eq(fiber_start(c.lane.fibers, look_at_lease, &h), 0);
+    lane_run(&c.lane, 1, go_on_half, &h);
+    snprintf(path, sizeof(path), "%s/d1/f1", c.path);
+    cr_expect_neq(access(path, F_OK), 0, "what was refused is there");
+    cr_assert_eq(nfs41_facts(c.store, &facts), 0);
+    cr_expect_geq(facts.rebuilds, 1);
+
+    /* Whoever did it is none the worse. */
+    lane_run(&other.lane, 1, make_dirs, &other);
+    cr_assert_eq(nfs41_facts(other.store, &facts), 0);
+    cr_expect_eq(facts.rebuilds, 0);
+    cr_expect(!fence_doubted(&other.fence));
+    crowd_close(&other);
     crowd_close(&c);
 }
