@@ -5,7 +5,7 @@
 maketree deep "$SRC" 2000
 settle
 expect 0 copy --archive-dirs --json "$SRC" "$DST"
-cmptree "$SRC" "$DST" || fail "cmptree finds differences"
+cmptree "${E2E_CMPTREE[@]}" "$SRC" "$DST" || fail "cmptree finds differences"
 figure_is dirs_made 2000
 expect 0 copy --archive-dirs --json "$SRC" "$DST"
 figure_is todo 0
@@ -13,4 +13,4 @@ no_temps "$DST"
 
 # With few descriptors it is as deep.
 (ulimit -n 64 && expect 0 copy --archive-dirs "$SRC" "$WORK/second")
-cmptree "$SRC" "$WORK/second" || fail "cmptree finds differences"
+cmptree "${E2E_CMPTREE[@]}" "$SRC" "$WORK/second" || fail "cmptree finds differences"

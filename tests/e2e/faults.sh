@@ -19,7 +19,8 @@ mkfifo "$SRC/d/fifo"
 : >"$SRC/d/nothing"
 chmod 4711 "$SRC/d/small2"
 entries=$(find "$SRC" -mindepth 1 | wc -l)
-export SRC WORK HAUL HAUL_FAULTY HAUL_EXTRA entries
+compare="${E2E_CMPTREE[*]}"
+export SRC WORK HAUL HAUL_FAULTY HAUL_EXTRA HAUL_DST entries compare
 
 # one SPEC CODE N: one run whose Nth operation of that code fails so, in folders of its own.
 one() {
@@ -30,7 +31,7 @@ one() {
     text() { echo "fault $spec at $code $nth: $*: $(tail -n 3 "$dir/err" | tr '\n' ';')" >>"$WORK/failed"; }
     # shellcheck disable=SC2086
     XDG_STATE_HOME=$dir/state HAUL_TEST_FAULT="$nth:$err:$kind:$code" \
-        "$HAUL_FAULTY" copy $HAUL_EXTRA --json --archive-dirs --retry-delay 1ms "$SRC" "$dir/dst" \
+        "$HAUL_FAULTY" copy $HAUL_EXTRA --json --archive-dirs --retry-delay 1ms "$SRC" "$(at "$dir/dst")" \
         >"$dir/out" 2>"$dir/err" || status=$?
     echo "$status" >"$dir/status"
     if grep -qE 'Sanitizer|runtime error:' "$dir/err"; then text "a sanitizer complains"; fi
@@ -39,7 +40,8 @@ one() {
     failures=$(jq -r 'select(.event == "failure") | .path' "$dir/out" | wc -l)
     case $err:$status in
     *:0) # it did not fire, was repeated, or did no harm: then all is there
-        cmptree "$SRC" "$dir/dst" >"$dir/cmp" 2>&1 || text "exit 0, but: $(head -n 3 "$dir/cmp")"
+        # shellcheck disable=SC2086
+        cmptree $compare "$SRC" "$dir/dst" >"$dir/cmp" 2>&1 || text "exit 0, but: $(head -n 3 "$dir/cmp")"
         ;;
     ENOSPC:11) grep -q 'stopped early: No space' "$dir/err" || text "does not say why it stopped" ;;
     EIO:23) [ "$failures" -ge 1 ] || text "exit 23 without a failure in the report" ;;
@@ -48,9 +50,10 @@ one() {
     # The next run completes it.
     status=0
     # shellcheck disable=SC2086
-    XDG_STATE_HOME=$dir/state "$HAUL" copy $HAUL_EXTRA --archive-dirs "$SRC" "$dir/dst" >"$dir/out2" 2>"$dir/err2" ||
+    XDG_STATE_HOME=$dir/state "$HAUL" copy $HAUL_EXTRA --archive-dirs "$SRC" "$(at "$dir/dst")" >"$dir/out2" 2>"$dir/err2" ||
         text "the next run fails: $(tail -n 2 "$dir/err2")"
-    cmptree "$SRC" "$dir/dst" >"$dir/cmp" 2>&1 || text "after the next run: $(head -n 3 "$dir/cmp")"
+    # shellcheck disable=SC2086
+    cmptree $compare "$SRC" "$dir/dst" >"$dir/cmp" 2>&1 || text "after the next run: $(head -n 3 "$dir/cmp")"
     [ -z "$(find "$dir/dst" -name '.haul.*' -print -quit)" ] || text "a temp name is left after the next run"
     rm -rf "$dir/dst" "$dir/state"
 }
@@ -66,7 +69,8 @@ half() {
         fi
     done < <(cd "$SRC" && find . -type f -print0)
 }
-export -f one half
+export -f one half at
+[ "$HAUL_DST" != nfs ] || export -f ganesha_port
 
 # fired SPEC CODE: the Nth operation of that code fails, for every N until none fires, in batches; the number in $fired.
 # That one fired shows in the exit status, or in the count of retries.
@@ -91,7 +95,8 @@ fire() {
     done
 }
 
-for spec in before:EIO after:EIO before:ENOSPC before:ESTALE short:ENOSPC short:EIO; do
+specs=${FAULT_SPECS:-before:EIO after:EIO before:ENOSPC before:ESTALE short:ENOSPC short:EIO}
+for spec in $specs; do
     : >"$WORK/failed"
     total=0
     told=
@@ -115,14 +120,14 @@ done
 # One that does not pass is repeated as often as was said, then reported with its attempts.
 status=0
 HAUL_TEST_FAULT="1+1000:ESTALE:before:publish" "$HAUL_FAULTY" copy $HAUL_EXTRA --json --retries 3 --retry-delay 1ms \
-    "$SRC" "$DST" >"$WORK/out" 2>"$WORK/err" || status=$?
+    "$SRC" "$(at "$DST")" >"$WORK/out" 2>"$WORK/err" || status=$?
 [ "$status" = 23 ] || fail "an error that does not pass: exit status $status"
 jq -es '[.[] | select(.event == "failure" and .error == "ESTALE")] | length > 0 and all(.[]; .attempts == 4)' \
     "$WORK/out" >/dev/null || fail "not tried four times"
 # 0 repeats: none.
 rm -rf "$DST"
 status=0
-HAUL_TEST_FAULT="1:ESTALE:before:publish" "$HAUL_FAULTY" copy $HAUL_EXTRA --json --retries 0 "$SRC" "$DST" \
+HAUL_TEST_FAULT="1:ESTALE:before:publish" "$HAUL_FAULTY" copy $HAUL_EXTRA --json --retries 0 "$SRC" "$(at "$DST")" \
     >"$WORK/out" 2>"$WORK/err" || status=$?
 [ "$status" = 23 ] || fail "--retries 0: exit status $status"
 figure_is retries 0
