@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/errs.h"
@@ -13,6 +12,7 @@
 #include "copier/copyparts.h"
 #include "copier/copystage.h"
 #include "copier/engine_internal.h"
+#include "copier/hash.h"
 #include "copier/sync.h"
 
 int copy_begin(void *arg, struct worker *w)

@@ -4,11 +4,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/errs.h"
 #include "copier/copystage.h"
+#include "copier/hash.h"
 
 #define PARTS_MAX      (1U << 20) /* of a larger file (16 TiB) nothing is kept part by part */
 #define HELPERS_MAX    7U

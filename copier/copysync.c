@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/clock.h"
 #include "copier/copyfile.h"
+#include "copier/hash.h"
 #include "copier/sync.h"
 
 #define HASH_PART (16ULL * 1024 * 1024) /* bytes; the unit of hashes */
