@@ -81,11 +81,15 @@ static int read_source(struct copy_job *job, struct small *f, size_t size)
     const struct engine_worker *own = worker_own(job->worker);
     struct attr before = {0};
     f->read_ns = clock_real_ns();
-    job->op = (struct store_op){
-        .code = STORE_READ_SMALL,
-        .dir = job->item->work.dir,
-        .name = job->item->name,
-        .read_small = {.buf = f->data, .size = size, .out_len = &f->len, .before = &before, .after = &f->attr}};
+    job->op = (struct store_op){.code = STORE_READ_SMALL,
+                                .dir = job->item->work.dir,
+                                .name = job->item->name,
+                                .read_small = {.buf = f->data,
+                                               .size = size,
+                                               .out_len = &f->len,
+                                               .before = &before,
+                                               .after = &f->attr,
+                                               .expect = &job->item->attr}};
     job->on_source = true;
     int r = copy_source_error(store_run(own->src, &job->op));
     if (r == -EFBIG || (r == 0 && (!attr_unchanged(&before, &f->attr) || f->len != f->attr.size ||

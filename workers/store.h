@@ -165,9 +165,11 @@ struct store_op {
                     -ERR_CHANGED, a symbolic link -ELOOP; for OPEN too */
             void *buf;
             size_t size;
-            size_t *out_len;     /* bytes read */
-            struct attr *before; /* of the open file before the first read */
-            struct attr *after;  /* and after the last; attr_unchanged() decides */
+            size_t *out_len;           /* bytes read */
+            struct attr *before;       /* of the open file before the first read */
+            struct attr *after;        /* and after the last; attr_unchanged() decides */
+            const struct attr *expect; /* as it was seen lately; where it is still so after the last read, the store may
+                                          do without a look before the first. May be NULL */
         } read_small;
         struct { /* OPEN */
             struct store_file **out;

@@ -19,14 +19,16 @@
 #define PART        (512U * 1024)
 #define PART_REMOTE (1024U * 1024)
 #define XFS         0x58465342
+#define TMPFS       0x01021994
+#define RAMFS       0x858458F6
 
 /* A FUSE mount may be anything: each call is a round trip to a process that may itself ask a network. */
 static const struct posix_fs file_systems[] = {
     {0xEF53, "ext4", false, false, false, 0, TICK},
     {XFS, "xfs", false, false, false, 1, TICK},
     {0x9123683E, "btrfs", false, false, false, 1, TICK},
-    {0x01021994, "tmpfs", false, false, false, 1, TICK},
-    {0x858458F6, "ramfs", false, false, false, 1, TICK},
+    {TMPFS, "tmpfs", false, false, false, 1, TICK},
+    {RAMFS, "ramfs", false, false, false, 1, TICK},
     {0x794C7630, "overlay", false, false, false, 0, TICK},
     {0x2FC12FC1, "zfs", false, false, false, 1, TICK},
     {0xF2F52010, "f2fs", false, false, false, 1, TICK},
@@ -82,6 +84,8 @@ static void caps_init(struct posix_store *s, const struct posix_fs *fs, const st
 {
     s->lenient = fs->lenient;
     s->presize = fs->magic == XFS;
+    s->local = !fs->network && fs != &unknown_fs;
+    s->memory = fs->magic == TMPFS || fs->magic == RAMFS;
     s->head.caps = (struct store_caps){
         .kind = "posix",
         .fs = fs->name,

@@ -20,7 +20,9 @@
 #define EVICT_BATCH 16 /* handles closed at a time */
 #define STALE_TRIES 4  /* opens from further up, after a stale handle on the way */
 
-#define FLAG_SETGID ((uintptr_t)1) /* in dir_handle.data: the directory is setgid */
+/* In dir_handle.data. */
+#define FLAG_SETGID ((uintptr_t)1) /* the directory is setgid */
+#define FLAG_NEAR   ((uintptr_t)2) /* it is on the root's file system; asked for where that is local, and a source */
 
 static struct dir_handle *handle_of(const struct posix_store *s, struct dir *dir)
 {
@@ -155,6 +157,11 @@ static int open_child(struct port *p, int parent_fd, const char *name, uintptr_t
         fd = open_component(p, parent_fd, name, O_PATH);
     }
     *out_flags = 0;
+    if (fd >= 0 && s->side == DIR_SRC && s->local) {
+        struct stat st;
+
+        *out_flags = fstat(fd, &st) == 0 && st.st_dev == s->root_dev ? FLAG_NEAR : 0;
+    }
     if (fd >= 0 && s->side == DIR_DST) {
         int err = posix_attr_at(p, fd, "", &attr);
 
@@ -337,6 +344,19 @@ bool posix_dir_inherits(struct posix_store *s, struct dir *dir)
     setgid = ((uintptr_t)handle_of(s, dir)->data & FLAG_SETGID) != 0;
     pthread_mutex_unlock(&s->lock);
     return setgid;
+}
+
+bool posix_dir_is_near(struct posix_store *s, struct dir *dir)
+{
+    bool near;
+
+    if (!dir->parent || !s->local) {
+        return s->local;
+    }
+    pthread_mutex_lock(&s->lock);
+    near = ((uintptr_t)handle_of(s, dir)->data & FLAG_NEAR) != 0;
+    pthread_mutex_unlock(&s->lock);
+    return near;
 }
 
 void posix_dir_note_mode(struct posix_store *s, struct dir *dir, mode_t mode)

@@ -44,6 +44,8 @@ struct posix_store {
     bool fsync;              /* every file, before its rename */
     bool lenient;            /* posix_fs.lenient */
     bool presize;            /* a large file gets its size before its bytes, so that its holes stay */
+    bool local;              /* a file system of this machine that we know: what it has in memory it gives at once */
+    bool memory;             /* it has all its files in memory */
     const char *run_id;      /* for temp names; not owned */
     struct notices *notices; /* may be NULL; not owned */
     struct fence *fence;     /* may be NULL; not owned */
@@ -56,6 +58,8 @@ struct posix_store {
     int group_count;         /* entries in groups */
 
     atomic_bool no_openat2;      /* the kernel lacks or forbids it */
+    atomic_bool no_cached;       /* the kernel lacks RESOLVE_CACHED */
+    atomic_bool no_nowait;       /* the file system lacks RWF_NOWAIT */
     atomic_bool no_tmpfile;      /* the file system lacks O_TMPFILE */
     atomic_uint noatime_refused; /* how often O_NOATIME was EPERM; given up after a few */
     atomic_bool no_fchmodat2;    /* the kernel lacks or forbids it */
@@ -81,6 +85,7 @@ struct store_file {
     int fd;        /* owned */
     uint64_t size; /* bytes, as it was opened */
     bool sparse;   /* it has holes, as far as its space tells */
+    bool near;     /* it is on the root's own file system, which is local */
 };
 
 /* What an entry is to get. posix_owner.c. */
@@ -128,6 +133,9 @@ void posix_dir_unpin(struct port *p, struct dir *dir, int err);
 void posix_dir_unpin_made(struct port *p, struct dir *dir, int err);
 /* Whether new entries of dir get its group. dir is pinned. */
 bool posix_dir_inherits(struct posix_store *s, struct dir *dir);
+/* Whether files of dir are on the root's own file system, and that is local: what is in memory there comes at once. dir
+ * is pinned. */
+bool posix_dir_is_near(struct posix_store *s, struct dir *dir);
 /* dir was given that mode by us. dir is pinned. */
 void posix_dir_note_mode(struct posix_store *s, struct dir *dir, mode_t mode);
 /* Closes some unpinned handles; false: there was none. */

@@ -66,7 +66,7 @@ int posix_stage_make(struct port *stage, struct store_file **out_file)
         free(file);
         return fd;
     }
-    *file = (struct store_file){.store = stage->store, .fd = fd};
+    *file = (struct store_file){.store = stage->store, .fd = fd, .near = posix_of(stage)->local};
     *out_file = file;
     return 0;
 }
