@@ -27,6 +27,7 @@
 #include "copier/upkeep.h"
 #include "copier/watchdog.h"
 #include "workers/stores/layers.h"
+#include "workers/stores/nfs41/nfs41.h"
 #include "workers/stores/posix.h"
 
 enum {
@@ -609,6 +610,7 @@ static void end_lease(struct engine *e, bool succeeded)
 {
     watchdog_step(e->watchdog, "DST", e->options->destination);
     e->lease_failed = engine_lease_end(e, succeeded) != 0;
+    nfs41_leave(e->bare);
     watchdog_step(e->watchdog, NULL, NULL);
 }
 

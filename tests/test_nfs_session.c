@@ -955,6 +955,117 @@ Test(nfs_session, ends_what_others_left)
     lane_close(&lane);
 }
 
+/* ---- parked ---- */
+
+struct heir {
+    struct rig *r;    /* whose session it takes over */
+    unsigned fine;    /* of its own calls */
+    unsigned rounds;  /* of five calls at a time; 0: one */
+    bool closes;      /* it ends the session, else it parks it again */
+    struct rig taken; /* with the session */
+};
+
+/* In a thread of its own, with an io of its own. */
+static void *inherit(void *arg)
+{
+    struct heir *h = arg;
+    h->taken = (struct rig){.client = h->r->client, .server = h->r->server, .next = h->r->next};
+    lane_open(&h->taken.lane, WAY_RING, 0);
+    cr_assert_eq(nfs_session_open(h->taken.client, h->taken.lane.io, &h->taken.session, NULL), 0);
+    for (unsigned i = 0; i < 1 || i < h->rounds; i++) {
+        lane_run(&h->taken.lane, 5, make_one, &h->taken);
+    }
+    h->fine = h->taken.fine;
+    if (h->closes) {
+        nfs_session_close(h->taken.session);
+    } else {
+        nfs_session_park(h->taken.session);
+    }
+    lane_close(&h->taken.lane);
+    return NULL;
+}
+
+/* A session that is parked goes on in another thread, and the server is asked for nothing. */
+Test(nfs_session, parked)
+{
+    struct rig r;
+    rig_open(&r, &(struct plan){.way = WAY_RING});
+    lane_run(&r.lane, 5, make_one, &r);
+    nfsd_rule(r.server, &(struct nfsd_rule){
+                            .op = D4_CREATE_SESSION, .what = NFSD_FAIL, .status = D4ERR_PERM, .count = NFSD_EVER});
+    nfsd_rule(r.server, &(struct nfsd_rule){
+                            .op = D4_DESTROY_SESSION, .what = NFSD_FAIL, .status = D4ERR_PERM, .count = NFSD_EVER});
+    nfs_session_park(r.session);
+    r.session = NULL;
+    for (unsigned i = 0; i < 3; i++) {
+        struct heir h = {.r = &r};
+        pthread_t thread;
+        r.next = 100 * (i + 1);
+        cr_assert_eq(pthread_create(&thread, NULL, inherit, &h), 0);
+        pthread_join(thread, NULL);
+        cr_assert_eq(h.fine, 5, "%d", h.taken.error);
+    }
+    cr_assert_eq(nfsd_fired(r.server), 0);
+    nfsd_clear(r.server);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 1);
+    cr_assert_eq(facts_of(&r).compounds, 21); /* 20 calls, and what is said once for a client id */
+    struct heir last = {.r = &r, .closes = true};
+    r.next = 1000;
+    inherit(&last);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 0);
+    cr_assert_eq(nfsd_counts(r.server).clients, 0);
+    nfs_sessions_end(r.client);
+    rig_close(&r);
+}
+
+/* Many that are parked end at the same time; one with a call that was given up is not parked. */
+Test(nfs_session, parked_and_ended)
+{
+    struct rig r;
+    struct nfs_session *more[10];
+    rig_open(&r, &(struct plan){.way = WAY_RING});
+    for (unsigned i = 0; i < 10; i++) {
+        cr_assert_eq(nfs_session_open(r.client, r.lane.io, &more[i], NULL), 0);
+    }
+    cr_assert_eq(nfsd_counts(r.server).sessions, 11);
+    nfsd_rule(r.server, &(struct nfsd_rule){.op = D4_CREATE, .what = NFSD_SILENT});
+    r.limit_ns = 100 * NS_PER_MS;
+    make_one(&r);
+    cr_assert_eq(r.error, -ETIMEDOUT);
+    nfs_session_park(r.session);
+    r.session = NULL;
+    cr_assert_eq(nfsd_counts(r.server).sessions, 10);
+    for (unsigned i = 0; i < 10; i++) {
+        nfs_session_park(more[i]);
+    }
+    cr_assert_eq(nfsd_counts(r.server).sessions, 10);
+    nfs_sessions_end(r.client);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 0);
+    cr_assert_eq(nfsd_counts(r.server).clients, 0);
+    rig_close(&r);
+}
+
+/* The server has restarted, or closed the connection, while a session was parked: whoever takes it over finds out, and
+ * works. */
+Test(nfs_session, parked_and_lost)
+{
+    struct rig r;
+    rig_open(&r, &(struct plan){.way = WAY_RING, .client = {.retries = 3}});
+    struct nfs_session *other = NULL;
+    cr_assert_eq(nfs_session_open(r.client, r.lane.io, &other, NULL), 0);
+    nfs_session_park(other);
+    nfsd_rule(r.server, &(struct nfsd_rule){.op = D4_CREATE, .what = NFSD_CRASH});
+    make_one(&r); /* everything is gone */
+    struct heir h = {.r = &r, .rounds = 2};
+    r.next = 100;
+    inherit(&h); /* nothing is changed under a client id that came after those were begun */
+    cr_assert_eq(h.fine, 5, "%u", h.fine);
+    cr_assert_eq(h.taken.failed, 5);
+    cr_assert_eq(h.taken.error, -NFS_LOST);
+    nfs_sessions_end(r.client);
+    rig_close(&r);
+}
+
 Test(nfs_session, no_such_host)
 {
     struct nfs_client *client = NULL;

@@ -74,9 +74,11 @@ struct nfs_client {
     bool known;                 /* the server has told it and has not forgotten it as far as we know */
     bool reclaimed;             /* RECLAIM_COMPLETE was said for it */
     uint32_t sequence;          /* of the next CREATE_SESSION */
-    unsigned sessions;          /* open */
+    unsigned sessions;          /* open, parked ones too */
     uint64_t ids_seen;          /* client ids told so far */
-    struct nfs_member *members; /* open sessions */
+    struct nfs_member *members; /* open sessions, parked ones too */
+    struct nfs_session *parked; /* those that nobody uses now, owned; through their field parked */
+    unsigned parked_count;      /* of parked */
     unsigned orphan_count;      /* of orphans */
     uint8_t orphans[NFS_ORPHANS][NFS_SESSION_ID]; /* sessions that their owners could not end at the server */
     struct nfs_client_facts facts;                /* of closed sessions, and what is told at other times */

@@ -56,7 +56,7 @@ static void port_destroy(struct port *p)
     struct nfs41_port *np = nfs41_port_of(p);
 
     nfs41_left_clean(p, true);
-    nfs_session_close(np->session);
+    nfs_session_park(np->session);
     free(np);
 }
 
@@ -102,7 +102,8 @@ static void destroy(struct store *store)
 {
     struct nfs41_store *s = (struct nfs41_store *)store;
 
-    if (!s->shared) {
+    if (!s->shared && s->client) {
+        nfs_sessions_end(s->client);
         nfs_client_destroy(s->client);
     }
     nfs41_left_free(s);
@@ -395,6 +396,15 @@ int nfs41_facts(const struct store *store, struct nfs41_facts *out)
     };
     (void)snprintf(out->server, sizeof(out->server), "%.*s", (int)sizeof(out->server) - 1, c.server_owner);
     return 0;
+}
+
+void nfs41_leave(struct store *store)
+{
+    const struct nfs41_store *s = find(store);
+
+    if (s) {
+        nfs_sessions_end(s->client);
+    }
 }
 
 int nfs41_evict(struct store *store, struct io *io, const char *old_run_id)

@@ -5,7 +5,8 @@
  * server itself (VERIFY), closed, renamed. At its start the store finds out with a file of its own what the server can
  * do, and steps down where it must; nfs41_facts tells what was chosen.
  *
- * One client id for the store, one session for each port. Handles of directories are kept in dir->handle[side].data.
+ * One client id for the store, one session for each port; a port that is gone leaves it to the next one, in any thread.
+ * Handles of directories are kept in dir->handle[side].data.
  */
 #ifndef HAUL_STORES_NFS41_H
 #define HAUL_STORES_NFS41_H
@@ -87,6 +88,11 @@ int nfs41_open_above(struct store *s, unsigned levels, struct store **out_store)
 
 /* s may be a layer above it. 0, or -EINVAL: there is no nfs41 store below. Any thread. */
 int nfs41_facts(const struct store *s, struct nfs41_facts *out_facts);
+
+/* Takes leave of the server (DESTROY_SESSION, DESTROY_CLIENTID), which store_destroy does too; all ports should be
+ * gone. nfs41_facts has what it said then. s may be a layer above it; nothing where there is no nfs41 store below.
+ * Blocks the thread, a few seconds at most. */
+void nfs41_leave(struct store *s);
 
 /* Ends what the run old_run_id, which is dead or has lost its lease, still has at this server: the same client owner
  * with a new verifier ends its sessions and opens (RFC 8881 18.35). Blocks as io does. 0 or -errno. */

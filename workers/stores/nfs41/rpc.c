@@ -108,6 +108,11 @@ int rpc_open(struct io *io, const struct rpc_options *options, int64_t deadline_
     return 0;
 }
 
+void rpc_bind(struct rpc *rpc, struct io *io)
+{
+    rpc->io = io;
+}
+
 static void rpc_free(struct rpc *rpc)
 {
     close(rpc->fd);

@@ -116,6 +116,9 @@ struct rpc_call {
  * to one; -ENOMEM. deadline_ns: monotonic. */
 int rpc_open(struct io *io, const struct rpc_options *options, int64_t deadline_ns, struct rpc **out_rpc);
 
+/* From now on it belongs to the thread of io. No call may be under way; none is begun while io is NULL. */
+void rpc_bind(struct rpc *rpc, struct io *io);
+
 /* Closes. Calls that are under way end with -ECONNABORTED where it had not failed before; the memory goes when the last
  * of them has returned. NULL is fine. */
 void rpc_close(struct rpc *rpc);

@@ -7,9 +7,11 @@
 
 #include "base/clock.h"
 #include "base/errs.h"
+#include "workers/fiber.h"
 #include "workers/stores/nfs41/session_internal.h"
 
-#define CLOSE_NS (3 * NS_PER_SEC) /* for taking leave of the server, at most */
+#define CLOSE_NS   (3 * NS_PER_SEC) /* for taking leave of the server, at most */
+#define PARKED_MAX 64               /* sessions of a client that wait for another user */
 
 /* What people are told when no session came about. */
 static void open_problem(struct nfs_session *s, int err)
@@ -102,29 +104,66 @@ static void part(struct nfs_session *s)
     pthread_mutex_unlock(&client->lock);
 }
 
-int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_session **out_session, char **problem)
+/* From now on it belongs to the thread of io. */
+static void bind_to(struct nfs_session *s, struct io *io)
+{
+    s->io = io;
+    for (unsigned i = 0; i < s->conn_count; i++) {
+        if (s->conns[i]) {
+            rpc_bind(s->conns[i], io);
+        }
+    }
+}
+
+/* One that was parked; NULL: there is none. */
+static struct nfs_session *unpark(struct nfs_client *client, struct io *io)
+{
+    pthread_mutex_lock(&client->lock);
+    struct nfs_session *s = client->parked;
+    if (s) {
+        client->parked = s->parked;
+        client->parked_count--;
+    }
+    pthread_mutex_unlock(&client->lock);
+    if (s) {
+        bind_to(s, io);
+    }
+    return s;
+}
+
+/* A new one, which the server knows nothing of. NULL: no memory. */
+static struct nfs_session *session_create(struct nfs_client *client, struct io *io)
 {
     struct nfs_session *s = calloc(1, sizeof(*s));
     if (!s) {
-        return -ENOMEM;
-    }
-    if (problem) {
-        *problem = NULL;
+        return NULL;
     }
     s->client = client;
     s->io = io;
     s->conn_count = client->connections < NFS_CONNECTIONS ? client->connections : NFS_CONNECTIONS;
     s->seed = ((uint64_t)clock_mono_ns() ^ ((uint64_t)(uintptr_t)s << 20)) | 1;
     s->xid = (uint32_t)(s->seed >> 16) ^ (uint32_t)clock_real_ns();
-    int r = nfs_head_make(s);
-    if (r < 0) {
+    if (nfs_head_make(s) < 0) { /* cannot be: there is room for the longest one */
         free(s);
-        return r;
+        return NULL;
     }
     join(s);
+    return s;
+}
+
+int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_session **out_session, char **problem)
+{
+    if (problem) {
+        *problem = NULL;
+    }
+    struct nfs_session *s = unpark(client, io);
+    s = s ? s : session_create(client, io);
+    if (!s) {
+        return -ENOMEM;
+    }
     s->problem = problem;
     struct nfs_compound *c = nfs_compound_begin(s);
-    r = c ? nfs_session_ready(s, c, nfs_client_deadline_ns(client)) : -ENOMEM;
+    int r = c ? nfs_session_ready(s, c, nfs_client_deadline_ns(client)) : -ENOMEM;
     nfs_compound_end(c);
     if (r < 0) {
         open_problem(s, r);
@@ -146,6 +185,83 @@ void nfs_session_close(struct nfs_session *session)
     nfs_session_end(session, clock_mono_ns() + (most < CLOSE_NS ? most : CLOSE_NS));
     part(session);
     session_free(session);
+}
+
+/* Whether nothing of it is under way, nor was given up, nor has failed. */
+static bool is_whole(const struct nfs_session *s)
+{
+    const struct nfs_table *t = s->table;
+    bool whole = t && !t->lost && t->busy == 0 && t->retired == 0 && t->refs == 1 && s->old_count == 0 &&
+                 !s->for_slot.first && !s->for_change.first && !s->connecting && !s->making;
+    for (unsigned i = 0; i < s->conn_count && whole; i++) {
+        whole = !s->conns[i] || (rpc_error(s->conns[i]) == 0 && rpc_pending(s->conns[i]) == 0);
+    }
+    return whole;
+}
+
+void nfs_session_park(struct nfs_session *session)
+{
+    if (!session) {
+        return;
+    }
+    struct nfs_client *client = session->client;
+    struct io *io = session->io;
+    bool parks = is_whole(session);
+    if (parks) {
+        nfs_connection_count(session);
+        bind_to(session, NULL);
+        pthread_mutex_lock(&client->lock);
+        parks = client->parked_count < PARKED_MAX;
+        if (parks) {
+            session->parked = client->parked;
+            client->parked = session;
+            client->parked_count++;
+        }
+        pthread_mutex_unlock(&client->lock);
+    }
+    if (!parks) {
+        bind_to(session, io);
+        nfs_session_close(session);
+    }
+}
+
+static void close_one(void *arg)
+{
+    nfs_session_close(arg);
+}
+
+/* Without the server, which finds out by the lease. */
+static void drop(struct nfs_session *s)
+{
+    struct nfs_client *client = s->client;
+    pthread_mutex_lock(&client->lock);
+    client->sessions--;
+    pthread_mutex_unlock(&client->lock);
+    part(s);
+    session_free(s);
+}
+
+void nfs_sessions_end(struct nfs_client *client)
+{
+    const struct io_options options = {.no_ring = true};
+    struct fibers *fibers = NULL;
+    struct io *io = NULL;
+    struct nfs_session *s = unpark(client, NULL);
+    if (s && (io_create(&options, &io) < 0 || fibers_create(&fibers) < 0)) {
+        io_destroy(io);
+        io = NULL;
+    }
+    for (; s; s = unpark(client, NULL)) {
+        bind_to(s, io);
+        if (!io || fiber_start(fibers, close_one, s) < 0) {
+            drop(s);
+        }
+    }
+    while (io && fibers_alive(fibers) > 0) {
+        io_turn(io, -1);
+    }
+    fibers_destroy(fibers);
+    io_destroy(io);
 }
 
 struct nfs_client *nfs_session_client(const struct nfs_session *session)

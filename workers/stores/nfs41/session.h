@@ -40,14 +40,23 @@ struct nfs_limits {
 };
 
 /*
- * Connects and makes a session; the first one of a client makes the client id too (EXCHANGE_ID, CREATE_SESSION,
- * RECLAIM_COMPLETE, and asks for the lease time). Blocks the thread, or the fiber.
+ * Takes over a session that was parked, or connects and makes one; the first one of a client makes the client id too
+ * (EXCHANGE_ID, CREATE_SESSION, RECLAIM_COMPLETE, and asks for the lease time). Blocks the thread, or the fiber.
  *
  * 0, or what went wrong: -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH, ...; -EPROTONOSUPPORT: no NFSv4.1 there; -EACCES:
  * the server wants other security or a reserved port; -EPROTO: what it says makes no sense; -ENOMEM. problem (may be
  * NULL): a sentence for people that says what to do, malloc'd, the caller's; set where there is something to say.
  */
 int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_session **out_session, char **problem);
+
+/* Leaves it to whoever opens the next session of its client, in any thread, or to nfs_sessions_end: neither has to ask
+ * the server then. One that is not whole, or one too many, is closed. No call may be under way; none of its COMPOUNDs
+ * may be used any more. NULL is fine. */
+void nfs_session_park(struct nfs_session *session);
+
+/* Closes all that are parked, at the same time. Any thread; blocks it, a few seconds at most. Before
+ * nfs_client_destroy. */
+void nfs_sessions_end(struct nfs_client *client);
 
 /* Ends it at the server (DESTROY_SESSION; of the client's last one DESTROY_CLIENTID too) within a few seconds, or
  * without the server where that does not answer. No call may be under way. NULL is fine. */

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "workers/stores/nfs41/session_internal.h"
 
-#define POLL_NS           (3 * NS_PER_MS)  /* while another thread makes the client id or its session */
+#define POLL_NS           (NS_PER_MS / 2)  /* while another thread makes the client id or its session */
 #define SLACK_NS          (2 * NS_PER_SEC) /* after its time somebody who makes one is taken for lost */
 #define WAIT_NS           (20 * NS_PER_MS) /* before the first repeat of what the server put off */
 #define WAIT_MAX_NS       (2 * NS_PER_SEC) /* never longer */
@@ -300,10 +300,12 @@ static int after_round(struct nfs_session *s, uint32_t status, unsigned round, i
     return r < 0 ? r : 1;
 }
 
-static int make(struct nfs_session *s, int64_t deadline_ns)
+static int make(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns)
 {
     for (unsigned round = 0;; round++) {
-        int r = client_enter(s, deadline_ns);
+        struct rpc *rpc;
+        int r = nfs_connection(s, c, deadline_ns, &rpc); /* before the others have to wait for it */
+        r = r < 0 ? r : client_enter(s, deadline_ns);
         if (r < 0) {
             return r;
         }
@@ -339,7 +341,7 @@ int nfs_session_ready(struct nfs_session *s, struct nfs_compound *c, int64_t dea
         }
         s->making = true;
         s->busy_until_ns = deadline_ns;
-        int r = make(s, deadline_ns);
+        int r = make(s, c, deadline_ns);
         s->making = false;
         s->change_error = r == -ETIMEDOUT && clock_mono_ns() >= deadline_ns ? 0 : r;
         s->changes++;
@@ -386,31 +388,21 @@ void nfs_session_flags(struct nfs_session *s, struct nfs_table *table, uint32_t 
 
 /* ---- what comes right after ---- */
 
-static void reclaim_complete(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns)
+static void put_ask_lease(struct nfs_compound *c)
 {
-    nfs_compound_again(c);
-    xdr_put_bool(nfs_compound_op(c, NFS_OP_RECLAIM_COMPLETE), false);
-    if (nfs_session_call(s, c, deadline_ns) == 0 &&
-        (c->status == NFS4_OK || c->status == NFS4ERR_COMPLETE_ALREADY || c->status == NFS4ERR_NOTSUPP)) {
-        return;
-    }
-    /* Not said: whoever makes the next session says it; a server that minds answers GRACE until then. */
-    pthread_mutex_lock(&s->client->lock);
-    s->client->reclaimed = false;
-    pthread_mutex_unlock(&s->client->lock);
-}
-
-static void ask_lease(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns)
-{
-    nfs_compound_again(c);
     nfs_compound_op(c, NFS_OP_PUTROOTFH);
     struct xdr_out *out = nfs_compound_op(c, NFS_OP_GETATTR);
     xdr_put_u32(out, 1);
     xdr_put_u32(out, 1U << ATTR_LEASE_TIME);
+}
+
+/* Where there is no answer, a short one is assumed. */
+static void get_lease(struct nfs_session *s, struct nfs_compound *c)
+{
     uint32_t status = NFS4_OK;
-    if (nfs_session_call(s, c, deadline_ns) < 0 || nfs_compound_expect_ok(c, NFS_OP_PUTROOTFH) < 0 ||
-        nfs_compound_result(c, NFS_OP_GETATTR, &status) < 0 || status != NFS4_OK) {
-        return; /* a short one is assumed */
+    if (nfs_compound_expect_ok(c, NFS_OP_PUTROOTFH) < 0 || nfs_compound_result(c, NFS_OP_GETATTR, &status) < 0 ||
+        status != NFS4_OK) {
+        return;
     }
     uint32_t words = xdr_get_count(&c->in, 8, sizeof(uint32_t));
     uint32_t first = words > 0 ? xdr_get_u32(&c->in) : 0;
@@ -425,6 +417,44 @@ static void ask_lease(struct nfs_session *s, struct nfs_compound *c, int64_t dea
     atomic_store(&s->client->lease_ns, (int64_t)at_most(seconds, LEASE_MAX_S) * NS_PER_SEC);
     pthread_mutex_lock(&s->client->lock);
     s->client->facts.lease_s = seconds;
+    pthread_mutex_unlock(&s->client->lock);
+}
+
+static void ask_lease(struct nfs_session *s, struct nfs_compound *c, int64_t deadline_ns)
+{
+    nfs_compound_again(c);
+    put_ask_lease(c);
+    if (nfs_session_call(s, c, deadline_ns) == 0) {
+        get_lease(s, c);
+    }
+}
+
+/* And asks for the lease where that is wanted, in the same breath unless the server minds the first. */
+static void reclaim_complete(struct nfs_session *s, struct nfs_compound *c, bool lease, int64_t deadline_ns)
+{
+    nfs_compound_again(c);
+    xdr_put_bool(nfs_compound_op(c, NFS_OP_RECLAIM_COMPLETE), false);
+    if (lease) {
+        put_ask_lease(c);
+    }
+    if (nfs_session_call(s, c, deadline_ns) == 0) {
+        if (c->result_count > 1 || c->status == NFS4_OK) {
+            nfs_compound_expect_ok(c, NFS_OP_RECLAIM_COMPLETE);
+            if (lease) {
+                get_lease(s, c);
+            }
+            return;
+        }
+        if (c->status == NFS4ERR_COMPLETE_ALREADY || c->status == NFS4ERR_NOTSUPP) {
+            if (lease) {
+                ask_lease(s, c, deadline_ns);
+            }
+            return;
+        }
+    }
+    /* Not said: whoever makes the next session says it; a server that minds answers GRACE until then. */
+    pthread_mutex_lock(&s->client->lock);
+    s->client->reclaimed = false;
     pthread_mutex_unlock(&s->client->lock);
 }
 
@@ -443,9 +473,8 @@ void nfs_session_complete(struct nfs_session *s, int64_t deadline_ns)
     }
     s->completing = true;
     if (reclaim) {
-        reclaim_complete(s, c, deadline_ns);
-    }
-    if (lease) {
+        reclaim_complete(s, c, lease, deadline_ns);
+    } else {
         ask_lease(s, c, deadline_ns);
     }
     s->completing = false;
@@ -583,21 +612,23 @@ static void end_or_leave(struct nfs_session *s, const uint8_t id[NFS_SESSION_ID]
 void nfs_session_end(struct nfs_session *s, int64_t deadline_ns)
 {
     struct nfs_client *client = s->client;
-    bool entered = client_enter(s, deadline_ns) == 0;
-    pthread_mutex_lock(&client->lock);
-    bool last = --client->sessions == 0;
-    bool known = client->known;
-    pthread_mutex_unlock(&client->lock);
     if (s->table && !s->table->lost) {
         end_or_leave(s, s->table->id, deadline_ns);
     }
     for (unsigned i = 0; i < s->old_count; i++) {
         end_or_leave(s, s->old[i], deadline_ns);
     }
-    if (last && known && s->connected && entered) {
+    pthread_mutex_lock(&client->lock);
+    bool last = --client->sessions == 0; /* what others could not end they have left by now */
+    pthread_mutex_unlock(&client->lock);
+    if (!last || !s->connected || client_enter(s, deadline_ns) != 0) {
+        return;
+    }
+    pthread_mutex_lock(&client->lock);
+    last = client->sessions == 0 && client->known; /* nobody has begun anew meanwhile, nor will before we leave */
+    pthread_mutex_unlock(&client->lock);
+    if (last) {
         destroy_client(s, deadline_ns);
     }
-    if (entered) {
-        client_leave(s);
-    }
+    client_leave(s);
 }
