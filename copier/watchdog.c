@@ -10,6 +10,7 @@
 #include "copier/copyfile.h"
 #include "copier/staging.h"
 #include "copier/status.h"
+#include "workers/stores/nfs41/nfs41.h"
 
 #define LOOK_NS    (200 * NS_PER_MS)    /* between two looks */
 #define STILL_NS   NS_PER_SEC           /* a look that comes later than this: the process stood still */
@@ -287,7 +288,9 @@ static void look_at_side(struct watchdog *w, enum dir_side which)
         side->answered_watched = w->watched;
     }
     bool wanted = look.under_way > 0 || side->silent;
-    if (wanted && look.limit > 0 && look.quiet >= look.limit / 2) {
+    bool doubtful = wanted && look.limit > 0 && look.quiet >= look.limit / 2;
+    /* And a server is not to forget us while all wait for the source, or for --bwlimit. */
+    if (doubtful || (which == DIR_DST && nfs41_is_due(e->bare))) {
         probe_ask(w, &side->probe);
     }
     /* Whoever ends by itself does so before the limit, and is tried again: the side is judged by all of them. */

@@ -16,7 +16,8 @@
  * An interrupted run that has something under way without an answer leaves too, before the supervisor loses patience.
  *
  * A side that has answered nothing for half the limit is asked for its root's attributes, so that a single operation
- * without an answer can be told from a side without one.
+ * without an answer can be told from a side without one. A server that is spoken to directly is asked too where nobody
+ * else has asked it for a third of its lease, so that it does not forget us while all wait for something else.
  *
  * Time in which the process stood still (SIGSTOP, a suspended machine) does not count. A sync of the whole destination
  * may take as long as it likes: while only it gets no answer, nobody waits for it. COPY and COMMIT may have to move or

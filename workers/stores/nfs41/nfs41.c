@@ -407,6 +407,13 @@ void nfs41_leave(struct store *store)
     }
 }
 
+bool nfs41_is_due(const struct store *store)
+{
+    const struct nfs41_store *s = find(store);
+
+    return s && nfs_client_due(s->client);
+}
+
 int nfs41_evict(struct store *store, struct io *io, const char *old_run_id)
 {
     const struct nfs41_store *s = find(store);

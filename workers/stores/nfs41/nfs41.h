@@ -94,6 +94,11 @@ int nfs41_facts(const struct store *s, struct nfs41_facts *out_facts);
  * Blocks the thread, a few seconds at most. */
 void nfs41_leave(struct store *s);
 
+/* Whether the server has not heard of us for a third of the time after which it forgets us: somebody is to ask it for
+ * something. s may be a layer above it; false where there is no nfs41 store below, and where s is NULL. Any thread, no
+ * lock. */
+bool nfs41_is_due(const struct store *s);
+
 /* Ends what the run old_run_id, which is dead or has lost its lease, still has at this server: the same client owner
  * with a new verifier ends its sessions and opens (RFC 8881 18.35). Blocks as io does. 0 or -errno. */
 int nfs41_evict(struct store *s, struct io *io, const char *old_run_id);
