@@ -3,14 +3,13 @@
  */
 #include "workers/stores/nfs41/attrs.h"
 
-#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "base/clock.h"
 
 #define BITMAP_WORDS 8 /* more than any server has; a longer one is a lie */
-#define OWNER_DIGITS 12
+#define OWNER_DIGITS 10
 
 /* nfs_ftype4 */
 enum { NF4REG = 1, NF4DIR, NF4BLK, NF4CHR, NF4LNK, NF4SOCK, NF4FIFO, NF4ATTRDIR, NF4NAMEDATTR };
@@ -111,13 +110,28 @@ static size_t fattr_size(uint64_t mask, size_t owner_len, size_t group_len)
     return size;
 }
 
+/* The number's digits; how many. */
+static size_t put_digits(char out[OWNER_DIGITS], uint32_t number)
+{
+    size_t len = 1;
+
+    for (uint32_t rest = number / 10; rest > 0; rest /= 10) {
+        len++;
+    }
+    for (size_t i = len; i > 0; i--) {
+        out[i - 1] = (char)('0' + number % 10);
+        number /= 10;
+    }
+    return len;
+}
+
 /* fattr4: in order of their numbers. */
 void nfs_put_fattr(struct xdr_out *x, uint64_t mask, const struct attr *attr)
 {
     char owner[OWNER_DIGITS];
     char group[OWNER_DIGITS];
-    size_t owner_len = (size_t)snprintf(owner, sizeof(owner), "%u", (unsigned)attr->uid);
-    size_t group_len = (size_t)snprintf(group, sizeof(group), "%u", (unsigned)attr->gid);
+    size_t owner_len = mask & NFS_ATTR_OWNER ? put_digits(owner, attr->uid) : 0;
+    size_t group_len = mask & NFS_ATTR_GROUP ? put_digits(group, attr->gid) : 0;
 
     nfs_put_bitmap(x, mask);
     xdr_put_u32(x, (uint32_t)fattr_size(mask, owner_len, group_len));
