@@ -115,8 +115,11 @@ static bool is_due(const struct janitor *j, int64_t now)
 /* Takes what is due, at most a batch, which becomes the pool's. Under the lock, which is given up meanwhile. */
 static void offer_batch(struct janitor *j, struct batch *batch, int64_t now)
 {
+    /* Where each look is a round trip they are all made at the same time: at the end of a run nothing else is left to
+     * wait for. */
+    unsigned most = j->options.dst->caps.network ? 1 : BATCH_MAX;
     *batch = (struct batch){.janitor = j};
-    while (batch->count < BATCH_MAX && is_due(j, now)) {
+    while (batch->count < most && is_due(j, now)) {
         struct waiting *w = j->first;
         j->first = w->next;
         batch->entries[batch->count++] = w;

@@ -42,7 +42,8 @@ static int look_in(struct port *port, struct dir *haul, struct lease_seen *out)
     struct attr after = {0};
     struct store_op op = {.code = STORE_STAT, .dir = haul, .name = LEASE_NAME, .stat = {.out = &after, .fresh = true}};
     /* A mount without close-to-open may read an old one from its cache for a minute: the server is asked first. */
-    int r = port->store->caps.network ? lease_run(port, &op) : 0;
+    const struct store_caps *caps = &port->store->caps;
+    int r = caps->network && !caps->uncached ? lease_run(port, &op) : 0;
     if (r == -ENOENT) {
         *out = (struct lease_seen){0};
         return 0;

@@ -253,6 +253,7 @@ struct store_caps {
     const char *kind;                 /* "posix", "nfs41", "null" */
     const char *fs;                   /* name of the file system or protocol ("ext4", "nfs4"), static */
     bool network;                     /* errors come and go, each operation is a round trip */
+    bool uncached;                    /* what it tells comes from the server, not from what this machine remembers */
     bool spread;                      /* better with many directories at a time */
     bool durable;                     /* what is published is durable at once (NFS); else after STORE_SYNC or --fsync */
     unsigned in_flight;               /* operations at first, over all workers; 0: one for each worker */

@@ -224,6 +224,7 @@ static void caps_init(struct nfs41_store *s, const struct nfs_limits *limits)
     s->head.caps.kind = "nfs41";
     s->head.caps.fs = "nfs4";
     s->head.caps.network = true;
+    s->head.caps.uncached = true;
     s->head.caps.spread = true;
     s->head.caps.durable = true;
     s->head.caps.resume = true;
