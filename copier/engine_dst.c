@@ -18,6 +18,7 @@
 #include "workers/stores/nfs41/nfs41.h"
 #include "workers/stores/posix.h"
 
+#define SESSIONS    10 /* at a server, made at the start: of the walkers, and of the first workers */
 #define FOR_EVER_NS (365 * 86400 * NS_PER_SEC) /* --io-timeout 0 */
 
 #ifdef HAUL_TEST_FAULTS
@@ -86,29 +87,45 @@ static int cannot_open(struct engine *e, const char *problem)
 
 /* ---- at a server ---- */
 
-/* Opens it as e->bare. make: missing directories are made. 0; -errno, with *out_problem as nfs41_open says. */
-static int open_server(struct engine *e, bool make, char **out_problem)
+static struct nfs41_options server_options_of(const struct engine *e)
 {
     const struct options *o = e->options;
     const struct url *url = &e->places.url;
+    return (struct nfs41_options){.host = url->host,
+                                  .port = url->port,
+                                  .path = url->path,
+                                  .uid = e->user.uid,
+                                  .gid = e->user.groups[0],
+                                  .groups = e->user.groups + 1,
+                                  .group_count = e->user.count - 1,
+                                  .reserved_port = !o->no_reserved_port,
+                                  .io_timeout_ns = o->io_timeout_ns != 0 ? o->io_timeout_ns : FOR_EVER_NS,
+                                  .retries = o->retries,
+                                  .sessions = e->places.only_name != NULL ? 0 : SESSIONS,
+                                  .read_only = o->dry_run,
+                                  .missing_mode = 0777 & ~e->umask,
+                                  .root_mode = e->places.only_name != NULL ? 0777 & ~e->umask : 0700};
+}
+
+/* Opens it as e->bare. make: missing directories are made; else -ENOENT where one is, with e->bare for nfs41_make
+ * where that can be tried. 0; -errno, with *out_problem as nfs41_open says. */
+static int open_server(struct engine *e, bool make, char **out_problem)
+{
     struct store_options options = store_options_of(e, e->places.destination, 0);
+    struct nfs41_options nfs = server_options_of(e);
+    struct nfs41_facts facts;
     options.fence = engine_fence(e);
-    const struct nfs41_options nfs = {.host = url->host,
-                                      .port = url->port,
-                                      .path = url->path,
-                                      .uid = e->user.uid,
-                                      .gid = e->user.groups[0],
-                                      .groups = e->user.groups + 1,
-                                      .group_count = e->user.count - 1,
-                                      .reserved_port = !o->no_reserved_port,
-                                      .io_timeout_ns = o->io_timeout_ns != 0 ? o->io_timeout_ns : FOR_EVER_NS,
-                                      .retries = o->retries,
-                                      .read_only = o->dry_run,
-                                      .make_missing = make,
-                                      .missing_mode = 0777 & ~e->umask,
-                                      .root_mode = e->places.only_name != NULL ? 0777 & ~e->umask : 0700};
+    nfs.make_missing = make;
+    nfs.may_be_missing = !make;
     *out_problem = NULL;
-    return nfs41_open(&options, &nfs, &e->bare, out_problem);
+    int r = nfs41_open(&options, &nfs, &e->bare, out_problem);
+    return r == 0 && nfs41_facts(e->bare, &facts) == 0 && facts.missing ? -ENOENT : r;
+}
+
+static void close_server(struct engine *e)
+{
+    store_destroy(e->bare);
+    e->bare = NULL;
 }
 
 /* What stands at the server: a directory, for a single file perhaps a file, or nothing. */
@@ -125,6 +142,7 @@ static int find_at_server(struct engine *e, char **out_problem)
     }
     free(*out_problem);
     *out_problem = NULL;
+    close_server(e);
     return named == 0 ? open_server(e, false, out_problem) : named;
 }
 
@@ -139,6 +157,9 @@ int engine_dst_find(struct engine *e)
         r = find_at_server(e, &problem);
     }
     e->places.missing = r == -ENOENT;
+    if (e->places.missing && e->options->dry_run) {
+        close_server(e);
+    }
     if (r != 0 && r != -ENOENT) {
         r = cannot_open(e, problem != NULL ? problem : err_text(r));
     } else {
@@ -153,7 +174,8 @@ static int make_at_server(struct engine *e)
 {
     char *problem = NULL;
     struct nfs41_facts facts = {0};
-    int r = open_server(e, true, &problem);
+    const struct nfs41_options nfs = server_options_of(e);
+    int r = e->bare != NULL ? nfs41_make(e->bare, &nfs, &problem) : open_server(e, true, &problem);
     if (r != 0) {
         r = cannot_open(e, problem != NULL ? problem : err_text(r));
     } else if (nfs41_facts(e->bare, &facts) == 0) {
@@ -263,7 +285,7 @@ static int open_bare(struct engine *e, unsigned handles)
     bool nothing_there = e->places.null || (e->options->dry_run && e->places.missing);
     options.fence = engine_fence(e);
     if (!nothing_there && e->places.url.host != NULL) {
-        return e->bare == NULL ? make_at_server(e) : 0;
+        return e->places.missing ? make_at_server(e) : 0;
     }
     int r = nothing_there ? 0 : places_make(&e->places, e->umask, e->report);
     if (r != 0) {

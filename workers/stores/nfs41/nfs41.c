@@ -111,6 +111,7 @@ static void destroy(struct store *store)
     free((void *)(uintptr_t)s->reach.host);
     free((void *)(uintptr_t)s->reach.groups);
     free(s->made_dirs);
+    free(s->way);
     free(s->groups);
     free(s->path);
     pthread_mutex_destroy(&s->lock);
@@ -251,47 +252,90 @@ static int look_around(struct nfs41_store *s, const struct nfs41_options *nfs, s
         return -EPROTONOSUPPORT;
     }
     err = nfs41_path_walk(p, nfs, &s->root, &s->made, problem);
-    err = err ? err : nfs41_probe(p, nfs->read_only, problem);
+    s->missing = err == -ENOENT && nfs->may_be_missing && !*problem;
+    if (s->missing) {
+        return 0;
+    }
+    err = err ? err : nfs41_probe(p, nfs, problem);
     caps_init(s, &limits);
     return err;
+}
+
+/* The same, and its port. */
+static int look_around_alone(struct nfs41_store *s, const struct nfs41_options *nfs, char **problem)
+{
+    struct io_options io_options = {.no_ring = true};
+    struct fence *fence = s->fence;
+    struct port *p = NULL;
+    struct io *io = NULL;
+    int err = io_create(&io_options, &io);
+
+    s->fence = NULL; /* what is tried out has no need of it, and does not count */
+    err = err ? err : port_open(s, io, &p, problem);
+    err = err ? err : look_around(s, nfs, p, problem);
+    if (p) {
+        port_destroy(p);
+    }
+    io_destroy(io);
+    s->fence = fence;
+    atomic_store(&s->publishes, 0);
+    atomic_store(&s->cleanups, 0);
+    return err;
+}
+
+/* Where nothing better is to be said. */
+static void explain(const struct nfs41_store *s, int err, char **problem)
+{
+    if (err && !*problem &&
+        asprintf(problem, "the NFS server %s cannot be used: %s", s->reach.host, err_text(err)) < 0) {
+        *problem = NULL;
+    }
 }
 
 int nfs41_open(const struct store_options *options, const struct nfs41_options *nfs, struct store **out_store,
                char **out_problem)
 {
     struct nfs41_store *s = NULL;
-    struct port *p = NULL;
-    struct io_options io_options = {.no_ring = true};
-    struct io *io = NULL;
-    char *problem = NULL;
     int err = store_make(options, nfs, &s);
 
-    err = err ? err : client_make(s, options->run_id, &s->client, &problem);
-    err = err ? err : io_create(&io_options, &io);
-    err = err ? err : port_open(s, io, &p, &problem);
-    err = err ? err : look_around(s, nfs, p, &problem);
-    if (p) {
-        port_destroy(p);
-    }
-    if (io) {
-        io_destroy(io);
-    }
+    *out_problem = NULL;
     if (err) {
-        if (s) {
-            destroy(&s->head);
-        }
-        if (!problem && asprintf(&problem, "the NFS server %s cannot be used: %s", nfs->host, err_text(err)) < 0) {
-            problem = NULL;
-        }
-        *out_problem = problem;
         return err;
     }
-    free(problem);
-    s->fence = options->fence; /* what was tried out had no need of it, and does not count */
-    atomic_store(&s->publishes, 0);
-    atomic_store(&s->cleanups, 0);
+    s->fence = options->fence;
+    err = client_make(s, options->run_id, &s->client, out_problem);
+    err = err ? err : look_around_alone(s, nfs, out_problem);
+    if (err) {
+        explain(s, err, out_problem);
+        destroy(&s->head);
+        return err;
+    }
+    free(*out_problem);
     *out_problem = NULL;
     *out_store = &s->head;
+    return 0;
+}
+
+int nfs41_make(struct store *store, const struct nfs41_options *nfs, char **out_problem)
+{
+    struct nfs41_store *s = (struct nfs41_store *)(uintptr_t)find(store);
+    struct nfs41_options make = {.make_missing = true,
+                                 .missing_mode = nfs->missing_mode,
+                                 .root_mode = nfs->root_mode,
+                                 .sessions = nfs->sessions};
+    int err;
+
+    *out_problem = NULL;
+    if (!s || !s->missing) {
+        return -EINVAL;
+    }
+    err = look_around_alone(s, &make, out_problem);
+    if (err) {
+        explain(s, err, out_problem);
+        return err;
+    }
+    free(*out_problem);
+    *out_problem = NULL;
     return 0;
 }
 
@@ -355,6 +399,9 @@ int nfs41_open_above(struct store *store, unsigned levels, struct store **out_st
     above->fence = s->fence;
     above->uid = s->uid;
     above->gid = s->gid;
+    if (s->way_count > levels && s->way_count - levels <= NFS41_WAY_MAX) {
+        above->root = s->way[s->way_count - levels - 1];
+    }
     above->max_name = s->max_name;
     above->max_read = s->max_read;
     above->max_write = s->max_write;
@@ -385,6 +432,7 @@ int nfs41_facts(const struct store *store, struct nfs41_facts *out)
         .write_max = s->max_write,
         .steps = atomic_load(&s->steps),
         .made = s->made,
+        .missing = s->missing,
         .compounds = c.compounds,
         .combined = atomic_load(&s->combined),
         .connects = c.reconnects,

@@ -30,8 +30,12 @@ struct nfs41_options {
     int64_t io_timeout_ns; /* an operation without an answer ends with -ETIMEDOUT before that; 0: 60 s */
     unsigned retries;      /* of a connection that breaks, before an operation fails */
     unsigned connections;  /* of each session; 0: 1 */
+    unsigned sessions;     /* made at the start, at the same time as other things, besides the first: so many ports at a
+                              time need not wait for theirs */
     bool read_only;        /* nothing is created or changed, not even to try the server out: for --dry-run */
     bool make_missing;     /* create missing directories below the export; else -ENOENT */
+    bool may_be_missing;   /* without make_missing: a missing directory below the export is no error, and nfs41_make is
+                              to be called before anything else is done with the store (nfs41_facts tells) */
     mode_t missing_mode;   /* their permission bits */
     mode_t root_mode;      /* and those of the last one */
 };
@@ -57,6 +61,7 @@ struct nfs41_facts {
     uint64_t write_max;      /* bytes of a WRITE */
     unsigned steps;          /* NFS41_STEP_* */
     unsigned made;           /* directories that were missing: the root, and those above it */
+    bool missing;            /* its root is missing: see may_be_missing */
     char server[128];        /* what it calls itself, as text; "" where it does not say */
     uint64_t compounds;      /* sent, all told */
     uint64_t combined;       /* files that shared a COMPOUND with others */
@@ -79,6 +84,11 @@ struct nfs41_facts {
  */
 int nfs41_open(const struct store_options *options, const struct nfs41_options *nfs, struct store **out_store,
                char **out_problem);
+
+/* Makes what was missing when s was opened with may_be_missing, and tries the server out. nfs: make_missing is meant
+ * whatever it says; missing_mode, root_mode and sessions are looked at besides. 0 or -errno with *out_problem, as
+ * nfs41_open; then nothing but store_destroy can be done with s. Before anybody else has the store. */
+int nfs41_make(struct store *s, const struct nfs41_options *nfs, char **out_problem);
 
 /*
  * A store on the directory so many levels (1, ...) above the root of s, through the same client; s outlives it. Asks

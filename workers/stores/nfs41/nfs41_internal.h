@@ -30,8 +30,9 @@
 #include "workers/stores/nfs41/ops.h"
 #include "workers/stores/nfs41/session.h"
 
-#define NFS41_NAME_TRIES 8 /* other temp names, where one was taken */
-#define NFS41_TRIES      6 /* of one file, each after a reason to try again */
+#define NFS41_NAME_TRIES 8   /* other temp names, where one was taken */
+#define NFS41_TRIES      6   /* of one file, each after a reason to try again */
+#define NFS41_WAY_MAX    64U /* directories on the way to the root that are remembered */
 
 /* A directory as it is kept. */
 struct nfs41_dir {
@@ -52,14 +53,19 @@ struct nfs41_name; /* an owner's name and its number */
 
 struct nfs41_store {
     struct store head;
-    enum dir_side side;              /* which handle of a dir is ours */
-    enum store_owner owner;          /* what to do about owners */
-    const char *run_id;              /* for temp names; not owned */
-    struct notices *notices;         /* may be NULL; not owned */
-    struct fence *fence;             /* may be NULL; not owned */
-    struct nfs_client *client;       /* owned, but where shared */
-    bool shared;                     /* client is another store's, which outlives this one */
-    unsigned made;                   /* directories that were missing when it was opened */
+    enum dir_side side;        /* which handle of a dir is ours */
+    enum store_owner owner;    /* what to do about owners */
+    const char *run_id;        /* for temp names; not owned */
+    struct notices *notices;   /* may be NULL; not owned */
+    struct fence *fence;       /* may be NULL; not owned */
+    struct nfs_client *client; /* owned, but where shared */
+    bool shared;               /* client is another store's, which outlives this one */
+    unsigned made;             /* directories that were missing when it was opened */
+    bool missing;              /* its root still is */
+    struct nfs41_dir *way;     /* from the pseudo root to the root, the first NFS41_WAY_MAX; owned. Where the root is
+                                  missing: as far as there is one */
+    unsigned way_count;        /* directories on the way, so far; 0: not known */
+    size_t way_len;            /* bytes of path that it goes */
     struct nfs_client_options reach; /* what it was made with; its strings and groups are owned here; owner is NULL */
     char *path;                      /* of the root, as the server's pseudo root sees it; owned */
     bool privileged;                 /* we are root, and may give files away */
@@ -194,16 +200,17 @@ int nfs41_get_attr(struct port *p, struct nfs_compound *c, struct attr *out);
 
 /* ---- nfs41_path.c ---- */
 
-/* Walks from the server's root to s->path. nfs: whether and how missing directories are made; NULL: they are not.
+/* Walks from the server's root to s->path. nfs: whether and how missing directories are made, and the way is
+ * remembered, from which on it goes on where the root was missing; NULL: neither.
  * out_made: how many were; may be NULL. 0 or -errno with *problem, which may be NULL itself. */
 int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs41_dir *out, unsigned *out_made,
                     char **problem);
 
 /* ---- nfs41_probe.c ---- */
 
-/* Tries the server out; fills in what s knows of it. Before anybody else has the store. read_only: makes nothing.
- * 0 or -errno with *problem. */
-int nfs41_probe(struct port *p, bool read_only, char **problem);
+/* Tries the server out; fills in what s knows of it, and makes the sessions that nfs wants. Before anybody else has
+ * the store. 0 or -errno with *problem. */
+int nfs41_probe(struct port *p, const struct nfs41_options *nfs, char **problem);
 
 /* ---- nfs41_dirs.c ---- */
 

@@ -10,7 +10,10 @@
 
 #include "workers/stores/nfs41/nfs41_internal.h"
 
-#define SHOWN 8 /* names that are told where none fits */
+#define SHOWN     8   /* names that are told where none fits */
+#define LEVELS    16U /* looked up in one COMPOUND: names of 255 bytes fit in */
+#define LEVEL_OPS 3U  /* LOOKUP, GETATTR, GETFH */
+#define OTHER_OPS 4U  /* SEQUENCE, PUTFH, and what is asked of the pseudo root */
 
 /* A walk. */
 struct walk {
@@ -19,9 +22,10 @@ struct walk {
     unsigned made;                   /* directories that were missing */
     char **problem;                  /* may be NULL */
     const char *path;                /* as a whole */
+    const char *rest;                /* what of it has not been walked */
     size_t done;                     /* bytes of path that have been walked */
     struct nfs41_dir at;             /* where it stands; fh.len 0: at the pseudo root */
-    char name[NFS_NAME_MAX];         /* next component */
+    char name[NFS_NAME_MAX];         /* the component that is looked up or made */
 };
 
 __attribute__((format(printf, 2, 3))) static void say(struct walk *w, const char *format, ...)
@@ -52,39 +56,51 @@ static int get_here(struct nfs_compound *c, const struct walk *w)
     return nfs_get_plain(c, w->at.fh.len > 0 ? NFS_OP_PUTFH : NFS_OP_PUTROOTFH);
 }
 
-/* Goes to name. 0, NFS4ERR or -errno. */
-static int step(struct walk *w, const char *name, mode_t *out_mode)
+/* The walk stands at one more directory on the way. */
+static void remember(const struct walk *w)
 {
-    struct nfs_compound *c;
+    struct nfs41_store *s = nfs41_of(w->p);
+
+    if (!w->nfs) {
+        return;
+    }
+    if (!s->way) {
+        s->way = calloc(NFS41_WAY_MAX, sizeof(*s->way));
+    }
+    if (s->way && s->way_count < NFS41_WAY_MAX) {
+        s->way[s->way_count] = w->at;
+    }
+    s->way_count += s->way != NULL;
+    s->way_len = w->done;
+}
+
+/* What stands where the COMPOUND has got to; a directory is where the walk stands from now on. 0, NFS4ERR or -errno. */
+static int get_found(struct walk *w, struct nfs_compound *c)
+{
     struct nfs41_dir found = {0};
     struct attr attr = {0};
-    int r = nfs41_begin(w->p, &c);
+    int r = nfs41_get_attr(w->p, c, &attr);
 
+    r = r ? r : nfs_get_getfh(c, &found.fh);
     if (r) {
         return r;
     }
-    put_here(c, w);
-    if (name) {
-        nfs_put_lookup(c, name);
+    if (!S_ISDIR(attr.mode)) {
+        say(w, "\"%s\" in \"%s\" is not a directory on the server", w->name, w->path);
+        return S_ISLNK(attr.mode) ? -ELOOP : -ENOTDIR;
     }
-    nfs_put_getattr(c, NFS_ATTR_TYPE | NFS_ATTR_MODE);
-    nfs_put_getfh(c);
-    r = nfs41_send(w->p, c);
-    r = r ? r : get_here(c, w);
-    r = r || !name ? r : nfs_get_plain(c, NFS_OP_LOOKUP);
-    r = r ? r : nfs41_get_attr(w->p, c, &attr);
-    r = r ? r : nfs_get_getfh(c, &found.fh);
-    nfs_compound_end(c);
-    if (!r) {
-        *out_mode = attr.mode;
-        if (S_ISDIR(attr.mode)) {
-            found.inherits = (attr.mode & S_ISGID) != 0;
-            w->at = found;
-        }
-    }
-    return r;
+    found.inherits = (attr.mode & S_ISGID) != 0;
+    w->at = found;
+    return 0;
 }
 
+static void put_found(struct nfs_compound *c)
+{
+    nfs_put_getattr(c, NFS_ATTR_TYPE | NFS_ATTR_MODE);
+    nfs_put_getfh(c);
+}
+
+/* Makes w->name and goes there. 0, NFS4ERR or -errno; NFS4ERR_EXIST: it stands there. */
 static int make(struct walk *w, bool last)
 {
     struct attr attr = {.mode = S_IFDIR | (last ? w->nfs->root_mode : w->nfs->missing_mode)};
@@ -96,12 +112,16 @@ static int make(struct walk *w, bool last)
     }
     put_here(c, w);
     nfs_put_create(c, w->name, NFS_ATTR_MODE, &attr, NULL);
+    put_found(c);
     r = nfs41_send(w->p, c);
     r = r ? r : get_here(c, w);
     r = r ? r : nfs_get_create(c);
+    if (!r) {
+        w->made++;
+        r = get_found(w, c);
+    }
     nfs_compound_end(c);
-    w->made += r == 0;
-    return r == NFS4ERR_EXIST ? 0 : r;
+    return r;
 }
 
 /* The names of the directories that there are, for a message: "a, b, c". */
@@ -179,73 +199,175 @@ static int explain(struct walk *w, int r)
     }
 }
 
-/* The next component into w->name. False: there is none. -ENAMETOOLONG by way of *err. */
-static bool next_name(struct walk *w, const char **rest, int *err)
+/* The next component after *rest into w->name. 1; 0: there is none; -ENAMETOOLONG. */
+static int next_name(struct walk *w, const char **rest)
 {
-    const char *at = *rest;
-    size_t len;
+    const char *at = *rest + strspn(*rest, "/");
+    size_t len = strcspn(at, "/");
 
-    while (*at == '/') {
-        at++;
-    }
-    len = strcspn(at, "/");
-    *rest = at + len;
-    if (len == 0) {
-        return false;
-    }
     if (len >= sizeof(w->name)) {
-        *err = -ENAMETOOLONG;
-        return false;
+        return -ENAMETOOLONG;
     }
+    *rest = at + len;
     memcpy(w->name, at, len);
     w->name[len] = '\0';
-    return true;
+    return len > 0;
 }
 
-/* One component. 0, NFS4ERR or -errno. */
-static int walk_one(struct walk *w, bool last)
+static void walked(struct walk *w, const char *rest)
 {
-    mode_t found = 0;
-    int r = step(w, w->name, &found);
+    w->rest = rest;
+    w->done = (size_t)(rest - w->path);
+    remember(w);
+}
 
-    if (r == NFS4ERR_NOENT && w->nfs && w->nfs->make_missing && !w->nfs->read_only) {
-        r = make(w, last);
-        /* Where no export is, nothing can be made: that is what is wrong, not that it cannot. */
-        if (r == NFS4ERR_ROFS || r == NFS4ERR_NOTSUPP || r == NFS4ERR_SERVERFAULT || r == NFS4ERR_INVAL ||
-            ((r == NFS4ERR_ACCESS || r == NFS4ERR_PERM) && w->at.fh.len == 0)) {
-            return NFS4ERR_NOENT;
-        }
-        r = r ? r : step(w, w->name, &found);
+/* Levels that one COMPOUND can look up. */
+static unsigned levels_at_once(const struct walk *w)
+{
+    struct nfs_limits limits;
+    unsigned n;
+
+    nfs_session_limits(nfs41_port_of(w->p)->session, &limits);
+    n = limits.max_ops > OTHER_OPS + LEVEL_OPS ? (limits.max_ops - OTHER_OPS) / LEVEL_OPS : 1;
+    return n < LEVELS ? n : LEVELS;
+}
+
+/* Adds those of the next components. How many, or -ENAMETOOLONG. */
+static int put_levels(struct walk *w, struct nfs_compound *c)
+{
+    unsigned most = levels_at_once(w);
+    const char *rest = w->rest;
+    unsigned n = 0;
+
+    if (w->at.fh.len == 0) {
+        put_found(c); /* the pseudo root itself */
     }
+
+    while (n < most && nfs_compound_size(c) < NFS_COMPOUND_BYTES / 2) {
+        int r = next_name(w, &rest);
+
+        if (r < 0 && n == 0) {
+            return r;
+        }
+        if (r <= 0) {
+            break;
+        }
+        nfs_put_lookup(c, w->name);
+        put_found(c);
+        n++;
+    }
+    return (int)n;
+}
+
+/* Goes down as far as one COMPOUND does. 0, NFS4ERR or -errno: then w->name is where it stopped. */
+static int descend(struct walk *w)
+{
+    struct nfs_compound *c;
+    int r = nfs41_begin(w->p, &c);
+    bool root;
+    int n;
+
     if (r) {
         return r;
     }
-    if (!S_ISDIR(found)) {
-        say(w, "\"%s\" in \"%s\" is not a directory on the server", w->name, w->path);
-        return S_ISLNK(found) ? -ELOOP : -ENOTDIR;
+    put_here(c, w);
+    root = w->at.fh.len == 0;
+    n = put_levels(w, c);
+    nfs_compound_expect(c, 1024 + (LEVELS + 1) * 256);
+    r = n < 0 ? n : nfs41_send(w->p, c);
+    r = r ? r : get_here(c, w);
+    if (!r && root) {
+        r = get_found(w, c);
+        if (!r) {
+            walked(w, w->rest);
+        }
     }
-    return 0;
+    for (int i = 0; i < n && !r; i++) {
+        const char *rest = w->rest;
+
+        (void)next_name(w, &rest);
+        r = nfs_get_plain(c, NFS_OP_LOOKUP);
+        r = r ? r : get_found(w, c);
+        if (!r) {
+            walked(w, rest);
+        }
+    }
+    nfs_compound_end(c);
+    return r;
+}
+
+/* The next component, which was not there. 0, NFS4ERR or -errno. */
+static int make_next(struct walk *w)
+{
+    const char *rest = w->rest;
+    int r = next_name(w, &rest);
+
+    r = r > 0 ? make(w, rest[strspn(rest, "/")] == '\0') : -ENOENT;
+    if (r == NFS4ERR_EXIST) {
+        return descend(w);
+    }
+    /* Where no export is, nothing can be made: that is what is wrong, not that it cannot. */
+    if (r == NFS4ERR_ROFS || r == NFS4ERR_NOTSUPP || r == NFS4ERR_SERVERFAULT || r == NFS4ERR_INVAL ||
+        ((r == NFS4ERR_ACCESS || r == NFS4ERR_PERM) && w->at.fh.len == 0)) {
+        return NFS4ERR_NOENT;
+    }
+    if (!r) {
+        walked(w, rest);
+    }
+    return r;
+}
+
+/* Begins at the pseudo root; or, with known, where the way ended that is known already. */
+static void begin(struct walk *w, bool known)
+{
+    struct nfs41_store *s = nfs41_of(w->p);
+
+    w->at = known ? s->way[s->way_count - 1] : (struct nfs41_dir){0};
+    w->done = known ? s->way_len : 0;
+    w->rest = w->path + w->done;
+    if (w->nfs && !known) {
+        s->way_count = 0;
+    }
+}
+
+/* The rest of the way. missing: the next directory is known to be. 0, NFS4ERR or -errno. */
+static int go_on(struct walk *w, bool missing)
+{
+    bool makes = w->nfs && w->nfs->make_missing && !w->nfs->read_only;
+    int r = 0;
+
+    while (!r && (w->at.fh.len == 0 || w->rest[strspn(w->rest, "/")] != '\0')) {
+        unsigned made = w->made;
+
+        r = missing ? NFS4ERR_NOENT : descend(w);
+        if (r == NFS4ERR_NOENT && makes) {
+            r = make_next(w);
+        }
+        missing = w->made > made; /* what comes below a new directory */
+    }
+    return r;
 }
 
 int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs41_dir *out, unsigned *out_made,
                     char **problem)
 {
+    const struct nfs41_store *s = nfs41_of(p);
+    bool known = nfs && s->missing && s->way_count > 0 && s->way_count <= NFS41_WAY_MAX;
     struct walk *w = calloc(1, sizeof(*w));
-    const char *rest;
-    mode_t found = 0;
-    int r = 0;
+    int r;
 
     if (!w) {
         return -ENOMEM;
     }
-    *w = (struct walk){.p = p, .nfs = nfs, .problem = problem, .path = nfs41_of(p)->path};
-    rest = w->path;
-    while (!r && next_name(w, &rest, &r)) {
-        r = walk_one(w, rest[strspn(rest, "/")] == '\0');
-        w->done = r ? w->done : (size_t)(rest - w->path);
+    *w = (struct walk){.p = p, .nfs = nfs, .problem = problem, .path = s->path};
+    begin(w, known);
+    r = go_on(w, known);
+    if (known && r > 0 && (nfs41_is_stale((uint32_t)r) || r == NFS4ERR_NOENT)) {
+        begin(w, false); /* it is another way by now */
+        r = go_on(w, false);
     }
-    if (!r && w->at.fh.len == 0) {
-        r = step(w, NULL, &found);
+    if (r == NFS4ERR_NOENT && nfs && nfs->may_be_missing && w->at.fh.len > 0) {
+        r = -ENOENT; /* nothing is to be said */
     }
     r = explain(w, r);
     if (!r) {

@@ -11,9 +11,11 @@
 
 #include "base/clock.h"
 #include "base/errs.h"
+#include "workers/fiber.h"
 #include "workers/stores/nfs41/nfs41_internal.h"
 
-#define OTHER_ID 1 /* an owner that is not us, to see whether owners can be set */
+#define OTHER_ID     1   /* an owner that is not us, to see whether owners can be set */
+#define SESSIONS_MAX 32U /* made at the start */
 
 static const char text[] = "haul looks at what this server can do; this file may be removed\n";
 
@@ -156,35 +158,104 @@ static int try_link(struct port *p, const struct attr *want)
     return nfs41_remove_in(p, &gone, &s->root);
 }
 
-int nfs41_probe(struct port *p, bool read_only, char **problem)
+/* What is tried, in fibers: each thing takes round trips, and they need not wait for each other. */
+struct probing {
+    struct port *p;
+    struct attr want;                                /* of the file */
+    struct attr seen;                                /* and as it came out */
+    bool published;                                  /* seen is valid */
+    int64_t delta_ns;                                /* as the server tells */
+    int limits_err;                                  /* of asking for its limits */
+    int file_err;                                    /* of the file */
+    int link_err;                                    /* of the symbolic link */
+    bool writes;                                     /* file and link are tried */
+    unsigned sessions;                               /* wanted */
+    unsigned begun;                                  /* of them */
+    unsigned made;                                   /* of made_sessions */
+    struct nfs_session *made_sessions[SESSIONS_MAX]; /* to be parked once all are made */
+};
+
+static void probe_file(void *arg)
 {
-    struct nfs41_store *s = nfs41_of(p);
-    struct attr want = wanted(s);
-    struct attr seen = {0};
+    struct probing *b = arg;
+    struct nfs41_store *s = nfs41_of(b->p);
     char name[TEMP_NAME_MAX];
     struct store_op gone = {.code = STORE_REMOVE, .name = name};
-    int64_t delta_ns = 0;
+    int err = temp_name_make(s->run_id, name);
     int removed;
-    int err = ask_limits(p, &delta_ns);
 
-    if (err || read_only || s->side != DIR_DST) {
+    err = err ? err : put(b->p, name, &b->want, STORE_KEEP_MODE | STORE_KEEP_TIMES, &b->seen);
+    if (!err) {
+        b->published = true;
+        err = look_at(b->p, name, &b->want, &b->seen);
+        removed = nfs41_remove_in(b->p, &gone, &s->root);
+        err = err ? err : removed;
+    }
+    b->file_err = err;
+}
+
+static void probe_rest(void *arg)
+{
+    struct probing *b = arg;
+
+    b->limits_err = ask_limits(b->p, &b->delta_ns);
+    if (!b->limits_err && b->writes) {
+        b->link_err = try_link(b->p, &b->want);
+    }
+}
+
+/* One of those that the first ports will need. Without it a port makes its own. */
+static void make_session(void *arg)
+{
+    struct probing *b = arg;
+    struct nfs_session *session = NULL;
+
+    if (nfs_session_open(nfs41_of(b->p)->client, b->p->io, &session, NULL) == 0) {
+        b->made_sessions[b->made++] = session;
+    }
+}
+
+/* Carries all of it out. 0 or -ENOMEM. */
+static int try_all(struct probing *b)
+{
+    struct fibers *fibers = NULL;
+    int err = fibers_create(&fibers);
+
+    err = err || !b->writes ? err : fiber_start(fibers, probe_file, b);
+    err = err ? err : fiber_start(fibers, probe_rest, b);
+    for (unsigned i = 0; !err && i < b->sessions; i++) {
+        err = fiber_start(fibers, make_session, b);
+    }
+    while (fibers && fibers_alive(fibers) > 0) {
+        io_turn(b->p->io, -1);
+    }
+    for (unsigned i = 0; i < b->made; i++) {
+        nfs_session_park(b->made_sessions[i]);
+    }
+    fibers_destroy(fibers);
+    return err;
+}
+
+int nfs41_probe(struct port *p, const struct nfs41_options *nfs, char **problem)
+{
+    struct nfs41_store *s = nfs41_of(p);
+    struct probing b = {.p = p,
+                        .want = wanted(s),
+                        .writes = !nfs->read_only && s->side == DIR_DST,
+                        .sessions = nfs->sessions < SESSIONS_MAX ? nfs->sessions : SESSIONS_MAX};
+    int err = try_all(&b);
+
+    err = err ? err : b.limits_err;
+    if (err || !b.writes) {
         return err;
     }
-    err = temp_name_make(s->run_id, name);
-    if (err) {
-        return err;
+    if (b.published) {
+        s->head.caps.time_granularity_ns = granularity(&b.want, &b.seen, b.delta_ns);
     }
-    err = put(p, name, &want, STORE_KEEP_MODE | STORE_KEEP_TIMES, &seen);
-    if (is_no_matter(err)) {
+    if (is_no_matter(b.file_err) && !b.published) {
         return 0;
     }
-    if (!err) {
-        s->head.caps.time_granularity_ns = granularity(&want, &seen, delta_ns);
-        err = look_at(p, name, &want, &seen);
-        removed = nfs41_remove_in(p, &gone, &s->root);
-        err = err ? err : removed;
-        err = err ? err : try_link(p, &want);
-    }
+    err = b.file_err ? b.file_err : b.link_err;
     if (err && !*problem &&
         asprintf(problem,
                  "a file that haul made to try the server out could not be published, read and removed as it should: "
