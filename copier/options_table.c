@@ -109,7 +109,8 @@ const struct option_row options_table[] = {
      "the "
      "next run to go on with, and haul is gone within 5 seconds."},
     {OPT_STOP_AT, 0, false, "stop-at", "MOMENT",
-     "The same at MOMENT, local time: 04:30 is the next time that the clock shows it; or 2031-02-28T04:30."},
+     "The same at MOMENT, local time: 04:30 is the next time that the clock shows it, 2-28T04:30 the next such day, or "
+     "2031-02-28T04:30."},
     {OPT_STATS, 0, false, "stats", NULL, "Print more figures at the end."},
     {OPT_PROGRESS, 0, false, "progress", NULL,
      "Show the progress line every second even where standard error is not a terminal."},

@@ -2,43 +2,67 @@
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 
+/* A number of at most so many digits and nothing else, from *text, which is moved behind it. -1: there is none. */
+static int number(const char **text, int most)
+{
+    int n = 0;
+    int digits = 0;
+    while (**text >= '0' && **text <= '9' && digits <= most) {
+        n = 10 * n + (*(*text)++ - '0');
+        digits++;
+    }
+    return digits == 0 || digits > most ? -1 : n;
+}
+
 /* Hours, minutes and seconds, and nothing behind them. */
 static bool parse_clock(const char *text, struct tm *tm)
 {
-    int end = -1;
     tm->tm_sec = 0;
-    if (sscanf(text, "%2d:%2d%n", &tm->tm_hour, &tm->tm_min, &end) != 2 || end < 0) {
+    tm->tm_hour = number(&text, 2);
+    if (*text++ != ':') {
         return false;
     }
-    text += end;
-    end = -1;
-    if (*text == ':' && (sscanf(text, ":%2d%n", &tm->tm_sec, &end) != 1 || end < 0)) {
-        return false;
+    tm->tm_min = number(&text, 2);
+    if (*text == ':') {
+        text++;
+        tm->tm_sec = number(&text, 2);
     }
-    text += *text == ':' ? end : 0;
     return *text == '\0' && tm->tm_hour >= 0 && tm->tm_hour <= 23 && tm->tm_min >= 0 && tm->tm_min <= 59 &&
            tm->tm_sec >= 0 && tm->tm_sec <= 59;
 }
 
-/* Year, month and day. Returns what stands behind them, or NULL. */
-static const char *parse_day(const char *text, struct tm *tm)
+/* Year (of two or four digits; or none), month and day, and the clock behind them (or midnight). */
+static bool parse_day(const char *text, struct tm *tm, bool *out_year)
 {
-    int end = -1;
-    char first = 0;
-    char second = 0;
-    if (sscanf(text, "%4d%c%2d%c%2d%n", &tm->tm_year, &first, &tm->tm_mon, &second, &tm->tm_mday, &end) != 5 ||
-        end < 0 || first != second || strchr("-/", first) == NULL || strchr("T ", text[end]) == NULL ||
-        text[end] == '\0') {
-        return NULL;
+    const char *begin = text;
+    int first = number(&text, 4);
+    long digits = text - begin;
+    char mark = *text;
+    if (first < 0 || (mark != '-' && mark != '/')) {
+        return false;
     }
-    tm->tm_year -= 1900;
-    tm->tm_mon -= 1;
-    return tm->tm_year >= 0 && tm->tm_mon >= 0 && tm->tm_mon <= 11 && tm->tm_mday >= 1 ? text + end + 1 : NULL;
+    text++;
+    int second = number(&text, 2);
+    *out_year = *text == mark;
+    if (*out_year) {
+        text++;
+        tm->tm_year = digits == 2 ? first + 100 : first - 1900;
+        tm->tm_mon = second - 1;
+        tm->tm_mday = number(&text, 2);
+    } else {
+        tm->tm_mon = first - 1;
+        tm->tm_mday = second;
+    }
+    if ((*out_year ? digits != 2 && digits != 4 : digits > 2) || tm->tm_year < 0 || tm->tm_mon < 0 || tm->tm_mon > 11 ||
+        tm->tm_mday < 1) {
+        return false;
+    }
+    tm->tm_hour = tm->tm_min = tm->tm_sec = 0;
+    return *text == '\0' || ((*text == 'T' || *text == ' ') && parse_clock(text + 1, tm));
 }
 
 /* That moment, or -1 where there is none: the 30th of February. */
@@ -50,12 +74,30 @@ static time_t moment(const struct tm *wanted)
     return tm.tm_mday == wanted->tm_mday ? t : -1;
 }
 
+/* The next one of a day without a year: the 29th of February comes every fourth year, or every eighth. */
+static time_t next_day(struct tm *tm, time_t now)
+{
+    for (int years = 0; years <= 8; years++, tm->tm_year++) {
+        time_t t = moment(tm);
+        if (t > now) {
+            return t;
+        }
+    }
+    return -1;
+}
+
 int window_parse(const char *text, time_t now, time_t *out_moment)
 {
     struct tm tm = {0};
-    const char *clock = parse_day(text, &tm);
-    if (clock != NULL) {
-        time_t t = parse_clock(clock, &tm) ? moment(&tm) : -1;
+    bool year = false;
+    if (localtime_r(&now, &tm) == NULL) {
+        return -EINVAL;
+    }
+    if (strpbrk(text, "-/") != NULL) {
+        if (!parse_day(text, &tm, &year)) {
+            return -EINVAL;
+        }
+        time_t t = year ? moment(&tm) : next_day(&tm, now);
         if (t == -1) {
             return -EINVAL;
         }
@@ -65,7 +107,7 @@ int window_parse(const char *text, time_t now, time_t *out_moment)
         *out_moment = t;
         return 0;
     }
-    if (localtime_r(&now, &tm) == NULL || !parse_clock(text, &tm)) {
+    if (!parse_clock(text, &tm)) {
         return -EINVAL;
     }
     tm.tm_isdst = -1;

@@ -8,9 +8,9 @@
 #include <time.h>
 
 /*
- * A moment as --stop-at takes it, in local time: "04:30", "4:30:15" (the next time that the clock shows it), or
- * "2031-02-28T04:30", "2031-02-28 04:30:15" (slashes do as well as dashes). now: seconds since 1970. 0; -EINVAL: that
- * is no moment; -ERANGE: it has passed.
+ * A moment as --stop-at takes it, in local time: "04:30", "4:30:15" (the next time that the clock shows it),
+ * "2031-02-28T04:30", "31-2-28 04:30:15" (slashes do as well as dashes), "2-28T04:30" (the next one); a day without a
+ * time is its midnight. now: seconds since 1970. 0; -EINVAL: that is no moment; -ERANGE: it has passed.
  */
 int window_parse(const char *text, time_t now, time_t *out_moment);
 

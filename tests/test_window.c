@@ -43,8 +43,27 @@ Test(window, a_date, .timeout = 10)
         cr_assert_eq(window_parse(same[i], NOW, &t), 0, "%s", same[i]);
         cr_assert_eq(t, NOW + 24 * 3600, "%s", same[i]);
     }
+    cr_assert_eq(window_parse("26-2-28T09:00", NOW, &t), 0);
+    cr_assert_eq(t, NOW + 24 * 3600);
+    cr_assert_eq(window_parse("2026-02-28", NOW, &t), 0, "its midnight");
+    cr_assert_eq(t, NOW + 15 * 3600);
     cr_assert_eq(window_parse("2026-02-27T09:00", NOW, &t), -ERANGE);
+    cr_assert_eq(window_parse("2026-02-27", NOW, &t), -ERANGE);
     cr_assert_eq(window_parse("2019-01-01T00:00", NOW, &t), -ERANGE);
+}
+
+Test(window, a_day_without_a_year_is_the_next_one, .timeout = 10)
+{
+    time_t t = 0;
+    in_zone("UTC");
+    cr_assert_eq(window_parse("2-28T09:00", NOW, &t), 0);
+    cr_assert_eq(t, NOW + 24 * 3600);
+    cr_assert_eq(window_parse("02/28", NOW, &t), 0);
+    cr_assert_eq(t, NOW + 15 * 3600);
+    cr_assert_eq(window_parse("2-27T09:00", NOW, &t), 0, "now is too late: next year");
+    cr_assert_eq(t, NOW + 365 * 24 * 3600);
+    cr_assert_eq(window_parse("2-29T09:00", NOW, &t), 0, "2028");
+    cr_assert_eq(t, NOW + 732 * 24 * 3600);
 }
 
 Test(window, what_is_no_moment, .timeout = 10)
@@ -58,7 +77,16 @@ Test(window, what_is_no_moment, .timeout = 10)
                                         "09:00x",
                                         "09:00:",
                                         "-1:00",
-                                        "2026-02-28",
+                                        " 4:30",
+                                        "+4:30",
+                                        "4: 30",
+                                        "004:30",
+                                        "2-30",
+                                        "13-1",
+                                        "026-02-28",
+                                        "2026-02-028",
+                                        "2026- 2-28",
+                                        "2026-2",
                                         "2026-02-28T",
                                         "2026-02-30T09:00",
                                         "2026-13-01T09:00",
