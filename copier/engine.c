@@ -564,6 +564,7 @@ static void copy(struct engine *e)
     planner_join(e->planner);
     pool_join(e->pool);
     upkeep_join(e);
+    sync_over(e);
     if (atomic_load(&planner_counts(e->planner)->complete) && !atomic_load(&e->stopping)) {
         partials_sweep(e);
     }

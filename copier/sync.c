@@ -426,6 +426,18 @@ static bool may_remove(void *arg)
     return place_touch(e) == 0;
 }
 
+void sync_over(struct engine *e)
+{
+    const struct plan_counts *c = planner_counts(e->planner);
+    bool empty =
+        atomic_load(&c->files) + atomic_load(&c->others) + atomic_load(&c->links) + atomic_load(&c->excluded) == 0 &&
+        atomic_load(&c->dirs) == 1;
+    if (is_sync(e) && empty && !e->options->remove && atomic_load(&c->complete) && e->options->files_from == NULL &&
+        state_has_entries(e->state)) {
+        notice_raise(e->notices, "SRC is empty, and was not before: is it mounted? What is at DST stays");
+    }
+}
+
 void sync_plan(struct engine *e, struct plan_options *options)
 {
     const struct options *o = e->options;

@@ -20,6 +20,9 @@ int sync_expect(struct engine *e);
 /* Once the lease is taken and the run has begun: looks at `.haul/sync`. 0 or an exit status after a message. Blocks. */
 int sync_check(struct engine *e);
 
+/* After the run's work: a source that has become empty is told of where nothing else tells. Blocks. */
+void sync_over(struct engine *e);
+
 /* Adds to what the planner is told. Nothing for a run that is no sync. */
 void sync_plan(struct engine *e, struct plan_options *options);
 

@@ -76,6 +76,8 @@ expect 25 sync --delete --max-delete=200 "$SRC" "$DST"
 expect 0 sync --delete --max-delete=201 "$SRC" "$DST"
 judged
 mv "$SRC" "$WORK/mounted" && mkdir "$SRC"
+expect 0 sync "$SRC" "$DST"
+out_has 'is empty, and was not before: is it mounted'
 expect 25 sync --delete "$SRC" "$DST"
 err_has 'is it mounted'
 [ -e "$DST/a/f1" ] || fail "an empty source emptied the destination"
