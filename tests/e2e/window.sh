@@ -29,6 +29,15 @@ done
 expect 0 sync "$SRC" "$DST"
 out_has 'out of time .* failing since 20.*, 3 runs'
 
+# So many operations a second, and no more.
+mkdir "$WORK/few"
+for i in $(seq 1 60); do echo "$i" >"$WORK/few/$i"; done
+elapsed_ms expect 0 copy --ops-limit 20 "$WORK/few" "$WORK/few.dst"
+[ "$MS" -ge 2000 ] || fail "60 files at 20 operations a second within $MS ms"
+elapsed_ms expect 0 copy "$WORK/few" "$WORK/few.free"
+[ "$MS" -lt 2000 ] || fail "60 files without a limit took $MS ms"
+judge_lax "$WORK/few" "$WORK/few.dst"
+
 # At a moment.
 rm -rf "$DST"
 elapsed_ms expect 30 copy --bwlimit 2M --stop-at "$(date -d '+3 seconds' +%H:%M:%S)" "$SRC" "$DST"
@@ -36,6 +45,8 @@ elapsed_ms expect 30 copy --bwlimit 2M --stop-at "$(date -d '+3 seconds' +%H:%M:
 expect 1 copy --stop-at '2001-01-01T04:30' "$SRC" "$DST"
 err_has "has passed"
 expect 1 copy --stop-at noon "$SRC" "$DST"
+err_has "is not a moment"
+expect 1 copy --stop-at ' 4:30' "$SRC" "$DST"
 err_has "is not a moment"
 expect 1 copy --max-duration 0 "$SRC" "$DST"
 err_has "is not a time above 0"
