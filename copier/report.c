@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -23,6 +24,8 @@ struct report {
     struct report_counts counts;   /* atomics */
     FILE *text;                    /* text for people; constant */
     bool terminal;                 /* progress goes to a terminal; constant */
+    bool text_journal;             /* text is read by the journal; constant, like errors_journal */
+    bool errors_journal;           /* standard error is */
     int64_t begun_ns;              /* monotonic; constant */
     pthread_mutex_t lock;          /* for all below, and for writing lines */
     unsigned long shown;           /* failures listed as text */
@@ -40,6 +43,24 @@ static unsigned long get(const atomic_ulong *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
+/* Whether the journal reads what is written there (systemd.exec(5), JOURNAL_STREAM). */
+static bool is_journal(FILE *out)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long dev = 0;
+    unsigned long long ino = 0;
+    struct stat st;
+    return stream != NULL && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(fileno(out), &st) == 0 &&
+           st.st_dev == dev && st.st_ino == ino;
+}
+
+/* What a line for the journal begins with, sd-daemon(3): its priority. */
+static const char *priority(const struct report *r, const FILE *out, bool error)
+{
+    bool journal = out == stderr ? r->errors_journal : r->text_journal;
+    return !journal ? "" : error ? "<3>" : "<6>";
+}
+
 int report_create(const struct report_options *options, struct report **out_report)
 {
     struct report *r = calloc(1, sizeof *r);
@@ -48,6 +69,8 @@ int report_create(const struct report_options *options, struct report **out_repo
     }
     r->options = *options;
     r->text = options->json ? stderr : stdout;
+    r->text_journal = is_journal(r->text);
+    r->errors_journal = is_journal(stderr);
     r->terminal = isatty(STDERR_FILENO) == 1 && !options->quiet;
     r->begun_ns = clock_mono_ns();
     r->last_ns = r->begun_ns;
@@ -84,11 +107,11 @@ static void clear_line(struct report *r)
     }
 }
 
-static void say(struct report *r, FILE *out, const char *prefix, const char *format, va_list args)
+static void say(struct report *r, FILE *out, bool error, const char *format, va_list args)
 {
     pthread_mutex_lock(&r->lock);
     clear_line(r);
-    fputs(prefix, out);
+    fprintf(out, "%s%s", priority(r, out, error), error ? "haul: " : "");
     vfprintf(out, format, args);
     fputc('\n', out);
     fflush(out);
@@ -102,7 +125,7 @@ void report_say(struct report *r, const char *format, ...)
     }
     va_list args;
     va_start(args, format);
-    say(r, r->text, "", format, args);
+    say(r, r->text, false, format, args);
     va_end(args);
 }
 
@@ -110,7 +133,7 @@ void report_error(struct report *r, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    say(r, stderr, "haul: ", format, args);
+    say(r, stderr, true, format, args);
     va_end(args);
 }
 
@@ -118,7 +141,7 @@ void report_line(struct report *r, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    say(r, r->text, "", format, args);
+    say(r, r->text, false, format, args);
     va_end(args);
 }
 
@@ -286,7 +309,7 @@ static void put_line(struct report *r, const char *line)
     if (r->terminal) {
         fprintf(stderr, "\r%.*s\033[K", columns() - 1, line); /* a line that wraps could not be taken back */
     } else {
-        fprintf(stderr, "%s\n", line);
+        fprintf(stderr, "%s%s\n", priority(r, stderr, false), line);
     }
     fflush(stderr);
     r->line_open = r->terminal;

@@ -126,3 +126,21 @@ expect_job 0 --list-jobs
 [ ! -s "$WORK/out" ] || fail "there is no job"
 expect_job 1 --job d
 err_has "there is none"
+
+# Where the journal reads it, each line has its priority; elsewhere none, though the variable is inherited.
+mkfifo "$WORK/journal"
+cat "$WORK/journal" >"$WORK/journal.out" &
+E2E_PIDS+=($!)
+exec 9>"$WORK/journal"
+stream=$(stat -L -c '%d:%i' /proc/self/fd/9)
+status=0
+JOURNAL_STREAM=$stream "$HAUL" sync --progress "$SRC" "$WORK/journaled" >&9 2>&9 || status=$?
+[ "$status" = 0 ] || fail "exit status $status"
+JOURNAL_STREAM=$stream "$HAUL" copy "$SRC/none" "$WORK/journaled" >"$WORK/out" 2>&9 && fail "there is nothing to be copied"
+exec 9>&-
+journaled() { grep -q '^<3>haul: ' "$WORK/journal.out"; }
+wait_until 20 journaled
+grep -q '^<6>everything arrived$' "$WORK/journal.out" || fail "$(cat "$WORK/journal.out")"
+! grep -qvE '^<[36]>' "$WORK/journal.out" || fail "a line without priority: $(cat "$WORK/journal.out")"
+JOURNAL_STREAM=$stream expect 0 sync "$SRC" "$WORK/journaled"
+! grep -q '^<' "$WORK/out" "$WORK/err" || fail "a priority where nobody wants it"
