@@ -28,7 +28,6 @@
 #include "copier/watchdog.h"
 #include "workers/stores/layers.h"
 #include "workers/stores/nfs41/nfs41.h"
-#include "workers/stores/posix.h"
 
 enum {
     QUEUE_SHARDS = 128,    /* shards between planner and workers */
@@ -235,50 +234,6 @@ static int open_state(struct engine *e)
     free(source);
     free(destination);
     return r;
-}
-
-static mode_t wished_mode(const void *arg, mode_t mode)
-{
-    const struct engine *e = arg;
-    return chmod_apply(&e->options->chmod, mode, e->umask);
-}
-
-/* --chmod, --chown. Owns next: on failure it is destroyed. */
-static int wrap_wishes(struct engine *e, struct store *next, struct store **store)
-{
-    const struct options *o = e->options;
-    const struct remap_options wishes = {
-        .mode = o->chmod.count > 0 ? wished_mode : NULL, .arg = e, .uid = o->chown_uid, .gid = o->chown_gid};
-    if (wishes.mode == NULL && wishes.uid == (uid_t)-1 && wishes.gid == (gid_t)-1) {
-        *store = next;
-        return 0;
-    }
-    return remap_wrap(next, &wishes, store);
-}
-
-int engine_open_source(struct engine *e, unsigned handles)
-{
-    const struct store_options options = {
-        .side = DIR_SRC, .path = e->places.source, .run_id = e->run_id, .max_handles = handles, .notices = e->notices};
-    struct retry_options retry = e->retry;
-    retry.on_source = true;
-    struct store *next = NULL;
-    int r = posix_open(&options, &next);
-    if (r == 0) {
-        r = watch_wrap(next, &next);
-    }
-    if (r == 0) {
-        e->watch[DIR_SRC] = next;
-        r = retry_wrap(next, &retry, &next);
-    }
-    if (r == 0) {
-        r = wrap_wishes(e, next, &e->src);
-    }
-    if (r != 0) {
-        report_error(e->report, "cannot open SRC '%s': %s", e->places.source, err_text(r));
-        return STATUS_CANNOT;
-    }
-    return 0;
 }
 
 static const char *ended_how(const struct state_run *p)
@@ -589,14 +544,13 @@ static int check_list(const struct engine *e)
 /* What looks at SRC and DST before anything else does. 0 or an exit status after a message. */
 static int find_places(struct engine *e, const struct engine_budget *b)
 {
-    watchdog_step(e->watchdog, "SRC or DST", e->options->destination);
-    int r = places_find(e->options, e->report, &e->places);
+    int r = engine_places_find(e);
     if (r == 0) {
         r = check_list(e);
     }
     if (r == 0) {
         watchdog_step(e->watchdog, "SRC", e->options->source);
-        r = engine_open_source(e, b->handles);
+        r = engine_src_open(e, b->handles);
     }
     if (r == 0) {
         watchdog_step(e->watchdog, "DST", e->options->destination);

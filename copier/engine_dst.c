@@ -87,10 +87,9 @@ static int cannot_open(struct engine *e, const char *problem)
 
 /* ---- at a server ---- */
 
-static struct nfs41_options server_options_of(const struct engine *e)
+struct nfs41_options engine_nfs(const struct engine *e, const struct url *url)
 {
     const struct options *o = e->options;
-    const struct url *url = &e->places.url;
     return (struct nfs41_options){.host = url->host,
                                   .port = url->port,
                                   .path = url->path,
@@ -101,10 +100,17 @@ static struct nfs41_options server_options_of(const struct engine *e)
                                   .reserved_port = !o->no_reserved_port,
                                   .io_timeout_ns = o->io_timeout_ns != 0 ? o->io_timeout_ns : FOR_EVER_NS,
                                   .retries = o->retries,
-                                  .sessions = e->places.only_name != NULL ? 0 : SESSIONS,
-                                  .read_only = o->dry_run,
-                                  .missing_mode = 0777 & ~e->umask,
-                                  .root_mode = e->places.only_name != NULL ? 0777 & ~e->umask : 0700};
+                                  .sessions = e->places.only_name != NULL ? 0 : SESSIONS};
+}
+
+/* The same for the destination, with the modes of what is made there. */
+static struct nfs41_options server_options_of(const struct engine *e)
+{
+    struct nfs41_options nfs = engine_nfs(e, &e->places.url);
+    nfs.read_only = e->options->dry_run;
+    nfs.missing_mode = 0777 & ~e->umask;
+    nfs.root_mode = e->places.only_name != NULL ? 0777 & ~e->umask : 0700;
+    return nfs;
 }
 
 /* Opens it as e->bare. make: missing directories are made; else -ENOENT where one is, with e->bare for nfs41_make
@@ -152,10 +158,7 @@ int engine_dst_find(struct engine *e)
     if (e->places.url.host == NULL) {
         return 0;
     }
-    int r = nfs_user_find(e->options, &e->user);
-    if (r == 0) {
-        r = find_at_server(e, &problem);
-    }
+    int r = find_at_server(e, &problem);
     e->places.missing = r == -ENOENT;
     if (e->places.missing && e->options->dry_run) {
         close_server(e);

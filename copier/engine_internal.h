@@ -22,6 +22,7 @@
 
 struct look;
 struct metrics;
+struct nfs41_options;
 struct partials;
 struct watchdog;
 
@@ -64,7 +65,7 @@ struct engine {
     struct staging *staging;        /* owned; NULL: nothing goes through the local temp dir; constant */
     struct store *bare;             /* the innermost of dst, without its layers; owned as long as dst is NULL */
     struct direct direct;           /* what the mount costs; constant once the destination is open */
-    struct nfs_user user;           /* who we are to the destination's server, if it is at one; owned */
+    struct nfs_user user;           /* who we are to servers, if SRC or DST is at one; owned */
     unsigned dst_made;              /* directories at the server that were missing: the root and those above it */
     struct fence fence;             /* of bare, where the run takes a lease */
     struct lease *lease;            /* owned; NULL: none (dry run, null:) */
@@ -116,8 +117,6 @@ int engine_budget(struct engine *e, struct engine_budget *out_budget);
 /* Makes e of the options: its report, its notices, its run id. 0 or an exit status, after a message where it can be
  * said. Once. */
 int engine_begin(struct engine *e, const struct options *options, int channel);
-/* Opens src with its layers. 0 or an exit status after a message. */
-int engine_open_source(struct engine *e, unsigned handles);
 /* The thread that hears a stop from the supervisor; arg: the engine. Ends when the channel is shut down. */
 void *engine_listen(void *arg);
 /* From here on the calling thread ends the run, or the watchdog does: then the process ends meanwhile. */
@@ -178,7 +177,18 @@ void event_published(struct engine *e, struct dir *dir, const char *name, const 
 /* The planner's owned. */
 int event_owned(void *arg, struct port *dst, struct dir *dir);
 
+/* engine_src.c. */
+
+/* Looks at SRC, where options name one, and DST, as places.h says; of a server that is SRC it asks what stands there.
+ * 0, or an exit status after a message. Blocks. */
+int engine_places_find(struct engine *e);
+/* Opens src with all its layers. The same. */
+int engine_src_open(struct engine *e, unsigned handles);
+
 /* engine_dst.c. */
+
+/* How the run reaches the server of url, whose strings it borrows, and e's; nothing is made there. */
+struct nfs41_options engine_nfs(const struct engine *e, const struct url *url);
 
 /* Asks a server what stands there, before anything is made; another destination is known already. Completes places. 0,
  * or an exit status after a message. Blocks. */

@@ -80,11 +80,10 @@ static int open_places(struct look *l, const struct engine_budget *b)
 {
     struct engine *e = &l->engine;
     const struct options *o = e->options;
-    watchdog_step(e->watchdog, o->source != NULL ? "SRC or DST" : "DST", o->destination);
-    int r = places_find(o, e->report, &e->places);
+    int r = engine_places_find(e);
     if (r == 0) {
         watchdog_step(e->watchdog, "SRC", o->source != NULL ? o->source : "");
-        r = o->source != NULL ? engine_open_source(e, b->handles) : open_no_source(e);
+        r = o->source != NULL ? engine_src_open(e, b->handles) : open_no_source(e);
     }
     if (r == 0) {
         watchdog_step(e->watchdog, "DST", o->destination);

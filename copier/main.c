@@ -129,6 +129,7 @@
  * copier/window.c                    until when a run may work
  * copier/channel.c                   what supervisor and engine say to each other
  * copier/engine.c                    one run from start to report
+ * copier/engine_src.c                the source: found, opened with its layers
  * copier/engine_dst.c                the destination: found, made, opened with its layers
  * copier/nfsuser.c                   who the run is to a server
  * copier/engine_end.c                how it ends

@@ -201,6 +201,23 @@ bool mounts_same_server(const struct mount_place *place, const struct url *url)
                                         (place->address != NULL && has_address(url->host, place->address)));
 }
 
+bool mounts_one_server(const struct url *a, const struct url *b)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *list = NULL;
+    bool same = a->port == b->port && strcasecmp(a->host, b->host) == 0;
+    if (same || a->port != b->port || getaddrinfo(a->host, NULL, &hints, &list) != 0) {
+        return same;
+    }
+    for (const struct addrinfo *i = list; i != NULL && !same; i = i->ai_next) {
+        char text[NI_MAXHOST];
+        same = getnameinfo(i->ai_addr, i->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) == 0 &&
+               has_address(b->host, text);
+    }
+    freeaddrinfo(list);
+    return same;
+}
+
 void mounts_release(struct mount_place *place)
 {
     free(place->host);

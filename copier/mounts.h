@@ -41,6 +41,9 @@ const char *mounts_option(const char *options, const char *key, size_t *out_len)
  * host, which may block. A name without any is nobody's. */
 bool mounts_same_server(const struct mount_place *place, const struct url *url);
 
+/* Whether the two are at one server, by the same. */
+bool mounts_one_server(const struct url *a, const struct url *b);
+
 /* How two absolute paths without "." and empty names stand to each other. */
 enum mounts_relation {
     MOUNTS_APART,

@@ -460,22 +460,38 @@ static int take_job(struct options *o, const char *command, FILE *errors)
     return r == 0 ? jobfile_job(o->file, o->job, take, o, errors, &o->source, &o->destination) : r;
 }
 
-int options_take_server(struct options *o, FILE *errors)
+/* SRC or DST, which may be nfs://. */
+static int take_url(const char *which, const char *text, struct url *out, FILE *errors)
 {
     char *problem = NULL;
-    if (o->source != NULL && url_is(o->source)) {
-        return options_usage(errors, "SRC '%s': haul reads from paths only; mount the server and give the path",
-                             o->source);
+    int r = url_is(text) ? url_parse(text, out, &problem) : 0;
+    if (r != 0) {
+        options_usage(errors, "%s '%s': %s", which, text, problem != NULL ? problem : "?");
+        free(problem);
     }
-    if (url_is(o->destination)) {
-        int r = url_parse(o->destination, &o->url, &problem);
-        if (r != 0) {
-            options_usage(errors, "DST '%s': %s", o->destination, problem != NULL ? problem : "?");
-            free(problem);
-            return r;
-        }
-    } else if (!o->direct && (o->nfs_uid != (uid_t)-1 || o->nfs_gid != (gid_t)-1 || o->no_reserved_port)) {
-        return options_usage(errors, "--%s is about an nfs:// destination, and '%s' is a path",
+    return r;
+}
+
+/* SRC and DST as nfs://, and what is said about them. */
+int options_take_server(struct options *o, FILE *errors)
+{
+    int r = o->source != NULL ? take_url("SRC", o->source, &o->source_url, errors) : 0;
+    if (r == 0) {
+        r = take_url("DST", o->destination, &o->url, errors);
+    }
+    if (r != 0) {
+        return r;
+    }
+    if (o->source_url.host != NULL && (o->xattrs || o->acls)) {
+        return options_usage(
+            errors,
+            "--%s: SRC '%s' is an NFSv4.1 server, which haul cannot ask for them; mount it and give the path, "
+            "or leave the option out",
+            o->xattrs ? "xattrs" : "acls", o->source);
+    }
+    if (o->url.host == NULL && o->source_url.host == NULL && !o->direct &&
+        (o->nfs_uid != (uid_t)-1 || o->nfs_gid != (gid_t)-1 || o->no_reserved_port)) {
+        return options_usage(errors, "--%s is about an nfs:// SRC or DST, and '%s' is a path",
                              o->nfs_uid != (uid_t)-1   ? "nfs-uid"
                              : o->nfs_gid != (gid_t)-1 ? "nfs-gid"
                                                        : "no-reserved-port",
@@ -598,6 +614,7 @@ int options_parse(int argc, char **argv, FILE *errors, struct options *out_optio
 void options_release(struct options *options)
 {
     chmod_release(&options->chmod);
+    url_release(&options->source_url);
     url_release(&options->url);
     filter_destroy(options->filter);
     jobfile_destroy(options->file);

@@ -47,6 +47,7 @@ struct options {
     enum command command;
     const char *source;      /* as given; NULL: the command has none; not owned */
     const char *destination; /* as given; not owned */
+    struct url source_url;   /* source, where it is nfs://; host NULL: it is a path; owned */
     struct url url;          /* destination, where it is nfs://; host NULL: it is a path; owned */
     uid_t nfs_uid;           /* --nfs-uid; -1: this process's user */
     gid_t nfs_gid;           /* --nfs-gid; -1: the group of that user */

@@ -129,12 +129,12 @@ const struct option_row options_table[] = {
      "Where DST is on a kernel mount of NFS, speak to its server without the mount, as if DST were the nfs:// URL of "
      "the same directory. Where that cannot be, haul says why and uses the mount."},
     {OPT_NFS_UID, 0, false, "nfs-uid", "USER",
-     "To an nfs:// destination, be USER, a name or a number, with the groups that USER has here (default: who runs "
+     "To an nfs:// server, be USER, a name or a number, with the groups that USER has here (default: who runs "
      "haul)."},
     {OPT_NFS_GID, 0, false, "nfs-gid", "GROUP",
-     "To an nfs:// destination, be in GROUP, a name or a number, before all other groups (default: the user's)."},
+     "To an nfs:// server, be in GROUP, a name or a number, before all other groups (default: the user's)."},
     {OPT_NO_RESERVED_PORT, 0, false, "no-reserved-port", NULL,
-     "Connect to an nfs:// destination from any port. As root it is one below 1024 else, which many servers demand."},
+     "Connect to an nfs:// server from any port. As root it is one below 1024 else, which many servers demand."},
     {OPT_NO_IO_URING, 0, false, "no-io-uring", NULL, "Do not use io_uring."},
     {OPT_JOB, 0, false, "job", "NAME",
      "sync: take SRC, DST and options from the job NAME in the configuration file. What stands on the command line "

@@ -101,8 +101,30 @@ static int cannot(struct report *report, const char *what, const char *path, int
     return STATUS_CANNOT;
 }
 
-static int find_source(const struct options *o, struct report *report, struct places *p)
+int places_single(const struct options *options, struct report *report)
 {
+    if (options->files_from == NULL) {
+        return 0;
+    }
+    report_error(report, "--files-from needs a directory as SRC; '%s' is a file", options->source);
+    return STATUS_USAGE;
+}
+
+/* SRC at a server: as a directory until it turns out to be none. */
+static int source_at_server(const struct options *o, struct report *report, struct places *p)
+{
+    p->source = url_text(&o->source_url);
+    if (p->source == NULL || url_copy(&o->source_url, o->source_url.path, &p->source_url) != 0) {
+        return cannot(report, "SRC", o->source, ENOMEM);
+    }
+    return 0;
+}
+
+int places_find_source(const struct options *o, struct report *report, struct places *p)
+{
+    if (o->source_url.host != NULL) {
+        return source_at_server(o, report, p);
+    }
     struct stat st;
     char *path = trimmed(o->source);
     if (path == NULL) {
@@ -127,8 +149,7 @@ static int find_source(const struct options *o, struct report *report, struct pl
     if (r != 0 || p->source == NULL) {
         return cannot(report, "SRC", o->source, r != 0 ? r : errno);
     }
-    if (!dir && o->files_from != NULL) {
-        report_error(report, "--files-from needs a directory as SRC; '%s' is a file", o->source);
+    if (!dir && places_single(o, report) != 0) {
         return STATUS_USAGE;
     }
     if (S_ISREG(st.st_mode) && faccessat(AT_FDCWD, o->source, R_OK, AT_EACCESS) != 0) {
@@ -194,30 +215,41 @@ static int find_server(const struct options *o, struct report *report, struct pl
     return 0;
 }
 
-int places_name_file(struct places *places)
+/* *url and its *text become those of the directory above; *name its last name. 0, -EINVAL or -ENOMEM. */
+static int name_file(struct url *url, char **text, char **name)
 {
-    const char *last = url_name(&places->url);
-    if (last == NULL || places->url.slash) {
+    const char *last = url_name(url);
+    if (last == NULL || url->slash) {
         return -EINVAL;
     }
     struct url root = {0};
-    char *name = strdup(last);
-    char *parent = url_parent(&places->url);
-    int r = name != NULL && parent != NULL ? url_copy(&places->url, parent, &root) : -ENOMEM;
-    char *text = r == 0 ? url_text(&root) : NULL;
+    char *new_name = strdup(last);
+    char *parent = url_parent(url);
+    int r = new_name != NULL && parent != NULL ? url_copy(url, parent, &root) : -ENOMEM;
+    char *new_text = r == 0 ? url_text(&root) : NULL;
     free(parent);
-    if (text == NULL) {
-        free(name);
+    if (new_text == NULL) {
+        free(new_name);
         url_release(&root);
         return -ENOMEM;
     }
-    url_release(&places->url);
-    free(places->destination);
-    free(places->only_as);
-    places->url = root;
-    places->destination = text;
-    places->only_as = name;
+    url_release(url);
+    free(*text);
+    free(*name);
+    *url = root;
+    *text = new_text;
+    *name = new_name;
     return 0;
+}
+
+int places_name_file(struct places *places)
+{
+    return name_file(&places->url, &places->destination, &places->only_as);
+}
+
+int places_name_source(struct places *places)
+{
+    return name_file(&places->source_url, &places->source, &places->only_name);
 }
 
 static int find_destination(const struct options *o, struct report *report, struct places *p)
@@ -281,30 +313,55 @@ static int same_file(const struct options *o, struct report *report)
     return STATUS_USAGE;
 }
 
-/* The same where DST is at a server: it can be told where SRC lies on a mount of that. */
-static int check_server(const struct options *o, struct report *report, const struct places *p)
+/* How two paths at one server stand to each other; to: DST as it was given, which may be that of a single file. */
+static int check_paths(const struct options *o, struct report *report, const struct places *p, const char *from,
+                       const char *to)
+{
+    enum mounts_relation relation = mounts_relation(from, to);
+    if (p->only_name == NULL) {
+        return judge_relation(o, report, relation);
+    }
+    char *file = join(from, p->only_name);
+    char *as = p->only_as != NULL ? join(to, p->only_as) : NULL;
+    int r = 0;
+    if (file == NULL || (p->only_as != NULL && as == NULL)) {
+        r = cannot(report, "SRC", o->source, ENOMEM);
+    } else if (as != NULL ? strcmp(file, as) == 0 : relation == MOUNTS_SAME || strcmp(file, to) == 0) {
+        r = same_file(o, report);
+    }
+    free(file);
+    free(as);
+    return r;
+}
+
+/* One of the two is at a server: it can be told where the other one, which is at path here, lies on a mount of that. */
+static int check_mounted(const struct options *o, struct report *report, const struct places *p, const char *path,
+                         const struct url *server)
 {
     struct mount_place place = {0};
-    int r = mounts_find(p->source, &place);
+    int r = mounts_find(path, &place);
+    bool same = r == 0 && mounts_same_server(&place, server);
     if (r == -ENOMEM) {
-        return cannot(report, "SRC", o->source, r);
-    }
-    if (r != 0 || !mounts_same_server(&place, &p->url)) {
-        mounts_release(&place);
-        return 0;
-    }
-    enum mounts_relation relation = mounts_relation(place.path, p->url.path);
-    if (p->only_name == NULL) {
-        r = judge_relation(o, report, relation);
+        r = cannot(report, server == &p->url ? "SRC" : "DST", server == &p->url ? o->source : o->destination, r);
     } else {
-        char *file = join(place.path, p->only_name);
-        r = file == NULL                                                ? cannot(report, "SRC", o->source, ENOMEM)
-            : relation == MOUNTS_SAME || strcmp(file, p->url.path) == 0 ? same_file(o, report)
-                                                                        : 0;
-        free(file);
+        r = !same               ? 0
+            : server == &p->url ? check_paths(o, report, p, place.path, server->path)
+                                : check_paths(o, report, p, server->path, place.path);
     }
     mounts_release(&place);
     return r;
+}
+
+/* At least one of the two is at a server. */
+static int check_server(const struct options *o, struct report *report, const struct places *p)
+{
+    if (p->source_url.host == NULL) {
+        return check_mounted(o, report, p, p->source, &p->url);
+    }
+    if (p->url.host == NULL) {
+        return check_mounted(o, report, p, p->destination, &p->source_url);
+    }
+    return mounts_one_server(&p->source_url, &p->url) ? check_paths(o, report, p, p->source_url.path, p->url.path) : 0;
 }
 
 /* Source and destination must not hold each other. */
@@ -372,29 +429,28 @@ static int go_direct(const struct options *o, struct report *report, struct plac
     return 0;
 }
 
-int places_find(const struct options *options, struct report *report, struct places *out_places)
+/* How DST stands to SRC. 0, or an exit status after a message. */
+static int check_pair(const struct options *o, struct report *report, const struct places *p)
 {
-    struct places p = {0};
-    int r = options->source != NULL ? find_source(options, report, &p) : 0;
+    if (o->source == NULL || p->null) {
+        return 0; /* nothing that the destination could stand in a wrong relation to */
+    }
+    if (p->url.host != NULL || p->source_url.host != NULL) {
+        return check_server(o, report, p);
+    }
+    return p->only_name == NULL ? check_relation(o, report, p) : check_same_file(o, report, p);
+}
+
+int places_find_destination(const struct options *options, struct report *report, struct places *places)
+{
+    int r = find_destination(options, report, places);
     if (r == 0) {
-        r = find_destination(options, report, &p);
+        r = check_pair(options, report, places);
     }
-    if (options->source == NULL) {
-        /* Nothing that the destination could stand in a wrong relation to. */
-    } else if (r == 0 && p.url.host != NULL) {
-        r = check_server(options, report, &p);
-    } else if (r == 0 && !p.null) {
-        r = p.only_name == NULL ? check_relation(options, report, &p) : check_same_file(options, report, &p);
+    if (r == 0 && options->direct && places->url.host == NULL && !places->null) {
+        r = go_direct(options, report, places);
     }
-    if (r == 0 && options->direct && p.url.host == NULL && !p.null) {
-        r = go_direct(options, report, &p);
-    }
-    if (r != 0) {
-        places_release(&p);
-        return r;
-    }
-    *out_places = p;
-    return 0;
+    return r;
 }
 
 int places_make(const struct places *places, mode_t mask, struct report *report)
@@ -413,6 +469,7 @@ void places_release(struct places *places)
     free(places->mounted);
     free(places->only_name);
     free(places->only_as);
+    url_release(&places->source_url);
     url_release(&places->url);
     *places = (struct places){0};
 }

@@ -180,7 +180,9 @@ static int check_places(struct tempdir *t, const struct places *places, struct r
     if (places->only_name != NULL) {
         return 0;
     }
-    int r = places->source != NULL ? check_outside(t, report, places->source, "it is inside SRC") : 0;
+    int r = places->source != NULL && places->source_url.host == NULL
+                ? check_outside(t, report, places->source, "it is inside SRC")
+                : 0;
     if (r != 0 || t->unusable || places->null || places->url.host != NULL) {
         return r;
     }

@@ -38,7 +38,12 @@ static int find(const char *src, const char *dst, struct places *p)
     const struct report_options how = {.quiet = true};
     struct report *report = NULL;
     cr_assert_eq(report_create(&how, &report), 0);
-    int r = places_find(&o, report, p);
+    *p = (struct places){0};
+    int r = places_find_source(&o, report, p);
+    r = r == 0 ? places_find_destination(&o, report, p) : r;
+    if (r != 0) {
+        places_release(p);
+    }
     report_destroy(report);
     return r;
 }

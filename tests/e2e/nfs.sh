@@ -43,8 +43,7 @@ bad 1 "'5' is no version" "$SRC" "$url?version=5"
 bad 1 "'\\?nconnect=4' is not known" "$SRC" "$url?nconnect=4"
 bad 1 "'\\.\\.' is in it" "$SRC" "$url/../x"
 bad 1 'an IPv6 address stands in brackets' "$SRC" nfs://::1/export
-bad 1 'reads from paths only' "$url" "$WORK/dst"
-bad 1 'is about an nfs:// destination' --nfs-uid 0 "$SRC" "$WORK/dst"
+bad 1 'is about an nfs:// SRC or DST' --nfs-uid 0 "$SRC" "$WORK/dst"
 
 # The server.
 bad 11 'nothere' "$SRC" "nfs://127.0.0.1:$(ganesha_port a)/nothere"

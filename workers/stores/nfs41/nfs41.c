@@ -199,7 +199,8 @@ static int client_make(const struct nfs41_store *s, const char *run_id, struct n
     struct nfs_client_options options = s->reach;
     char owner[NFS_OWNER_MAX];
 
-    (void)snprintf(owner, sizeof(owner), "haul:%s", run_id);
+    /* One that is source and destination of a run has two clients: the same owner again would end the first one. */
+    (void)snprintf(owner, sizeof(owner), "haul:%s%s", run_id, s->side == DIR_SRC ? ":source" : "");
     options.owner = owner;
     return nfs_client_create(&options, out, problem);
 }
