@@ -106,6 +106,8 @@
  * cleanup/temps.c                    purges temp names of dead runs
  * cleanup/stale.c                    whose a temp name is, and whether it is stale
  * cleanup/tour.c                     through all directories of a store, many at a time
+ * cleanup/judge.c                    whether an entry is as it should be
+ * cleanup/beside.c                   what a directory holds at the other side, listed once
  * cleanup/finding.c                  what is not as it should be, in words
  * cleanup/janitor.c                  the thread that goes behind a run
  * cleanup/janitor_look.c             looks again at what was published
