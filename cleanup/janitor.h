@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cleanup/finding.h"
 #include "cleanup/temps.h"
 #include "workers/pool.h"
 #include "workers/store.h"
@@ -39,8 +40,8 @@ enum janitor_found {
     FOUND_SIZE,       /* another size */
 };
 
-/* A word for it ("mode-000-empty"). A static string. */
-const char *janitor_found_name(enum janitor_found found);
+/* What kind of finding it is; FOUND_RIGHT: none. */
+enum finding_kind janitor_found_kind(enum janitor_found found);
 
 /* src: the source's attributes when it was read; dst: as the store reported it published; now: what stands there, NULL:
  * nothing. A source of mode 000 or without bytes makes neither a finding. */

@@ -7,19 +7,14 @@
 #include "base/clock.h"
 #include "cleanup/janitor_internal.h"
 
-const char *janitor_found_name(enum janitor_found found)
+enum finding_kind janitor_found_kind(enum janitor_found found)
 {
-    static const char *const names[] = {
-        [FOUND_RIGHT] = "right",
-        [FOUND_GONE] = "gone",
-        [FOUND_REPLACED] = "replaced",
-        [FOUND_TYPE] = "type",
-        [FOUND_MODE_EMPTY] = "mode-000-empty",
-        [FOUND_MODE] = "mode-000",
-        [FOUND_EMPTY] = "empty",
-        [FOUND_SIZE] = "size",
+    static const enum finding_kind kinds[] = {
+        [FOUND_RIGHT] = FINDING_NONE,   [FOUND_GONE] = FINDING_MISSING,       [FOUND_REPLACED] = FINDING_REPLACED,
+        [FOUND_TYPE] = FINDING_DIFFERS, [FOUND_MODE_EMPTY] = FINDING_CORRUPT, [FOUND_MODE] = FINDING_UNREADABLE,
+        [FOUND_EMPTY] = FINDING_EMPTY,  [FOUND_SIZE] = FINDING_DIFFERS,
     };
-    return (unsigned)found < sizeof(names) / sizeof(names[0]) ? names[found] : "?";
+    return (unsigned)found < sizeof(kinds) / sizeof(kinds[0]) ? kinds[found] : FINDING_NONE;
 }
 
 /* Somebody else's, unless it is just what was published: there are file systems whose inode numbers move. */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/errs.h"
 #include "base/name.h"
+#include "copier/history_looks.h"
 #include "copier/json.h"
 #include "copier/quantity.h"
 #include "copier/state.h"
@@ -86,14 +87,14 @@ static void show_text(const struct showing *s, const struct state_history *h)
     char when[TIME_MAX];
     char *source = name_show(h->source);
     char *destination = name_show(h->destination);
-    fprintf(s->out, "%s%s -> %s\n", s->shown > 0 ? "\n" : "", source != NULL ? source : "?",
-            destination != NULL ? destination : "?");
+    fprintf(s->out, "%s%s%s%s\n", s->shown > 0 ? "\n" : "", source != NULL ? source : "?",
+            h->source[0] != '\0' ? " -> " : "", destination != NULL ? destination : "?");
     free(source);
     free(destination);
     for (size_t i = 0; i < h->count; i++) {
         show_run(s, &h->runs[i], i == 0 && h->running);
     }
-    if (h->count == 0) {
+    if (h->count == 0 && h->source[0] != '\0') { /* without a source it is the state of looks alone */
         fprintf(s->out, "  no run\n");
     }
     if (h->failing > 0) {
@@ -160,10 +161,14 @@ static void show_file(struct showing *s, const char *path)
         return;
     }
     if (is_wanted(s, &h)) {
+        int64_t newest = h.count > 0 ? h.runs[0].number : 0;
         if (s->options->json) {
             s->status = show_json(s, path, &h) != 0 ? STATUS_CANNOT : s->status;
         } else {
             show_text(s, &h);
+        }
+        if (history_looks(path, one ? RUNS_OF_ONE : 1, one, newest, s->options->json, s->out) != 0) {
+            s->status = STATUS_CANNOT;
         }
         s->shown++;
     }

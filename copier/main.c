@@ -171,6 +171,9 @@
  * copier/state_place.c               which destination it is about
  * copier/state_history.c             what a state file tells of its runs
  * copier/state_look.c                a state file looked at beside a run that works with it
+ * copier/ledger.c                    what a look found, in the state
+ * copier/state_looks.c               what a state tells of looks and their findings
+ * copier/history_looks.c             the same in haul status
  * copier/history.c                   haul status
  * copier/metrics.c                   --metrics: the file, and when it is written
  * copier/metrics_text.c              what stands in it

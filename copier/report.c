@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/name.h"
+#include "copier/finding_json.h"
 #include "copier/json.h"
 #include "copier/quantity.h"
 #include "copier/report_server.h"
@@ -232,24 +233,18 @@ void report_failed(struct report *r, const struct report_failure *f)
     }
 }
 
-void report_found(struct report *r, const struct report_finding *f)
+void report_found(struct report *r, const struct finding *f)
 {
     pthread_mutex_lock(&r->lock);
     bool show = r->findings_shown++ < REPORT_FAILURES_SHOWN;
     pthread_mutex_unlock(&r->lock);
     if (show) {
         char *path = name_show(f->path);
-        report_error(r, "%s: destination: looked at again: %s; %s", path != NULL ? path : f->path, f->found,
-                     f->action_text);
+        report_error(r, "%s: destination: looked at again: %s; %s", path != NULL ? path : f->path, f->evidence, f->why);
         free(path);
     }
     if (r->options.json) {
-        json_t *event = json_event("finding");
-        json_set_text(event, "path", f->path);
-        json_set_text(event, "kind", f->kind);
-        json_set_text(event, "found", f->found);
-        json_set_text(event, "action", f->action);
-        emit(r, event);
+        emit(r, finding_json(f));
     }
 }
 

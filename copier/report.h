@@ -13,6 +13,7 @@
 
 #include "base/errs.h"
 #include "base/notice.h"
+#include "cleanup/finding.h"
 #include "planner/planner.h"
 #include "workers/io.h"
 #include "workers/stores/watch.h"
@@ -114,14 +115,7 @@ struct report_failure {
 void report_failed(struct report *r, const struct report_failure *failure);
 
 /* A published entry was looked at again and was not right. */
-struct report_finding {
-    const char *path;        /* raw bytes, relative to the destination */
-    const char *kind;        /* a word: "mode-000", "gone", ... */
-    const char *found;       /* in words */
-    const char *action;      /* a word: "repaired", "left", "failed" */
-    const char *action_text; /* in words */
-};
-void report_found(struct report *r, const struct report_finding *finding);
+void report_found(struct report *r, const struct finding *f);
 
 /* --dry-run: what would be done with path ("copy", "link", "set attributes of", "make
  * directory"). */

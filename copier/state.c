@@ -312,6 +312,7 @@ static int insert_run(struct state *s, const struct state_run *run, int64_t epoc
     if (err == 0) {
         const int64_t values[3] = {run->number - FAILURES_RUNS, 0, 0};
         err = run_with(s, "DELETE FROM failures WHERE run<=?1", values, NULL);
+        err = err == 0 ? run_with(s, "DELETE FROM findings WHERE look=0 AND run<=?1", values, NULL) : err;
     }
     return err;
 }

@@ -22,6 +22,7 @@
 #include "planner/compare.h"
 #include "workers/store.h"
 
+struct finding;
 struct state;
 struct state_reader;
 
@@ -173,6 +174,9 @@ bool state_has_entries(struct state *s);
 /* Remembers a failure of the present run (the first 100,000 of a run, of the newest 20 runs). path is relative to the
  * source. Copied. */
 void state_failure(struct state *s, const char *path, const char *op, int err, unsigned attempts);
+
+/* Remembers a finding of the janitor in the present run (as many, of as many runs). Copied. */
+void state_finding(struct state *s, const struct finding *f);
 
 /* Begins a new epoch and returns the one before (to be passed to state_epoch_durable once a sync that starts after this
  * call has passed, which makes those of this boot before it durable as well, earlier runs' too, but for failed ones).

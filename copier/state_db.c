@@ -50,7 +50,16 @@ static const char additions[] =
     "CREATE TABLE IF NOT EXISTS summaries(dir INTEGER NOT NULL, part INTEGER NOT NULL, parts INTEGER NOT NULL,"
     " xattrs INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY(dir, part));"
     /* One row: what the summaries are seeded with, and how many epochs were suspect when they were made. */
-    "CREATE TABLE IF NOT EXISTS summary_terms(seed INTEGER NOT NULL, suspect INTEGER NOT NULL);";
+    "CREATE TABLE IF NOT EXISTS summary_terms(seed INTEGER NOT NULL, suspect INTEGER NOT NULL);"
+    /* Scans and the like (ledger.h); they are not among the runs. */
+    "CREATE TABLE IF NOT EXISTS looks(number INTEGER PRIMARY KEY, command TEXT NOT NULL, id TEXT NOT NULL,"
+    " started INTEGER NOT NULL, ended INTEGER NOT NULL DEFAULT 0, status INTEGER NOT NULL DEFAULT -1,"
+    " dirs INTEGER NOT NULL DEFAULT 0, entries INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,"
+    " findings INTEGER NOT NULL DEFAULT 0, open INTEGER NOT NULL DEFAULT 0);"
+    /* Of a look, or (look 0) of the janitor of a run. */
+    "CREATE TABLE IF NOT EXISTS findings(look INTEGER NOT NULL, run INTEGER NOT NULL, number INTEGER NOT NULL,"
+    " path BLOB NOT NULL, kind TEXT NOT NULL, certainty TEXT NOT NULL, evidence TEXT NOT NULL, action TEXT NOT NULL,"
+    " err INTEGER NOT NULL, PRIMARY KEY(look, run, number)) WITHOUT ROWID;";
 
 /* The errno behind a failed read or write: SQLite keeps it with each file, the database's and the journal's. */
 static int file_errno(sqlite3 *db)
@@ -337,8 +346,12 @@ static int check_empty(sqlite3 *db, bool *out_empty)
     return err;
 }
 
-/* Whether it is a state database of ours, of this version and of this pair. 0, -EBADMSG, -EPROTO, -EXDEV, -errno. */
-static int check_identity(sqlite3 *db, const struct state_pair *pair)
+int state_db_add_tables(sqlite3 *db)
+{
+    return run_sql(db, additions);
+}
+
+int state_db_is_ours(sqlite3 *db)
 {
     int64_t id = 0;
     int err = query_int(db, "PRAGMA application_id", &id);
@@ -356,8 +369,15 @@ static int check_identity(sqlite3 *db, const struct state_pair *pair)
     if (version > STATE_VERSION) {
         return -EPROTO;
     }
-    if (version < 1) {
-        return -EBADMSG;
+    return version < 1 ? -EBADMSG : 0;
+}
+
+/* The same, and of this pair. -EXDEV too. */
+static int check_identity(sqlite3 *db, const struct state_pair *pair)
+{
+    int err = state_db_is_ours(db);
+    if (err != 0) {
+        return err;
     }
     sqlite3_stmt *stmt = NULL;
     err = state_db_prepare(db, "SELECT 1 FROM meta WHERE source=?1 AND destination=?2", &stmt);
@@ -504,7 +524,7 @@ static int open_checked(struct state *s, const struct state_params *params)
         err = migrate(s->db);
     }
     if (err == 0) {
-        err = run_sql(s->db, additions);
+        err = state_db_add_tables(s->db);
     }
     if (err == 0) {
         err = check_contents(s);

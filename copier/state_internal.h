@@ -60,6 +60,7 @@ enum record_kind {
     RECORD_CLEAR,   /* state_forget_dir */
     RECORD_DIR,     /* state_dir */
     RECORD_FAILURE, /* state_failure */
+    RECORD_FINDING, /* state_finding */
     RECORD_PARTIAL, /* state_partial */
     RECORD_PART,    /* state_part */
     RECORD_OVER,    /* state_partial_over */
@@ -115,6 +116,14 @@ struct record {
             uint32_t part;  /* 0, 1, ... */
             uint32_t parts; /* of the summary */
         } summary;
+        struct {                  /* FINDING */
+            int64_t number;       /* 1, 2, ... in its run */
+            uint32_t path_len;    /* bytes of the path; the evidence follows in the text */
+            uint8_t finding_kind; /* enum finding_kind */
+            uint8_t sure;         /* enum finding_sure */
+            uint8_t action;       /* enum finding_action */
+            int err;              /* positive errno, or 0 */
+        } finding;
         struct {               /* FAILURE */
             int64_t number;    /* 1, 2, ... in its run */
             int err;           /* positive errno */
@@ -160,6 +169,7 @@ enum statement {
     STMT_CLEAR_DIR,
     STMT_DIR,
     STMT_FAILURE,
+    STMT_FINDING,
     STMT_PARTIAL,
     STMT_PART,
     STMT_OVER,
@@ -222,6 +232,7 @@ struct state {
     int64_t run;                                /* number of the present run; 0: none was begun */
     int64_t epoch;                              /* id of the present epoch */
     int64_t failures;                           /* failures of this run that were queued */
+    int64_t findings;                           /* findings of this run that were queued */
 
     atomic_int error;    /* first -errno that was met, or 0 */
     atomic_bool damaged; /* the database turned out to be damaged: it is moved aside at the end */
@@ -272,6 +283,13 @@ int state_db_open(struct state *s, const struct state_params *params, char **out
 /* Whether a commit returns only when it is on the disk (else a power cut may undo the newest ones, never half of one).
  * Ends a reader's transaction where that shares the connection. 0 or -errno. */
 int state_db_synced(sqlite3 *db, bool synced);
+
+/* Whether it is a state database of ours, of a version that we know. 0, -EBADMSG, -EPROTO, -EXDEV (another program's),
+ * -errno. */
+int state_db_is_ours(sqlite3 *db);
+
+/* Makes the tables that a database may lack. 0 or -errno. */
+int state_db_add_tables(sqlite3 *db);
 
 /* The kernel's id of this boot. */
 void state_boot_id(char out_boot[BOOT_ID_MAX]);

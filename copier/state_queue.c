@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup/finding.h"
 #include "copier/state_internal.h"
 
 #define ALIGN8(n) (((n) + 7U) & ~(size_t)7U)
@@ -315,6 +316,34 @@ void state_failure(struct state *s, const char *path, const char *op, int err, u
     }
     (void)pthread_mutex_unlock(&s->lock);
     free(head.heap);
+}
+
+void state_finding(struct state *s, const struct finding *f)
+{
+    struct record head = {
+        .kind = RECORD_FINDING,
+        .finding.path_len = (uint32_t)strlen(f->path),
+        .finding.finding_kind = (uint8_t)f->kind,
+        .finding.sure = (uint8_t)f->sure,
+        .finding.action = (uint8_t)f->action,
+        .finding.err = f->err,
+    };
+    char *text = NULL;
+    if (asprintf(&text, "%s%s", f->path, f->evidence) < 0) {
+        state_note_error(s, -ENOMEM);
+        return;
+    }
+    if (set_text(s, &head, text) == 0) {
+        (void)pthread_mutex_lock(&s->lock);
+        if (s->findings < FAILURES_MAX) {
+            head.finding.number = ++s->findings;
+            append(s, &head, text);
+            head.heap = NULL;
+        }
+        (void)pthread_mutex_unlock(&s->lock);
+        free(head.heap);
+    }
+    free(text);
 }
 
 int64_t state_epoch_next(struct state *s)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup/finding.h"
 #include "copier/state_internal.h"
 
 static const char *const statement_sql[STMT_COUNT] = {
@@ -22,6 +23,8 @@ static const char *const statement_sql[STMT_COUNT] = {
     [STMT_CLEAR_DIR] = "DELETE FROM dirs WHERE id=?1",
     [STMT_DIR] = "INSERT OR REPLACE INTO dirs(id, path) VALUES(?1, ?2)",
     [STMT_FAILURE] = "INSERT OR REPLACE INTO failures(run, number, path, op, err, attempts) VALUES(?1,?2,?3,?4,?5,?6)",
+    [STMT_FINDING] = "INSERT OR REPLACE INTO findings(look, run, number, path, kind, certainty, evidence, action, err)"
+                     " VALUES(0,?1,?2,?3,?4,?5,?6,?7,?8)",
     [STMT_PARTIAL] = "INSERT OR REPLACE INTO partials(id, dir, name, dev, ino, size, mtime, ctime, temp, temp_dev,"
                      " temp_ino, temp_uid, touched) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
     [STMT_PART] = "INSERT OR REPLACE INTO parts(partial, part, epoch, hash) VALUES(?1, ?2, ?3, ?4)",
@@ -187,6 +190,22 @@ static int write_failure(struct state *s, const struct record *r)
     return run(s, STMT_FAILURE);
 }
 
+static int write_finding(struct state *s, const struct record *r)
+{
+    sqlite3_stmt *stmt = s->statements[STMT_FINDING];
+    const char *text = r->heap != NULL ? r->heap : r->text;
+    const size_t path_len = r->finding.path_len;
+    (void)sqlite3_bind_int64(stmt, 1, s->run);
+    (void)sqlite3_bind_int64(stmt, 2, r->finding.number);
+    (void)sqlite3_bind_blob64(stmt, 3, text, path_len, SQLITE_STATIC);
+    (void)sqlite3_bind_text(stmt, 4, finding_kind_name(r->finding.finding_kind), -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text(stmt, 5, finding_sure_name(r->finding.sure), -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text64(stmt, 6, text + path_len, r->text_len - path_len, SQLITE_STATIC, SQLITE_UTF8);
+    (void)sqlite3_bind_text(stmt, 7, finding_action_name(r->finding.action), -1, SQLITE_STATIC);
+    (void)sqlite3_bind_int(stmt, 8, r->finding.err);
+    return run(s, STMT_FINDING);
+}
+
 static int write_partial(struct state *s, const struct record *r)
 {
     sqlite3_stmt *stmt = s->statements[STMT_PARTIAL];
@@ -340,6 +359,9 @@ static int write_records(struct state *s, struct batch *batch)
             break;
         case RECORD_FAILURE:
             err = write_failure(s, r);
+            break;
+        case RECORD_FINDING:
+            err = write_finding(s, r);
             break;
         case RECORD_PARTIAL:
             err = write_partial(s, r);

@@ -244,9 +244,9 @@ static void describe(const struct janitor_finding *f, char *text, size_t size)
     }
 }
 
-static const char *done_name(enum janitor_done done)
+static enum finding_action action_of(enum janitor_done done)
 {
-    return done == DONE_REPAIRED ? "repaired" : done == DONE_LEFT ? "left" : "failed";
+    return done == DONE_REPAIRED ? ACTION_MENDED : done == DONE_LEFT ? ACTION_LEFT : ACTION_FAILED;
 }
 
 static const char *done_text(enum janitor_done done)
@@ -270,12 +270,16 @@ static void finding(void *arg, const struct janitor_finding *f)
     char found[128];
     char *path = dir_path(f->entry->dir, f->entry->name);
     describe(f, found, sizeof found);
-    const struct report_finding finding = {.path = path != NULL ? path : f->entry->name,
-                                           .kind = janitor_found_name(f->found),
-                                           .found = found,
-                                           .action = done_name(f->done),
-                                           .action_text = done_text(f->done)};
+    const struct finding finding = {.path = path != NULL ? path : f->entry->name,
+                                    .kind = janitor_found_kind(f->found),
+                                    .sure = SURE_CERTAIN,
+                                    .evidence = found,
+                                    .attr = f->now,
+                                    .action = action_of(f->done),
+                                    .why = done_text(f->done),
+                                    .err = abs(f->err)};
     report_found(e->report, &finding);
+    state_finding(e->state, &finding);
     free(path);
     atomic_fetch_add(&e->counts->findings, 1);
     if (f->done == DONE_REPAIRED) {

@@ -20,8 +20,8 @@ fresh_dst() {
 
 # broken: "kind path" of each file that was broken, as haul ought to call it; found: as it did.
 broken() {
-    sed -n "/^command\|^failed/d; s|$run/||; s/^empty /mode-000-empty /; s/^mode /mode-000 /; s/^zero /empty /
-        s/^truncate /size /; s/^fifo /type /; s/^replace /replaced /; p" "$WORK/faultfs.log" | sort
+    sed -n "/^command\|^failed/d; s|$run/||; s/^empty /corrupt /; s/^mode /unreadable /; s/^zero /empty /
+        s/^truncate /differs /; s/^fifo /differs /; s/^replace /replaced /; s/^gone /missing /; p" "$WORK/faultfs.log" | sort
 }
 found() {
     jq -r 'select(.event == "finding") | .kind + " " + .path' "$WORK/out" | sort
@@ -59,6 +59,8 @@ n=$(broken | wc -l)
 figure_is findings "$n"
 figure_is repaired "$n"
 figure_is rechecked $((files + 1 + n))
+told=$("$HAUL" status --json "$DST" | jq -rs '[.[] | select(.event == "finding" and .action == "mended")] | length')
+[ "$told" = "$n" ] || fail "haul status tells of $told findings, not $n"
 err_has "$n of $((files + 1 + n)) entries that were looked at again were not right"
 err_has 'looked at again: it has mode 000 and 0 bytes of [0-9]+; published again'
 echo "$n of $files broken, found and published again"
@@ -115,11 +117,11 @@ faultfs_tell heal
 expect_all_found
 jq -es '[.[] | select(.event == "finding") | .action] | length > 0 and all(.[]; . == "left")' "$WORK/out" >/dev/null ||
     fail "what is gone or replaced was not left alone"
-diff <(failures) <(broken | sed -n 's/^gone //p' | sort) >"$WORK/diff" || fail "failures: $(cat "$WORK/diff")"
+diff <(failures) <(broken | sed -n 's/^missing //p' | sort) >"$WORK/diff" || fail "failures: $(cat "$WORK/diff")"
 for file in $(broken | sed -n 's/^replaced //p'); do
     [ "$(head -c 3 "$BEHIND/$file")" = xxx ] || fail "$file was overwritten"
 done
-for file in $(broken | sed -n 's/^gone //p'); do
+for file in $(broken | sed -n 's/^missing //p'); do
     [ ! -e "$BEHIND/$file" ] || fail "$file is back"
 done
 expect 0 copy --json --archive-dirs "$SRC" "$DST"
