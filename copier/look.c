@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "copier/copyfile.h"
 #include "copier/lease.h"
+#include "copier/ledger.h"
 #include "copier/look_report.h"
 #include "copier/status.h"
 #include "copier/watchdog.h"
@@ -39,7 +40,7 @@ static struct port *tour_port(void *arg, struct worker *w)
 
 static const struct look_job *job_of(enum command command)
 {
-    return command == COMMAND_CLEAN ? &clean_job : NULL;
+    return command == COMMAND_CLEAN ? &clean_job : command == COMMAND_SCAN ? &scan_job : NULL;
 }
 
 /* Where there is no source nothing is asked of it. */
@@ -240,6 +241,51 @@ static int status_of(const struct look *l)
     return atomic_load(&l->counts.failed) > 0 ? STATUS_SOME_FAILED : STATUS_OK;
 }
 
+/* A state for what is found where none is: of the default place of the pair, malloc'd; NULL: it could not be made. */
+static char *make_state(struct engine *e)
+{
+    const struct state_pair pair = {.source = e->places.source != NULL ? e->places.source : "",
+                                    .destination = e->places.destination};
+    struct state *state = NULL;
+    char *path = NULL;
+    char *aside = NULL;
+    int r = state_default_path(&pair, &path);
+    if (r == 0) {
+        r = state_open(path, &pair, NULL, &state, &aside);
+    }
+    state_close(state);
+    free(aside);
+    if (r != 0) {
+        free(path);
+    }
+    return r == 0 ? path : NULL;
+}
+
+void look_keep_ledger(struct look *l, const char *path)
+{
+    struct engine *e = &l->engine;
+    char *made = *path == '\0' ? make_state(e) : NULL;
+    const char *where = made != NULL ? made : path;
+    if (*where == '\0' || ledger_open(where, l->job->name, e->run_id, &l->ledger) != 0) {
+        notice_raise(e->notices, "what was found could not be kept in a state: haul status does not know of it");
+    }
+    free(made);
+}
+
+static void end_ledger(struct look *l, int status)
+{
+    const struct ledger_end end = {.status = status,
+                                   .dirs = atomic_load(&l->counts.dirs),
+                                   .entries = atomic_load(&l->counts.entries),
+                                   .bytes = atomic_load(&l->counts.bytes),
+                                   .findings = look_findings(l),
+                                   .open = look_findings_open(l)};
+    int r = ledger_end(l->ledger, &end);
+    if (r != 0) {
+        report_error(l->engine.report, "what was found could not be kept in the state: %s", err_text(r));
+    }
+}
+
 static int run(struct look *l)
 {
     struct engine *e = &l->engine;
@@ -252,7 +298,11 @@ static int run(struct look *l)
     e->lease_failed = engine_lease_end(e, true) != 0;
     watchdog_step(e->watchdog, NULL, NULL);
     engine_take_end_or_wait(e);
-    return went ? l->job->end(l, status_of(l)) : r;
+    if (went) {
+        r = l->job->end(l, status_of(l));
+        end_ledger(l, r);
+    }
+    return r;
 }
 
 int look_run(const struct options *options, int channel)
@@ -277,6 +327,7 @@ int look_run(const struct options *options, int channel)
             l->job->release(l);
         }
         tour_destroy(l->tour);
+        ledger_close(l->ledger);
         dir_put(l->root);
     }
     engine_over(e, status);
@@ -312,8 +363,31 @@ void look_found(struct look *l, const struct dir *dir, const char *name, struct 
     char *path = dir_path(dir, name);
     f->path = path != NULL ? path : "?";
     atomic_fetch_add(&l->counts.found[f->kind][f->action], 1);
+    ledger_finding(l->ledger, f);
     look_report_finding(l, f);
     free(path);
+}
+
+unsigned long look_findings(const struct look *l)
+{
+    unsigned long sum = 0;
+    for (int kind = 0; kind < FINDING_KINDS; kind++) {
+        for (int action = 0; action < FINDING_ACTIONS; action++) {
+            sum += atomic_load(&l->counts.found[kind][action]);
+        }
+    }
+    return sum;
+}
+
+unsigned long look_findings_open(const struct look *l)
+{
+    unsigned long sum = 0;
+    for (int kind = 0; kind < FINDING_KINDS; kind++) {
+        for (int action = 0; action < FINDING_ACTIONS; action++) {
+            sum += finding_is_open((enum finding_action)action) ? atomic_load(&l->counts.found[kind][action]) : 0;
+        }
+    }
+    return sum;
 }
 
 void look_left(struct look *l)

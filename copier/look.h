@@ -24,12 +24,15 @@ struct look_counts {
     atomic_ulong bytes;                                 /* read, or of what was removed */
 };
 
+struct ledger;
+
 struct look {
     struct engine engine;       /* planner NULL; first field */
     const struct look_job *job; /* constant */
     struct dir_tree tree;       /* of root */
     struct dir *root;           /* one reference */
     struct tour *tour;          /* owned */
+    struct ledger *ledger;      /* what is found, in the state; owned; NULL: none is kept */
     unsigned width;             /* fibers at a time; constant */
     struct look_counts counts;  /* thread-safe */
     atomic_bool cut;            /* something was not done since the run is being stopped */
@@ -59,6 +62,7 @@ int look_run(const struct options *options, int channel);
 
 /* Which job a command is: scan.c, verify.c, clean.c. */
 extern const struct look_job clean_job;
+extern const struct look_job scan_job;
 
 /* The ports of a worker. */
 struct port *look_dst(struct worker *w);
@@ -73,6 +77,16 @@ bool look_is_cut(const struct look *l);
 
 /* Tells and counts a finding; f->path is set by it, relative to the destination, from dir and name. */
 void look_found(struct look *l, const struct dir *dir, const char *name, struct finding *f);
+
+/* Keeps what is found from now on in the state at path; "": in a new one, of the default place of source (none: "") and
+ * destination. Where that cannot be done it is a notice. Blocks. */
+void look_keep_ledger(struct look *l, const char *path);
+
+/* All findings so far. */
+unsigned long look_findings(const struct look *l);
+
+/* Findings about which something is left to be done. */
+unsigned long look_findings_open(const struct look *l);
 
 /* The process leaves since something does not answer: what was found so far. */
 void look_left(struct look *l);

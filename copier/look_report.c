@@ -31,13 +31,19 @@ static unsigned long of_kind(const struct look *l, enum finding_kind kind)
     return sum;
 }
 
-static unsigned long all_findings(const struct look *l)
+void look_report_start(struct look *l, const char *state)
 {
-    unsigned long sum = 0;
-    for (int kind = 0; kind < FINDING_KINDS; kind++) {
-        sum += of_kind(l, (enum finding_kind)kind);
+    const struct engine *e = &l->engine;
+    json_t *event = json_event("start");
+    json_set_text(event, "command", l->job->name);
+    json_set_text(event, "destination", e->places.destination);
+    if (e->places.source != NULL) {
+        json_set_text(event, "source", e->places.source);
     }
-    return sum;
+    if (*state != '\0') {
+        json_set_text(event, "state", state);
+    }
+    report_event(e->report, event);
 }
 
 /* ---- one finding ---- */
@@ -139,7 +145,7 @@ int look_report_end(struct look *l, int status, const struct look_figure *figure
     json_set_number(event, "dirs", get(&l->counts.dirs));
     json_set_number(event, "entries", get(&l->counts.entries));
     json_set_number(event, "failed", get(&l->counts.failed));
-    json_set_number(event, "findings", all_findings(l));
+    json_set_number(event, "findings", look_findings(l));
     for (unsigned i = 0; i < count; i++) {
         json_set_number(event, figures[i].key, figures[i].value);
     }
@@ -187,14 +193,14 @@ static void show(struct look *l)
     (void)snprintf(line, sizeof line, "%s entries in %s directories%s%s, %s findings",
                    quantity_show_count(get(&l->counts.entries), entries),
                    quantity_show_count(get(&l->counts.dirs), dirs), read > 0 ? ", " : "",
-                   read > 0 ? quantity_show_bytes(read, bytes) : "", quantity_show_count(all_findings(l), found));
+                   read > 0 ? quantity_show_bytes(read, bytes) : "", quantity_show_count(look_findings(l), found));
     report_progress_line(r, line);
     if (report_is_json(r)) {
         json_t *event = json_event("progress");
         json_set_number(event, "dirs", get(&l->counts.dirs));
         json_set_number(event, "entries", get(&l->counts.entries));
         json_set_number(event, "bytes", read);
-        json_set_number(event, "findings", all_findings(l));
+        json_set_number(event, "findings", look_findings(l));
         report_event(r, event);
     }
 }

@@ -6,6 +6,9 @@
 
 #include "copier/look.h"
 
+/* The start event: what is looked at, and which state remembers it ("": none). */
+void look_report_start(struct look *l, const char *state);
+
 /* A line of the table, or an event. */
 void look_report_finding(struct look *l, const struct finding *f);
 

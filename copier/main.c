@@ -155,7 +155,9 @@
  * copier/upkeep.c                    the janitor's part in a run: what is repaired, reported, purged
  * copier/look.c                      what haul scan, verify and clean share: a run without a planner
  * copier/look_report.c               what it tells
+ * copier/scan.c                      haul scan
  * copier/clean.c                     haul clean
+ * copier/remembered.c                which state remembers a destination
  * copier/living.c                    which runs live, by states and leases
  * copier/finding_json.c              a finding as an event
  * copier/watchdog.c                  bounds what gets no answer
@@ -268,6 +270,7 @@ int main(int argc, char **argv)
         options.until_ns = window_end(options.max_duration_ns, options.stop_at);
         status = supervisor_run(run_engine, &options, options.until_ns);
         break;
+    case COMMAND_SCAN:
     case COMMAND_CLEAN:
         options.until_ns = window_end(options.max_duration_ns, options.stop_at);
         status = supervisor_run(run_look, &options, options.until_ns);

@@ -295,6 +295,8 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         return set_stop_at(o, arg, errors);
     case OPT_PARTIAL_MAX_AGE:
         return set_duration(row->name, arg, "12h, 7d", &o->partial_max_age, errors);
+    case OPT_SOURCE:
+        return set_path(row->name, arg, &o->source, errors);
     case OPT_OLDER_THAN:
         return set_duration(row->name, arg, "12h, 2d", &o->older_than_ns, errors);
     case OPT_CHMOD:
@@ -534,7 +536,7 @@ static int take_places(struct options *o, char **places, int count, FILE *errors
         return options_check_look(o, places, count, errors);
     }
     if (strcmp(command, "copy") != 0 && strcmp(command, "sync") != 0) {
-        return options_usage(errors, "unknown command '%s'; there are: copy, sync, clean, status", command);
+        return options_usage(errors, "unknown command '%s'; there are: copy, sync, scan, clean, status", command);
     }
     o->command = strcmp(command, "sync") == 0 ? COMMAND_SYNC : COMMAND_COPY;
     if (o->command == COMMAND_COPY && o->sync_option != NULL) {

@@ -22,6 +22,7 @@ struct jobfile;
 enum command {
     COMMAND_COPY,
     COMMAND_SYNC,
+    COMMAND_SCAN,    /* source may be NULL */
     COMMAND_CLEAN,   /* source is NULL */
     COMMAND_STATUS,  /* history.h; destination may be NULL */
     COMMAND_HELP,    /* --help: print it and leave with 0 */
@@ -94,7 +95,7 @@ struct options {
     int64_t partial_max_age; /* ns, of what is left of large files; 0: nothing is kept of them */
     uint32_t recheck;        /* of what is published, in millionths: looked at again */
 
-    int64_t older_than_ns; /* clean: --older-than */
+    int64_t older_than_ns; /* scan, clean: --older-than */
     bool others;           /* clean: temp names of other tools too */
 
     uint64_t given;            /* bit i: the option with id i was given */
@@ -188,7 +189,8 @@ enum option_id {
     OPT_ACCEPT_DESTINATION,
     OPT_JOB,
     OPT_SYNC_LAST = OPT_JOB,
-    OPT_OLDER_THAN, /* from here on for clean alone */
+    OPT_SOURCE, /* from here on for scan, verify and clean alone */
+    OPT_OLDER_THAN,
     OPT_OTHERS,
     OPT_LOOK_LAST = OPT_OTHERS,
     OPT_CONFIG, /* from here on for every command, and the command line alone */

@@ -9,21 +9,35 @@ _Static_assert(OPT_VERSION < 64, "options.given has a bit for each");
 
 /* Which commands take an option. */
 #define CLEAN 1U
+#define SCAN  2U
+#define ALL   (CLEAN | SCAN)
 
 static const struct {
     enum option_id id;
     unsigned takers;
 } takers[] = {
-    {OPT_DRY_RUN, CLEAN},      {OPT_JOBS, CLEAN},
-    {OPT_OPS_LIMIT, CLEAN},    {OPT_RETRIES, CLEAN},
-    {OPT_RETRY_DELAY, CLEAN},  {OPT_IO_TIMEOUT, CLEAN},
-    {OPT_TEMP_DIR, CLEAN},     {OPT_PARTIAL_MAX_AGE, CLEAN},
-    {OPT_STATS, CLEAN},        {OPT_PROGRESS, CLEAN},
-    {OPT_QUIET, CLEAN},        {OPT_JSON, CLEAN},
-    {OPT_MAX_DURATION, CLEAN}, {OPT_STOP_AT, CLEAN},
-    {OPT_STATE, CLEAN},        {OPT_NFS_UID, CLEAN},
-    {OPT_NFS_GID, CLEAN},      {OPT_NO_RESERVED_PORT, CLEAN},
-    {OPT_NO_IO_URING, CLEAN},  {OPT_OLDER_THAN, CLEAN},
+    {OPT_DRY_RUN, CLEAN},
+    {OPT_ONE_FILE_SYSTEM, SCAN},
+    {OPT_JOBS, ALL},
+    {OPT_OPS_LIMIT, ALL},
+    {OPT_RETRIES, ALL},
+    {OPT_RETRY_DELAY, ALL},
+    {OPT_IO_TIMEOUT, ALL},
+    {OPT_TEMP_DIR, CLEAN},
+    {OPT_PARTIAL_MAX_AGE, ALL},
+    {OPT_STATS, ALL},
+    {OPT_PROGRESS, ALL},
+    {OPT_QUIET, ALL},
+    {OPT_JSON, ALL},
+    {OPT_MAX_DURATION, ALL},
+    {OPT_STOP_AT, ALL},
+    {OPT_STATE, ALL},
+    {OPT_NFS_UID, ALL},
+    {OPT_NFS_GID, ALL},
+    {OPT_NO_RESERVED_PORT, ALL},
+    {OPT_NO_IO_URING, ALL},
+    {OPT_SOURCE, SCAN},
+    {OPT_OLDER_THAN, ALL},
     {OPT_OTHERS, CLEAN},
 };
 
@@ -32,6 +46,7 @@ static const struct {
     enum command command;
     unsigned taker;
 } commands[] = {
+    {"scan", COMMAND_SCAN, SCAN},
     {"clean", COMMAND_CLEAN, CLEAN},
 };
 
@@ -91,5 +106,6 @@ int options_check_look(struct options *o, char **places, int count, FILE *errors
     if (o->destination[0] == '\0') {
         return options_usage(errors, "DST is empty");
     }
+    o->dry_run = o->dry_run || o->command == COMMAND_SCAN; /* it only looks */
     return options_take_server(o, errors);
 }

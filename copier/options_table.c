@@ -98,8 +98,11 @@ const struct option_row options_table[] = {
      "100/P runs (default 0)."},
     {OPT_ACCEPT_DESTINATION, 0, false, "accept-new-destination", NULL,
      "sync: go on although the destination is not the one of the last sync; it is compared as a whole."},
+    {OPT_SOURCE, 0, false, "source", "DIR",
+     "scan: what DST should hold. What is so in DIR too is no finding, and what is otherwise there is one for "
+     "certain."},
     {OPT_OLDER_THAN, 0, false, "older-than", "TIME",
-     "clean: of a run that is not known to be dead, and of other tools, remove only temp names that were not changed "
+     "scan, clean: of a run that is not known to be dead, and of other tools, only temp names that were not changed "
      "for "
      "TIME (default 1d)."},
     {OPT_OTHERS, 0, false, "others", NULL,
@@ -159,6 +162,7 @@ const struct status_row status_table[] = {
     {STATUS_SOME_FAILED, "Some entries did not arrive; each is reported."},
     {STATUS_MAX_DELETE, "--max-delete stopped the removals: nothing was removed, all else was done."},
     {STATUS_OUT_OF_TIME, "Out of time (--max-duration, --stop-at); the next run goes on."},
+    {STATUS_FOUND, "Something at the destination is not as it should be, and was left so (scan)."},
     {STATUS_SOME_CHANGED, "Some source entries vanished or kept changing; all others arrived."},
 };
 const unsigned status_table_rows = sizeof status_table / sizeof status_table[0];

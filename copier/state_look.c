@@ -14,12 +14,15 @@
 #define BOOT_COLUMN 18 /* behind STATE_ENTRY_COLUMNS; NULL: the epoch is durable */
 #define PARTIAL_SQL "SELECT touched FROM partials WHERE id=?1 AND temp=?2"
 
+#define LOOK_SQL "SELECT 1 FROM looks WHERE id=?1 AND ended<>0"
+
 struct state_look {
     char *path;             /* of the database file; owned */
     char *source;           /* owned */
     char *destination;      /* owned */
     sqlite3 *db;            /* owned */
     sqlite3_stmt *run;      /* owned */
+    sqlite3_stmt *look;     /* owned; NULL: a database that knows of no looks */
     sqlite3_stmt *entry;    /* owned */
     char boot[BOOT_ID_MAX]; /* this boot; "" where unknown */
     sqlite3_stmt *partial;  /* owned; NULL: a database of version 1, which has none */
@@ -72,6 +75,7 @@ int state_look_open(const char *path, struct state_look **out_look)
     }
     if (err == 0) {
         (void)state_db_prepare(l->db, PARTIAL_SQL, &l->partial);
+        (void)state_db_prepare(l->db, LOOK_SQL, &l->look);
     }
     if (err != 0) {
         state_look_close(l);
@@ -86,6 +90,7 @@ void state_look_close(struct state_look *l)
     if (l != NULL) {
         (void)sqlite3_finalize(l->run);
         (void)sqlite3_finalize(l->partial);
+        (void)sqlite3_finalize(l->look);
         (void)sqlite3_finalize(l->entry);
         (void)sqlite3_close(l->db);
         free(l->path);
@@ -105,6 +110,18 @@ const char *state_look_destination(const struct state_look *l)
     return l->destination;
 }
 
+int64_t state_look_newest(struct state_look *l)
+{
+    sqlite3_stmt *stmt = NULL;
+    int64_t started = 0;
+    if (state_db_prepare(l->db, "SELECT coalesce(max(started), 0) FROM runs", &stmt) == 0 &&
+        sqlite3_step(stmt) == SQLITE_ROW) {
+        started = sqlite3_column_int64(stmt, 0);
+    }
+    (void)sqlite3_finalize(stmt);
+    return started;
+}
+
 int state_look_run(struct state_look *l, const char *run_id, bool *out_lives)
 {
     (void)sqlite3_bind_text(l->run, 1, run_id, -1, SQLITE_STATIC);
@@ -112,6 +129,11 @@ int state_look_run(struct state_look *l, const char *run_id, bool *out_lives)
     int err = rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? -ENOENT : state_db_errno(l->db, rc);
     const bool open_end = err == 0 && sqlite3_column_int64(l->run, 0) == 0 && sqlite3_column_int(l->run, 1) != 0;
     (void)sqlite3_reset(l->run);
+    if (err == -ENOENT && l->look != NULL) {
+        (void)sqlite3_bind_text(l->look, 1, run_id, -1, SQLITE_STATIC);
+        err = sqlite3_step(l->look) == SQLITE_ROW ? 0 : -ENOENT; /* one that has ended */
+        (void)sqlite3_reset(l->look);
+    }
     if (err == 0) {
         /* Of another machine's lock nothing is seen here. */
         *out_lives = open_end && (state_is_locked(l->path) || state_db_on_network(l->path));

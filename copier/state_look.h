@@ -18,8 +18,11 @@ void state_look_close(struct state_look *l); /* NULL is fine */
 const char *state_look_source(const struct state_look *l);
 const char *state_look_destination(const struct state_look *l);
 
-/* The run of that id: 0, -ENOENT, -errno. *out_lives: it has not ended, and some process holds the lock of the state,
- * or may: where that is on a network file system nobody can tell. */
+/* When its newest run began, wall clock, ns; 0: there is none, or it cannot be told. */
+int64_t state_look_newest(struct state_look *l);
+
+/* The run of that id, or the look of that id that has ended: 0, -ENOENT, -errno. *out_lives: it has not ended, and some
+ * process holds the lock of the state, or may: where that is on a network file system nobody can tell. */
 int state_look_run(struct state_look *l, const char *run_id, bool *out_lives);
 
 /* When the part of a large file under that temp name was last worked at, wall clock: 0, -ENOENT: none is recorded under

@@ -286,3 +286,27 @@ Test(options, clean_takes_its_own_and_no_others, .timeout = 10)
     cr_expect_eq(parse(&o, &said, ARGV(clean, uid, dst)), -EINVAL, "that is about a server");
     free(said);
 }
+
+Test(options, scan_only_looks, .timeout = 10)
+{
+    struct options o;
+    char *said = NULL;
+    char scan[] = "scan";
+    char dst[] = "/b";
+    char source[] = "--source=/a";
+    char empty[] = "--source=";
+    char others[] = "--others";
+    cr_assert_eq(parse(&o, &said, ARGV(scan, dst)), 0, "%s", said);
+    cr_expect(o.command == COMMAND_SCAN && options_looks(&o) && o.dry_run && o.source == NULL);
+    options_release(&o);
+    free(said);
+    cr_assert_eq(parse(&o, &said, ARGV(scan, source, dst)), 0, "%s", said);
+    cr_expect_str_eq(o.source, "/a");
+    options_release(&o);
+    free(said);
+    cr_expect_eq(parse(&o, &said, ARGV(scan, empty, dst)), -EINVAL);
+    free(said);
+    cr_expect_eq(parse(&o, &said, ARGV(scan, others, dst)), -EINVAL);
+    cr_expect(strstr(said, "--others is not for haul scan") != NULL, "%s", said);
+    free(said);
+}
