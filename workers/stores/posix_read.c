@@ -283,8 +283,8 @@ static ssize_t read_expected(struct port *p, const struct store_op *op, int fd, 
 
 int posix_read_small(struct port *p, struct store_op *op)
 {
-    struct attr before;
-    struct attr after;
+    struct attr before = {0};
+    struct attr after = {0};
     ssize_t n;
     bool near;
     int fd;
@@ -328,7 +328,7 @@ out:
 int posix_file_open(struct port *p, struct store_op *op)
 {
     struct store_file *file = malloc(sizeof(*file));
-    struct attr attr;
+    struct attr attr = {0};
     bool near;
     int fd;
     int err;
