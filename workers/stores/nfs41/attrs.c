@@ -286,6 +286,7 @@ static void get_first_word(struct xdr_in *x, uint64_t mask, struct nfs_attrs *a)
     a->lease_s = mask & NFS_ATTR_LEASE_TIME ? xdr_get_u32(x) : 0;
     a->rdattr_error = mask & NFS_ATTR_RDATTR_ERROR ? xdr_get_u32(x) : 0;
     a->attr.ino = mask & NFS_ATTR_FILEID ? xdr_get_u64(x) : 0;
+    a->files_avail = mask & NFS_ATTR_FILES_AVAIL ? xdr_get_u64(x) : 0;
     a->max_file = mask & NFS_ATTR_MAXFILESIZE ? xdr_get_u64(x) : 0;
     a->max_name = mask & NFS_ATTR_MAXNAME ? xdr_get_u32(x) : 0;
     a->max_read = mask & NFS_ATTR_MAXREAD ? xdr_get_u64(x) : 0;
@@ -300,6 +301,7 @@ static void get_second_word(struct xdr_in *x, uint64_t mask, struct nfs_attrs *a
     a->attr.uid = mask & NFS_ATTR_OWNER ? get_owner(x, &a->owner) : 0;
     a->attr.gid = mask & NFS_ATTR_GROUP ? get_owner(x, &a->group) : 0;
     a->attr.rdev = mask & NFS_ATTR_RAWDEV ? get_rawdev(x) : 0;
+    a->space_avail = mask & NFS_ATTR_SPACE_AVAIL ? xdr_get_u64(x) : 0;
     a->attr.allocated = mask & NFS_ATTR_SPACE_USED ? xdr_get_u64(x) : 0;
     if (mask & NFS_ATTR_ATIME) {
         a->attr.atime = get_time(x);

@@ -29,6 +29,7 @@
 #define NFS_ATTR_LEASE_TIME   NFS_ATTR(10)
 #define NFS_ATTR_RDATTR_ERROR NFS_ATTR(11)
 #define NFS_ATTR_FILEID       NFS_ATTR(20)
+#define NFS_ATTR_FILES_AVAIL  NFS_ATTR(21)
 #define NFS_ATTR_MAXFILESIZE  NFS_ATTR(27)
 #define NFS_ATTR_MAXNAME      NFS_ATTR(29)
 #define NFS_ATTR_MAXREAD      NFS_ATTR(30)
@@ -38,6 +39,7 @@
 #define NFS_ATTR_OWNER        NFS_ATTR(36)
 #define NFS_ATTR_GROUP        NFS_ATTR(37)
 #define NFS_ATTR_RAWDEV       NFS_ATTR(41)
+#define NFS_ATTR_SPACE_AVAIL  NFS_ATTR(42)
 #define NFS_ATTR_SPACE_USED   NFS_ATTR(45)
 #define NFS_ATTR_ATIME        NFS_ATTR(47)
 #define NFS_ATTR_ATIME_SET    NFS_ATTR(48)
@@ -57,7 +59,7 @@
 #define NFS_ATTRS_KNOWN                                                                                                \
     (NFS_ATTRS_STAT | NFS_ATTR_SUPPORTED | NFS_ATTR_FH_EXPIRE | NFS_ATTR_CHANGE | NFS_ATTR_LINK_SUPPORT |              \
      NFS_ATTR_LEASE_TIME | NFS_ATTR_RDATTR_ERROR | NFS_ATTR_MAXFILESIZE | NFS_ATTR_MAXNAME | NFS_ATTR_MAXREAD |        \
-     NFS_ATTR_MAXWRITE | NFS_ATTR_TIME_DELTA | NFS_ATTR_MOUNTED_ON)
+     NFS_ATTR_MAXWRITE | NFS_ATTR_TIME_DELTA | NFS_ATTR_MOUNTED_ON | NFS_ATTR_FILES_AVAIL | NFS_ATTR_SPACE_AVAIL)
 
 /* An owner or group as the server spelled it; points into the reply. */
 struct nfs_owner_text {
@@ -77,6 +79,8 @@ struct nfs_attrs {
     uint64_t max_file;           /* bytes of the largest file */
     uint64_t max_read;           /* bytes of a READ */
     uint64_t max_write;          /* bytes of a WRITE */
+    uint64_t files_avail;        /* files that we may still make */
+    uint64_t space_avail;        /* bytes that are free to us */
     uint64_t mounted_on;         /* fileid of what is below a mount point */
     uint32_t max_name;           /* bytes of the longest name */
     uint32_t lease_s;            /* seconds */

@@ -406,6 +406,8 @@ int nfs41_open_above(struct store *store, unsigned levels, struct store **out_st
     above->max_name = s->max_name;
     above->max_read = s->max_read;
     above->max_write = s->max_write;
+    above->space_avail = s->space_avail;
+    above->files_avail = s->files_avail;
     atomic_store(&above->steps, atomic_load(&s->steps));
     atomic_store(&above->owner_refused, atomic_load(&s->owner_refused));
     atomic_store(&above->next_owner, 1U << 16); /* no port of the two has the same number */
@@ -431,6 +433,8 @@ int nfs41_facts(const struct store *store, struct nfs41_facts *out)
         .lease_s = c.lease_s,
         .read_max = s->max_read,
         .write_max = s->max_write,
+        .space_avail = s->space_avail,
+        .files_avail = s->files_avail,
         .steps = atomic_load(&s->steps),
         .made = s->made,
         .missing = s->missing,

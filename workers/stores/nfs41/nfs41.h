@@ -59,6 +59,8 @@ struct nfs41_facts {
     unsigned lease_s;        /* seconds */
     uint64_t read_max;       /* bytes of a READ */
     uint64_t write_max;      /* bytes of a WRITE */
+    uint64_t space_avail;    /* bytes that were free to us when it was opened; UINT64_MAX: the server does not say */
+    uint64_t files_avail;    /* files that we could still make then; the same */
     unsigned steps;          /* NFS41_STEP_* */
     unsigned made;           /* directories that were missing: the root, and those above it */
     bool missing;            /* its root is missing: see may_be_missing */

@@ -76,6 +76,8 @@ struct nfs41_store {
     uint32_t max_name;               /* bytes of a name; 0: the server does not say */
     uint64_t max_read;               /* bytes of a READ */
     uint64_t max_write;              /* bytes of a WRITE */
+    uint64_t space_avail;            /* bytes free to us at the start; UINT64_MAX: the server does not say */
+    uint64_t files_avail;            /* files that we could still make then; the same */
 
     atomic_bool owner_refused;  /* the server refused an owner for a file that we had just made */
     atomic_bool owner_surprise; /* a new file was not owned as predicted: never again rely on it */

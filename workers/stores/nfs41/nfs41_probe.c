@@ -31,7 +31,8 @@ static int ask_limits(struct port *p, int64_t *out_delta_ns)
         return r;
     }
     nfs_put_putfh(c, &s->root.fh);
-    nfs_put_getattr(c, NFS_ATTR_MAXNAME | NFS_ATTR_MAXREAD | NFS_ATTR_MAXWRITE | NFS_ATTR_TIME_DELTA);
+    nfs_put_getattr(c, NFS_ATTR_MAXNAME | NFS_ATTR_MAXREAD | NFS_ATTR_MAXWRITE | NFS_ATTR_TIME_DELTA |
+                           NFS_ATTR_FILES_AVAIL | NFS_ATTR_SPACE_AVAIL);
     r = nfs41_send(p, c);
     r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
     r = nfs41_result(NULL, c, r ? r : nfs_get_getattr(c, &attrs));
@@ -40,6 +41,8 @@ static int ask_limits(struct port *p, int64_t *out_delta_ns)
         s->max_name = attrs.max_name;
         s->max_read = attrs.max_read;
         s->max_write = attrs.max_write;
+        s->files_avail = attrs.mask & NFS_ATTR_FILES_AVAIL ? attrs.files_avail : UINT64_MAX;
+        s->space_avail = attrs.mask & NFS_ATTR_SPACE_AVAIL ? attrs.space_avail : UINT64_MAX;
         *out_delta_ns = attrs.time_delta_ns;
     }
     return r;
