@@ -46,7 +46,7 @@ void options_help(FILE *out)
     fputs(
         "Usage: haul copy [options] SRC DST\n       haul sync [options] SRC DST\n"
         "       haul scan [options] DST\n       haul clean [options] DST\n       haul sync --job=NAME [options]\n"
-        "       haul status [--json] [--state=FILE] [DST]\n\n"
+        "       haul status [--json] [--state=FILE] [DST]\n       haul doctor [options] DST\n\n"
         "Copies a tree of files in parallel: whole files, each published atomically. SRC is a directory, whose\n"
         "contents become DST's contents (a trailing slash changes nothing), or a single file. Either is a path, or\n"
         "nfs://host[:port]/export/path: an NFSv4.1 server, without a mount. Started again after a failure it goes\n"
@@ -60,7 +60,10 @@ void options_help(FILE *out)
         "clean removes stale temp names at DST and in the local temp dir: what runs that are dead have left, never\n"
         "anything of a run that lives.\n"
         "status tells of past and present runs: of each pair of source and destination the last one, or the last 20\n"
-        "to DST, and since when they have not ended well.\n\nOptions:\n",
+        "to DST, and since when they have not ended well.\n"
+        "doctor looks whether DST, a path or nfs://, and this machine are set up well, measures with a few files of "
+        "its\n"
+        "own, and names each fix.\n\nOptions:\n",
         out);
     for (unsigned i = 0; i < options_table_rows; i++) {
         help_row(out, &options_table[i]);
@@ -98,7 +101,8 @@ void options_man(FILE *out)
         ".Dd $Mdocdate$\n.Dt HAUL 1\n.Os\n.Sh NAME\n.Nm haul\n.Nd parallel bulk copier for NFS and Amazon EFS\n"
         ".Sh SYNOPSIS\n.Nm\n.Cm copy\n.Op Ar options\n.Ar SRC DST\n.Nm\n.Cm sync\n.Op Ar options\n.Ar SRC "
         "DST\n.Nm\n.Cm clean\n.Op Ar options\n.Ar DST\n.Nm\n.Cm "
-        "status\n.Op Fl Fl json\n.Op Fl Fl state Ns = Ns Ar FILE\n.Op Ar DST\n.Sh DESCRIPTION\n.Nm\n"
+        "status\n.Op Fl Fl json\n.Op Fl Fl state Ns = Ns Ar FILE\n.Op Ar DST\n.Nm\n.Cm doctor\n.Op Ar "
+        "options\n.Ar DST\n.Sh DESCRIPTION\n.Nm\n"
         "copies a tree of files in parallel.\nEvery file is staged whole, checked, and renamed to its final name, so\n"
         "that a final name holds the old whole content or the new whole content at any time.\nThe contents of\n"
         ".Ar SRC\nbecome the contents of\n.Ar DST ;\na trailing slash changes nothing.\n.Ar SRC\n"
@@ -121,6 +125,11 @@ void options_man(FILE *out)
         "left, never anything of a run that lives.\n"
         ".Pp\n.Cm status\ntells of past and present runs: of each pair of source and destination the last one, or the\n"
         "last 20 to\n.Ar DST ,\nand since when they have not ended well.\n"
+        ".Pp\n.Cm doctor\nlooks whether\n.Ar DST\nand this machine are set up well: mount options, what the server\n"
+        "grants, round trips, room, clocks.\nIt creates a few files of its own and removes them, and names each fix.\n"
+        "It takes the options\n.Fl Fl json , Fl Fl temp\\-dir , Fl Fl io\\-timeout\n(default 15s),\n"
+        ".Fl Fl retries , Fl Fl nfs\\-uid , Fl Fl nfs\\-gid , Fl Fl no\\-reserved\\-port\nand\n"
+        ".Fl Fl no\\-io\\-uring .\n"
         ".Pp\nThe options are:\n.Bl -tag -width Ds\n",
         out);
     for (unsigned i = 0; i < options_table_rows; i++) {

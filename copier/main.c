@@ -179,6 +179,12 @@
  * copier/history.c                   haul status
  * copier/metrics.c                   --metrics: the file, and when it is written
  * copier/metrics_text.c              what stands in it
+ * copier/doctor.c                    haul doctor: from the place to the exit status
+ * copier/doctor_chart.c              its lines and figures
+ * copier/doctor_judge.c              lines out of what was measured and granted
+ * copier/doctor_local.c              this machine, and the room at a destination
+ * copier/doctor_measure.c            what a file costs at a store
+ * copier/doctor_mount.c              the options of a kernel NFS mount
  * copier/report.c                    failures, progress and summary, for people and as events
  * copier/report_times.c              where the time went
  * copier/report_server.c             what a server granted, and what passed between
@@ -189,6 +195,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "copier/doctor.h"
 #include "copier/engine.h"
 #include "copier/history.h"
 #include "copier/jobfile.h"
@@ -206,6 +213,11 @@ static int run_engine(void *arg, int channel)
 static int run_look(void *arg, int channel)
 {
     return look_run(arg, channel);
+}
+
+static int run_doctor(void *arg, int channel)
+{
+    return doctor_run(arg, channel);
 }
 
 /*
@@ -264,6 +276,9 @@ int main(int argc, char **argv)
     case COMMAND_STATUS:
         status = history_show(&options, stdout, stderr);
         status = printed() != STATUS_OK ? STATUS_CANNOT : status;
+        break;
+    case COMMAND_DOCTOR:
+        status = supervisor_run(run_doctor, &options, 0);
         break;
     case COMMAND_COPY:
     case COMMAND_SYNC:

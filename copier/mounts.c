@@ -124,10 +124,11 @@ static int take_place(const struct line *line, const char *path, struct mount_pl
     p.port = number > 0 && number <= UINT16_MAX ? (uint16_t)number : URL_PORT;
     p.address = address != NULL ? strndup(address, len) : NULL;
     p.point = strdup(line->point);
+    p.source = strdup(line->source);
     p.type = strdup(line->type);
     p.flags = strdup(line->flags);
     p.options = strdup(line->options);
-    if (p.point == NULL || p.type == NULL || p.flags == NULL || p.options == NULL ||
+    if (p.point == NULL || p.source == NULL || p.type == NULL || p.flags == NULL || p.options == NULL ||
         (address != NULL && p.address == NULL)) {
         mounts_release(&p);
         return -ENOMEM;
@@ -224,6 +225,7 @@ void mounts_release(struct mount_place *place)
     free(place->address);
     free(place->path);
     free(place->point);
+    free(place->source);
     free(place->type);
     free(place->flags);
     free(place->options);

@@ -18,6 +18,7 @@ struct mount_place {
     uint16_t port; /* URL_PORT where the kernel does not say */
     char *path;    /* absolute, at the server; owned */
     char *point;   /* where it is mounted here; owned */
+    char *source;  /* "host:/path" that is mounted there; owned */
     char *type;    /* "nfs" or "nfs4"; owned */
     char *flags;   /* options of the mount point, comma-separated; owned */
     char *options; /* those of the NFS mount itself; owned */

@@ -14,6 +14,7 @@
 #include "copier/quantity.h"
 #include "copier/window.h"
 
+#define DOCTOR_TIMEOUT    (15 * NS_PER_SEC)
 #define STAGE_MAX_DEFAULT (128ULL * 1024 * 1024) /* bytes */
 
 enum { ROWS_MAX = 64, OPS_LIMIT_MAX = 10000000, RETRIES_MAX = 1000, BWLIMIT_MIN = 512 };
@@ -523,6 +524,35 @@ static int take_status(struct options *o, char **places, int count, FILE *errors
     return 0;
 }
 
+/* haul doctor DST */
+static int take_doctor(struct options *o, char **places, int count, FILE *errors)
+{
+    static const enum option_id fine[] = {OPT_JSON,    OPT_TEMP_DIR, OPT_IO_TIMEOUT,  OPT_RETRIES,
+                                          OPT_NFS_UID, OPT_NFS_GID,  OPT_NO_IO_URING, OPT_NO_RESERVED_PORT};
+    uint64_t wrong = o->given;
+    for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++) {
+        wrong &= ~(1ULL << (unsigned)fine[i]);
+    }
+    for (unsigned i = 0; i < options_table_rows; i++) {
+        if ((wrong >> (unsigned)options_table[i].id & 1) != 0) {
+            return options_usage(errors, "--%s is not for haul doctor", options_table[i].name);
+        }
+    }
+    if (count != 2 || places[1][0] == '\0') {
+        return count == 2 ? options_usage(errors, "DST is empty")
+                          : options_usage(errors, "doctor takes DST, got %d arguments", count - 1);
+    }
+    o->command = COMMAND_DOCTOR;
+    o->destination = places[1];
+    if ((o->given >> OPT_IO_TIMEOUT & 1) == 0) {
+        o->io_timeout_ns = DOCTOR_TIMEOUT;
+    }
+    if ((o->given >> OPT_RETRIES & 1) == 0) {
+        o->retries = 0; /* what has to be tried again is what it is to find out */
+    }
+    return options_take_server(o, errors);
+}
+
 static int take_places(struct options *o, char **places, int count, FILE *errors)
 {
     if (count == 0) {
@@ -532,11 +562,15 @@ static int take_places(struct options *o, char **places, int count, FILE *errors
     if (strcmp(command, "status") == 0) {
         return take_status(o, places, count, errors);
     }
+    if (strcmp(command, "doctor") == 0) {
+        return take_doctor(o, places, count, errors);
+    }
     if (options_take_look(o, places, count)) {
         return options_check_look(o, places, count, errors);
     }
     if (strcmp(command, "copy") != 0 && strcmp(command, "sync") != 0) {
-        return options_usage(errors, "unknown command '%s'; there are: copy, sync, scan, clean, status", command);
+        return options_usage(errors, "unknown command '%s'; there are: copy, sync, scan, clean, status, doctor",
+                             command);
     }
     o->command = strcmp(command, "sync") == 0 ? COMMAND_SYNC : COMMAND_COPY;
     if (o->command == COMMAND_COPY && o->sync_option != NULL) {

@@ -25,6 +25,7 @@ enum command {
     COMMAND_SCAN,    /* source may be NULL */
     COMMAND_CLEAN,   /* source is NULL */
     COMMAND_STATUS,  /* history.h; destination may be NULL */
+    COMMAND_DOCTOR,  /* doctor.h; there is no source */
     COMMAND_HELP,    /* --help: print it and leave with 0 */
     COMMAND_MAN,     /* --help=man: print the man page's source */
     COMMAND_VERSION, /* --version */

@@ -164,5 +164,6 @@ const struct status_row status_table[] = {
     {STATUS_OUT_OF_TIME, "Out of time (--max-duration, --stop-at); the next run goes on."},
     {STATUS_FOUND, "Something at the destination is not as it should be, and was left so (scan)."},
     {STATUS_SOME_CHANGED, "Some source entries vanished or kept changing; all others arrived."},
+    {STATUS_UNWELL, "doctor: something is set up badly; each finding says what to do."},
 };
 const unsigned status_table_rows = sizeof status_table / sizeof status_table[0];

@@ -25,6 +25,16 @@ static const struct {
 
 enum { STEPS = sizeof steps / sizeof steps[0] };
 
+const char *report_server_step(unsigned step)
+{
+    for (int i = 0; i < STEPS; i++) {
+        if (steps[i].step == step) {
+            return steps[i].phrase;
+        }
+    }
+    return NULL;
+}
+
 /* COMPOUNDs for each file that was published in one, all others of the run included; 0: there was no file. */
 static double per_file(const struct nfs41_facts *f)
 {

@@ -12,6 +12,9 @@
 /* As lines of the report. facts NULL: none. */
 void report_server_text(struct report *r, const struct nfs41_facts *facts);
 
+/* What one step (NFS41_STEP_*) means, as a phrase; NULL: there is no such step. */
+const char *report_server_step(unsigned step);
+
 /* As a member "nfs" of event. facts NULL: none. */
 void report_server_json(json_t *event, const struct nfs41_facts *facts);
 

@@ -13,7 +13,8 @@ enum status {
     STATUS_SOME_CHANGED = 24, /* some source entries vanished or kept changing; all others arrived */
     STATUS_MAX_DELETE = 25,   /* --max-delete stopped the removals; all else was done */
     STATUS_OUT_OF_TIME = 30,  /* --max-duration or --stop-at: its time was over */
-    STATUS_FOUND = 40         /* something at the destination is not as it should be, and was left so */
+    STATUS_FOUND = 40,        /* something at the destination is not as it should be, and was left so */
+    STATUS_UNWELL = 41        /* haul doctor: something is set up badly */
 };
 
 /* What stopped a run that ends with STATUS_INTERRUPTED or STATUS_OUT_OF_TIME, in words. */

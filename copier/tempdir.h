@@ -24,9 +24,9 @@ struct tempdir {
 };
 
 /*
- * Finds and checks it; creates nothing. 0; else an exit status after a message: somebody else could tamper with it, or
- * it cannot be used although it was asked for. Where a default one cannot be used (no such place, inside SRC or DST)
- * out_tempdir->unusable is set.
+ * Finds and checks it; creates nothing. places->source may be NULL: there is none. 0; else an exit status after a
+ * message: somebody else could tamper with it, or it cannot be used although it was asked for. Where a default one
+ * cannot be used (no such place, inside SRC or DST) out_tempdir->unusable is set.
  */
 int tempdir_find(const struct options *options, const struct places *places, struct report *report,
                  struct tempdir *out_tempdir);
