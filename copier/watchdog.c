@@ -82,8 +82,10 @@ struct look {
 static bool is_overdue(const struct look *look, const struct watch_op *op, int64_t age)
 {
     int64_t more = (int64_t)((double)op->bytes / SLOW_BYTES * (double)NS_PER_SEC);
-    /* Watched time stands still between two looks: it may have begun later than it seems. */
-    return look->limit > 0 && op->code != STORE_SYNC && age > look->limit + LOOK_NS + more;
+    /* Watched time stands still between two looks, which may be far apart on a busy machine: it may have begun later
+     * than it seems. */
+    return look->limit > 0 && op->code != STORE_SYNC && age > look->limit + LOOK_NS + more &&
+           clock_mono_ns() - op->begun_ns >= look->limit + more;
 }
 
 /* With the port's lock: decides about one operation. */
