@@ -91,12 +91,17 @@ static struct engine_budget share_descriptors(unsigned fds)
     return b;
 }
 
-int engine_budget(struct engine *e, struct engine_budget *out_budget)
+int engine_start(struct engine *e, struct engine_budget *out_budget)
 {
     unsigned fds = raise_descriptors();
     if (fds < FDS_OWN) {
         report_error(e->report, "%u file descriptors are too few, %d must be allowed at least (ulimit -n)", fds,
                      FDS_OWN);
+        return STATUS_CANNOT;
+    }
+    int r = watchdog_create(e, &e->watchdog);
+    if (r != 0) {
+        report_error(e->report, "cannot start: %s", err_text(r));
         return STATUS_CANNOT;
     }
     *out_budget = share_descriptors(fds);
@@ -594,14 +599,9 @@ void engine_take_end_or_wait(struct engine *e)
 static int run(struct engine *e)
 {
     struct engine_budget b;
-    int r = engine_budget(e, &b);
+    int r = engine_start(e, &b);
     if (r != 0) {
         return r;
-    }
-    r = watchdog_create(e, &e->watchdog);
-    if (r != 0) {
-        report_error(e->report, "cannot start: %s", err_text(r));
-        return STATUS_CANNOT;
     }
     watchdog_step(e->watchdog, "the metrics file", e->options->metrics);
     r = metrics_start(e);

@@ -112,8 +112,8 @@ struct engine_budget {
 
 /* engine.c, for look.c: */
 
-/* Takes as many descriptors as we may have. 0 or an exit status after a message. */
-int engine_budget(struct engine *e, struct engine_budget *out_budget);
+/* Takes as many descriptors as we may have, and starts the watchdog. 0 or an exit status after a message. */
+int engine_start(struct engine *e, struct engine_budget *out_budget);
 /* Makes e of the options: its report, its notices, its run id. 0 or an exit status, after a message where it can be
  * said. Once. */
 int engine_begin(struct engine *e, const struct options *options, int channel);

@@ -162,14 +162,9 @@ static int prepare(struct look *l)
 {
     struct engine *e = &l->engine;
     struct engine_budget b;
-    int r = engine_budget(e, &b);
+    int r = engine_start(e, &b);
     if (r != 0) {
         return r;
-    }
-    r = watchdog_create(e, &e->watchdog);
-    if (r != 0) {
-        report_error(e->report, "cannot start: %s", err_text(r));
-        return STATUS_CANNOT;
     }
     r = open_places(l, &b);
     if (r == 0) {
