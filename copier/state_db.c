@@ -156,8 +156,7 @@ int state_db_end(sqlite3 *db, int err)
     return err;
 }
 
-/* The one number that sql yields. 0, -ENOENT (no row), -errno. */
-static int query_int(sqlite3 *db, const char *sql, int64_t *out_value)
+int state_db_query(sqlite3 *db, const char *sql, int64_t *out_values, unsigned count)
 {
     sqlite3_stmt *stmt = NULL;
     int err = state_db_prepare(db, sql, &stmt);
@@ -166,7 +165,9 @@ static int query_int(sqlite3 *db, const char *sql, int64_t *out_value)
     }
     const int rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW) {
-        *out_value = sqlite3_column_int64(stmt, 0);
+        for (unsigned i = 0; i < count; i++) {
+            out_values[i] = sqlite3_column_int64(stmt, (int)i);
+        }
     } else {
         err = rc == SQLITE_DONE ? -ENOENT : state_db_errno(db, rc);
     }
@@ -339,7 +340,7 @@ int state_db_reader(const struct state *s, sqlite3 **out_db)
 static int check_empty(sqlite3 *db, bool *out_empty)
 {
     int64_t tables = 0;
-    const int err = query_int(db, "SELECT count(*) FROM sqlite_master", &tables);
+    const int err = state_db_query(db, "SELECT count(*) FROM sqlite_master", &tables, 1);
     if (err == 0) {
         *out_empty = tables == 0;
     }
@@ -354,7 +355,7 @@ int state_db_add_tables(sqlite3 *db)
 int state_db_is_ours(sqlite3 *db)
 {
     int64_t id = 0;
-    int err = query_int(db, "PRAGMA application_id", &id);
+    int err = state_db_query(db, "PRAGMA application_id", &id, 1);
     if (err != 0) {
         return err;
     }
@@ -362,7 +363,7 @@ int state_db_is_ours(sqlite3 *db)
         return -EXDEV;
     }
     int64_t version = 0;
-    err = query_int(db, "SELECT version FROM meta", &version);
+    err = state_db_query(db, "SELECT version FROM meta", &version, 1);
     if (err != 0) {
         return err == -ENOENT ? -EBADMSG : err;
     }
@@ -438,7 +439,7 @@ static int migrate(sqlite3 *db)
 {
     char sql[64];
     int64_t version = 0;
-    int err = query_int(db, "SELECT version FROM meta", &version);
+    int err = state_db_query(db, "SELECT version FROM meta", &version, 1);
     if (err != 0 || version == STATE_VERSION) {
         return err;
     }
@@ -447,7 +448,7 @@ static int migrate(sqlite3 *db)
     if (err != 0) {
         return err;
     }
-    err = query_int(db, "SELECT version FROM meta", &version);
+    err = state_db_query(db, "SELECT version FROM meta", &version, 1);
     if (err == 0 && version < STATE_VERSION) {
         err = run_sql(db, schema_2);
         err = err == 0 ? run_sql(db, sql) : err;
@@ -486,13 +487,13 @@ static int choose_journal(struct state *s, const struct state_params *params)
 static int check_contents(struct state *s)
 {
     int64_t value = 0;
-    int err = query_int(s->db, "SELECT dir FROM files ORDER BY dir, name LIMIT 1", &value);
+    int err = state_db_query(s->db, "SELECT dir FROM files ORDER BY dir, name LIMIT 1", &value, 1);
     s->had_files = err == 0;
     if (err == 0) {
-        err = query_int(s->db, "SELECT dir FROM files ORDER BY dir DESC, name DESC LIMIT 1", &value);
+        err = state_db_query(s->db, "SELECT dir FROM files ORDER BY dir DESC, name DESC LIMIT 1", &value, 1);
     }
     if (err == 0 || err == -ENOENT) {
-        err = query_int(s->db, "SELECT number FROM runs ORDER BY number DESC LIMIT 1", &value);
+        err = state_db_query(s->db, "SELECT number FROM runs ORDER BY number DESC LIMIT 1", &value, 1);
     }
     return err == -ENOENT ? 0 : err;
 }

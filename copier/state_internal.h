@@ -318,6 +318,9 @@ bool state_is_locked(const char *path);
 /* The text in column i of the row that stmt stands on, malloc'd; NULL: no memory. */
 char *state_text_column(sqlite3_stmt *stmt, int i);
 
+/* The numbers of sql's first row, which has count of them. 0, -ENOENT (no row), -errno. */
+int state_db_query(sqlite3 *db, const char *sql, int64_t *out_values, unsigned count);
+
 /* A statement that is used again and again. 0 or -errno. */
 int state_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out_stmt);
 

@@ -48,25 +48,6 @@ static int run_with(sqlite3 *db, const char *sql, int64_t first, int64_t second)
     return rc == SQLITE_DONE ? 0 : state_db_errno(db, rc);
 }
 
-/* The seed, and how many epochs were suspect when the summaries were made. 0, -ENOENT, -errno. */
-static int read_terms(sqlite3 *db, int64_t *out_seed, int64_t *out_suspect)
-{
-    sqlite3_stmt *stmt = NULL;
-    int err = state_db_prepare(db, "SELECT seed, suspect FROM summary_terms", &stmt);
-    if (err != 0) {
-        return err;
-    }
-    const int rc = sqlite3_step(stmt);
-    if (rc == SQLITE_ROW) {
-        *out_seed = sqlite3_column_int64(stmt, 0);
-        *out_suspect = sqlite3_column_int64(stmt, 1);
-    } else {
-        err = rc == SQLITE_DONE ? -ENOENT : state_db_errno(db, rc);
-    }
-    (void)sqlite3_finalize(stmt);
-    return err;
-}
-
 /* Begins anew, without any summary. */
 static int begin_anew(struct state *s, int64_t seed)
 {
@@ -87,15 +68,15 @@ static int begin_anew(struct state *s, int64_t seed)
 
 int state_summary_load(struct state *s)
 {
-    int64_t seed = 0;
-    int64_t suspect = 0;
-    int err = read_terms(s->db, &seed, &suspect);
+    int64_t terms[2] = {0}; /* the seed, and how many epochs were suspect when the summaries were made */
+    int err = state_db_query(s->db, "SELECT seed, suspect FROM summary_terms", terms, 2);
+    int64_t seed = terms[0];
     if (err == -ENOENT) {
         if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
             return -EIO;
         }
         err = begin_anew(s, seed);
-    } else if (err == 0 && suspect != (int64_t)s->suspect_count) { /* it only grows */
+    } else if (err == 0 && terms[1] != (int64_t)s->suspect_count) { /* it only grows */
         err = begin_anew(s, seed);
     }
     if (err == 0) {
