@@ -184,7 +184,8 @@ static int choose_state_path(struct engine *e, const struct state_pair *pair)
     return e->state_path == NULL ? -errno : 0;
 }
 
-static int open_state_of(struct engine *e, const struct state_pair *pair)
+/* alone: no other process may work with it. */
+static int open_state_of(struct engine *e, const struct state_pair *pair, bool alone)
 {
     int r = choose_state_path(e, pair);
     if (r != 0 && e->options->state != NULL) {
@@ -200,7 +201,7 @@ static int open_state_of(struct engine *e, const struct state_pair *pair)
         return state_failed(e, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
                             NULL); /* before a lock file is made beside it */
     }
-    r = take_lock(e);
+    r = alone ? take_lock(e) : 0;
     if (r != 0) {
         return r;
     }
@@ -220,7 +221,7 @@ static int open_state(struct engine *e)
         return 0;
     }
     if (p->only_name == NULL) {
-        return open_state_of(e, &(struct state_pair){.source = p->source, .destination = p->destination});
+        return open_state_of(e, &(struct state_pair){.source = p->source, .destination = p->destination}, true);
     }
     char *source = NULL;
     char *destination = NULL;
@@ -232,12 +233,35 @@ static int open_state(struct engine *e)
         destination = NULL;
     }
     if (source != NULL && destination != NULL) {
-        r = open_state_of(e, &(struct state_pair){.source = source, .destination = destination});
+        r = open_state_of(e, &(struct state_pair){.source = source, .destination = destination}, true);
     } else {
         report_error(e->report, "cannot open the state: %s", err_text(ENOMEM));
     }
     free(source);
     free(destination);
+    return r;
+}
+
+static void reader_gone(void *reader)
+{
+    state_reader_destroy(reader);
+}
+
+static int make_reader_key(struct engine *e)
+{
+    int r = -pthread_key_create(&e->reader_key, reader_gone);
+    e->reader_key_made = r == 0;
+    return r;
+}
+
+int engine_open_memory(struct engine *e)
+{
+    const struct state_pair pair = {.source = e->places.source, .destination = e->places.destination};
+    int r = open_state_of(e, &pair, false);
+    if (r == 0 && make_reader_key(e) != 0) {
+        report_error(e->report, "cannot start: %s", err_text(ENOMEM));
+        return STATUS_CANNOT;
+    }
     return r;
 }
 
@@ -395,11 +419,6 @@ static int make_pool(struct engine *e, const struct engine_budget *b)
     return pool_create(&options, &e->pool);
 }
 
-static void reader_gone(void *reader)
-{
-    state_reader_destroy(reader);
-}
-
 /* Whether anything may go through the local temp dir in this run. */
 static bool is_staging_wanted(const struct engine *e)
 {
@@ -464,8 +483,7 @@ static int prepare(struct engine *e, const struct engine_budget *b)
     }
     r = queue_create(QUEUE_SHARDS, &e->queue);
     if (r == 0) {
-        r = -pthread_key_create(&e->reader_key, reader_gone);
-        e->reader_key_made = r == 0;
+        r = make_reader_key(e);
     }
     if (r == 0) {
         r = make_planner(e, b);

@@ -117,6 +117,9 @@ int engine_start(struct engine *e, struct engine_budget *out_budget);
 /* Makes e of the options: its report, its notices, its run id. 0 or an exit status, after a message where it can be
  * said. Once. */
 int engine_begin(struct engine *e, const struct options *options, int channel);
+/* Opens the state of the pair for a command that only adds to what it remembers, beside whatever run works with it;
+ * event_reader gives readers then. 0 or an exit status after a message. */
+int engine_open_memory(struct engine *e);
 /* The thread that hears a stop from the supervisor; arg: the engine. Ends when the channel is shut down. */
 void *engine_listen(void *arg);
 /* From here on the calling thread ends the run, or the watchdog does: then the process ends meanwhile. */

@@ -40,7 +40,16 @@ static struct port *tour_port(void *arg, struct worker *w)
 
 static const struct look_job *job_of(enum command command)
 {
-    return command == COMMAND_CLEAN ? &clean_job : command == COMMAND_SCAN ? &scan_job : NULL;
+    switch (command) {
+    case COMMAND_CLEAN:
+        return &clean_job;
+    case COMMAND_SCAN:
+        return &scan_job;
+    case COMMAND_VERIFY:
+        return &verify_job;
+    default:
+        return NULL;
+    }
 }
 
 /* Where there is no source nothing is asked of it. */

@@ -63,6 +63,7 @@ int look_run(const struct options *options, int channel);
 /* Which job a command is: scan.c, verify.c, clean.c. */
 extern const struct look_job clean_job;
 extern const struct look_job scan_job;
+extern const struct look_job verify_job;
 
 /* The ports of a worker. */
 struct port *look_dst(struct worker *w);

@@ -158,6 +158,12 @@
  * copier/scan.c                      haul scan
  * copier/clean.c                     haul clean
  * copier/remembered.c                which state remembers a destination
+ * copier/verify.c                    haul verify: both sides listed, put together, handed out
+ * copier/verify_names.c              the entries of one directory
+ * copier/verify_attrs.c              what differs in attributes, in words
+ * copier/verify_entry.c              one entry: what is wrong with it, looked at twice
+ * copier/verify_contents.c           contents, hashed, by parts where they are large
+ * copier/filehash.c                  XXH3-128 over the XXH3-128 of fixed parts
  * copier/living.c                    which runs live, by states and leases
  * copier/finding_json.c              a finding as an event
  * copier/watchdog.c                  bounds what gets no answer
@@ -176,6 +182,7 @@
  * copier/ledger.c                    what a look found, in the state
  * copier/state_looks.c               what a state tells of looks and their findings
  * copier/history_looks.c             the same in haul status
+ * copier/state_verify.c              what a verification remembers
  * copier/history.c                   haul status
  * copier/metrics.c                   --metrics: the file, and when it is written
  * copier/metrics_text.c              what stands in it
@@ -287,6 +294,7 @@ int main(int argc, char **argv)
         break;
     case COMMAND_SCAN:
     case COMMAND_CLEAN:
+    case COMMAND_VERIFY:
         options.until_ns = window_end(options.max_duration_ns, options.stop_at);
         status = supervisor_run(run_look, &options, options.until_ns);
         break;

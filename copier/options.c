@@ -239,6 +239,8 @@ static bool set_flag(struct options *o, enum option_id id)
         {OPT_DELETE, &o->remove},
         {OPT_ACCEPT_DESTINATION, &o->accept_destination},
         {OPT_OTHERS, &o->others},
+        {OPT_READ_SOURCE, &o->read_source},
+        {OPT_FRESH, &o->fresh},
     };
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         if (flags[i].id == id) {
@@ -300,6 +302,8 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         return set_path(row->name, arg, &o->source, errors);
     case OPT_OLDER_THAN:
         return set_duration(row->name, arg, "12h, 2d", &o->older_than_ns, errors);
+    case OPT_SAMPLE:
+        return set_percent(row->name, arg, "1%, 0.1%", &o->sample, errors);
     case OPT_CHMOD:
         return set_chmod(o, arg, errors);
     case OPT_CHOWN:
@@ -569,7 +573,7 @@ static int take_places(struct options *o, char **places, int count, FILE *errors
         return options_check_look(o, places, count, errors);
     }
     if (strcmp(command, "copy") != 0 && strcmp(command, "sync") != 0) {
-        return options_usage(errors, "unknown command '%s'; there are: copy, sync, scan, clean, status, doctor",
+        return options_usage(errors, "unknown command '%s'; there are: copy, sync, scan, verify, clean, status, doctor",
                              command);
     }
     o->command = strcmp(command, "sync") == 0 ? COMMAND_SYNC : COMMAND_COPY;
@@ -624,6 +628,7 @@ int options_parse(int argc, char **argv, FILE *errors, struct options *out_optio
                         .recheck = RECHECK_DEFAULT,
                         .partial_max_age = PARTIAL_AGE_DEFAULT,
                         .older_than_ns = OLDER_THAN_DEFAULT,
+                        .sample = SAMPLE_ALL,
                         .stage_max = STAGE_MAX_DEFAULT,
                         .temp_space = UINT64_MAX};
     int r = filter_create(&o.filter);

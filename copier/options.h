@@ -22,8 +22,9 @@ struct jobfile;
 enum command {
     COMMAND_COPY,
     COMMAND_SYNC,
-    COMMAND_SCAN,    /* source may be NULL */
-    COMMAND_CLEAN,   /* source is NULL */
+    COMMAND_SCAN,  /* source may be NULL */
+    COMMAND_CLEAN, /* source is NULL */
+    COMMAND_VERIFY,
     COMMAND_STATUS,  /* history.h; destination may be NULL */
     COMMAND_DOCTOR,  /* doctor.h; there is no source */
     COMMAND_HELP,    /* --help: print it and leave with 0 */
@@ -98,6 +99,9 @@ struct options {
 
     int64_t older_than_ns; /* scan, clean: --older-than */
     bool others;           /* clean: temp names of other tools too */
+    uint32_t sample;       /* verify: of the files, in millionths: contents compared */
+    bool read_source;      /* verify: contents of the source are read, whatever is remembered */
+    bool fresh;            /* verify: begin anew, though the last one was not finished */
 
     uint64_t given;            /* bit i: the option with id i was given */
     const char *look_option;   /* name of the last option given that copy and sync do not have; NULL: none */
@@ -193,7 +197,10 @@ enum option_id {
     OPT_SOURCE, /* from here on for scan, verify and clean alone */
     OPT_OLDER_THAN,
     OPT_OTHERS,
-    OPT_LOOK_LAST = OPT_OTHERS,
+    OPT_READ_SOURCE,
+    OPT_FRESH,
+    OPT_SAMPLE,
+    OPT_LOOK_LAST = OPT_SAMPLE,
     OPT_CONFIG, /* from here on for every command, and the command line alone */
     OPT_LIST_JOBS,
     OPT_HELP,
@@ -213,6 +220,7 @@ extern const unsigned status_table_rows;
 #define JOBS_MAX            4096U
 #define PARTIAL_AGE_DEFAULT (7LL * 24 * 3600 * 1000000000) /* ns */
 #define RECHECK_DEFAULT     10000U                         /* millionths: 1 % */
+#define SAMPLE_ALL          1000000U                       /* millionths */
 #define OLDER_THAN_DEFAULT  (24LL * 3600 * 1000000000)     /* ns */
 #define MAX_DELETE_FEW      100U    /* entries below which the default of --max-delete does not count */
 #define MAX_DELETE_SHARE    250000U /* millionths: 25 %, its default */

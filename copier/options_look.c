@@ -8,23 +8,30 @@
 _Static_assert(OPT_VERSION < 64, "options.given has a bit for each");
 
 /* Which commands take an option. */
-#define CLEAN 1U
-#define SCAN  2U
-#define ALL   (CLEAN | SCAN)
+#define CLEAN  1U
+#define SCAN   2U
+#define VERIFY 4U
+#define ALL    (CLEAN | SCAN | VERIFY)
 
 static const struct {
     enum option_id id;
     unsigned takers;
 } takers[] = {
+    {OPT_EXCLUDE, VERIFY},
+    {OPT_INCLUDE, VERIFY},
     {OPT_DRY_RUN, CLEAN},
-    {OPT_ONE_FILE_SYSTEM, SCAN},
+    {OPT_ONE_FILE_SYSTEM, SCAN | VERIFY},
     {OPT_JOBS, ALL},
     {OPT_OPS_LIMIT, ALL},
     {OPT_RETRIES, ALL},
     {OPT_RETRY_DELAY, ALL},
     {OPT_IO_TIMEOUT, ALL},
+    {OPT_OWNER, VERIFY},
+    {OPT_CHMOD, VERIFY},
+    {OPT_CHOWN, VERIFY},
+    {OPT_ARCHIVE_DIRS, VERIFY},
     {OPT_TEMP_DIR, CLEAN},
-    {OPT_PARTIAL_MAX_AGE, ALL},
+    {OPT_PARTIAL_MAX_AGE, CLEAN | SCAN},
     {OPT_STATS, ALL},
     {OPT_PROGRESS, ALL},
     {OPT_QUIET, ALL},
@@ -37,17 +44,22 @@ static const struct {
     {OPT_NO_RESERVED_PORT, ALL},
     {OPT_NO_IO_URING, ALL},
     {OPT_SOURCE, SCAN},
-    {OPT_OLDER_THAN, ALL},
+    {OPT_OLDER_THAN, CLEAN | SCAN},
     {OPT_OTHERS, CLEAN},
+    {OPT_READ_SOURCE, VERIFY},
+    {OPT_FRESH, VERIFY},
+    {OPT_SAMPLE, VERIFY},
 };
 
 static const struct {
     const char *word;
     enum command command;
     unsigned taker;
+    int places; /* 1: DST, 2: SRC and DST */
 } commands[] = {
-    {"scan", COMMAND_SCAN, SCAN},
-    {"clean", COMMAND_CLEAN, CLEAN},
+    {"scan", COMMAND_SCAN, SCAN, 1},
+    {"clean", COMMAND_CLEAN, CLEAN, 1},
+    {"verify", COMMAND_VERIFY, VERIFY, 2},
 };
 
 bool options_looks(const struct options *options)
@@ -69,6 +81,16 @@ bool options_take_look(struct options *o, char **places, int count)
         }
     }
     return false;
+}
+
+static int places_of(enum command command)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (commands[i].command == command) {
+            return commands[i].places;
+        }
+    }
+    return 0;
 }
 
 /* The name of an option that was given and is not the command's; NULL: there is none. */
@@ -98,13 +120,15 @@ int options_check_look(struct options *o, char **places, int count, FILE *errors
     if (wrong != NULL) {
         return options_usage(errors, "--%s is not for haul %s", wrong, command);
     }
-    if (count != 2) {
-        return options_usage(errors, "%s takes DST, got %d %s", command, count - 1,
+    const int wanted = places_of(o->command);
+    if (count != wanted + 1) {
+        return options_usage(errors, "%s takes %s, got %d %s", command, wanted == 2 ? "SRC and DST" : "DST", count - 1,
                              count == 2 ? "argument" : "arguments");
     }
-    o->destination = places[1];
-    if (o->destination[0] == '\0') {
-        return options_usage(errors, "DST is empty");
+    o->source = wanted == 2 ? places[1] : o->source; /* --source */
+    o->destination = places[wanted];
+    if (o->destination[0] == '\0' || (o->source != NULL && o->source[0] == '\0')) {
+        return options_usage(errors, "%s is empty", o->destination[0] == '\0' ? "DST" : "SRC");
     }
     o->dry_run = o->dry_run || o->command == COMMAND_SCAN; /* it only looks */
     return options_take_server(o, errors);

@@ -107,6 +107,14 @@ const struct option_row options_table[] = {
      "TIME (default 1d)."},
     {OPT_OTHERS, 0, false, "others", NULL,
      "clean: remove temp names of rsync, rclone, juicefs and NFS clients (.nfsXXXX) too."},
+    {OPT_READ_SOURCE, 0, false, "read-source", NULL,
+     "verify: read the contents of all files at the source too. Without it a source file that has not changed since it "
+     "was copied counts as having the contents that it had then."},
+    {OPT_SAMPLE, 0, false, "sample", "P%",
+     "verify: compare the contents of P percent of the files, of others each time (default 100%); attributes are "
+     "compared of all."},
+    {OPT_FRESH, 0, false, "fresh", NULL,
+     "verify: begin anew, though the last verification was interrupted and could be gone on with."},
     {OPT_MAX_DURATION, 0, false, "max-duration", "TIME",
      "Stop after TIME (50m, 2h) with exit status 30: nothing more is begun, what is under way is dropped or left for "
      "the "
@@ -162,7 +170,7 @@ const struct status_row status_table[] = {
     {STATUS_SOME_FAILED, "Some entries did not arrive; each is reported."},
     {STATUS_MAX_DELETE, "--max-delete stopped the removals: nothing was removed, all else was done."},
     {STATUS_OUT_OF_TIME, "Out of time (--max-duration, --stop-at); the next run goes on."},
-    {STATUS_FOUND, "Something at the destination is not as it should be, and was left so (scan)."},
+    {STATUS_FOUND, "Something at the destination is not as it should be, and was left so (scan, verify)."},
     {STATUS_SOME_CHANGED, "Some source entries vanished or kept changing; all others arrived."},
     {STATUS_UNWELL, "doctor: something is set up badly; each finding says what to do."},
 };

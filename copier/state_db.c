@@ -59,7 +59,12 @@ static const char additions[] =
     /* Of a look, or (look 0) of the janitor of a run. */
     "CREATE TABLE IF NOT EXISTS findings(look INTEGER NOT NULL, run INTEGER NOT NULL, number INTEGER NOT NULL,"
     " path BLOB NOT NULL, kind TEXT NOT NULL, certainty TEXT NOT NULL, evidence TEXT NOT NULL, action TEXT NOT NULL,"
-    " err INTEGER NOT NULL, PRIMARY KEY(look, run, number)) WITHOUT ROWID;";
+    " err INTEGER NOT NULL, PRIMARY KEY(look, run, number)) WITHOUT ROWID;"
+    /* What haul verify remembers (state_verify.h): name "" is a directory as a whole. */
+    "CREATE TABLE IF NOT EXISTS verifications(number INTEGER PRIMARY KEY, begun INTEGER NOT NULL,"
+    " ended INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS verified(dir INTEGER NOT NULL, name BLOB NOT NULL, verification INTEGER NOT NULL,"
+    " digest BLOB NOT NULL, PRIMARY KEY(dir, name)) WITHOUT ROWID;";
 
 /* The errno behind a failed read or write: SQLite keeps it with each file, the database's and the journal's. */
 static int file_errno(sqlite3 *db)

@@ -11,6 +11,7 @@
  *   state_summary.c directories in one piece
  *   state_path.c    the default file of a pair
  *   state_look.c    a state file looked at beside a run that works with it
+ *   state_verify.c  what a verification remembers
  *
  * Locks: state.lock guards what producers and the writer share and is held for a few instructions; state.db_lock
  * guards the main connection and is held for a whole batch. Never both at once. state.readers_lock guards the list of
@@ -253,6 +254,7 @@ struct state_reader {
     sqlite3_stmt *summary;     /* owned */
     sqlite3_stmt *partials;    /* owned */
     sqlite3_stmt *parts;       /* owned */
+    sqlite3_stmt *verified;    /* owned; NULL until state_verify_has */
 };
 
 /* How to open; what the tests choose too. */
@@ -326,6 +328,8 @@ int state_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out_stmt);
 
 /* state_writer.c. The statements of s->db; the thread. */
 int state_writer_prepare(struct state *s);
+/* Writes the WAL back to the database, as far as other processes let it. db_lock is held. */
+void state_write_back(struct state *s);
 void *state_writer_main(void *arg);
 
 /* state_read.c. Ends the readers' transactions and lets none begin until state_readers_go, by the same thread. */

@@ -423,7 +423,7 @@ static int transact(struct state *s, const struct task *task, bool records)
  * Writes the WAL back, so that the next batch begins it anew. That only works while no reader looks at an older state
  * of the database; ours wait meanwhile, another process's are waited for with the next batch. db_lock is held.
  */
-static void write_back(struct state *s)
+void state_write_back(struct state *s)
 {
     state_readers_hold(s);
     const int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
@@ -454,7 +454,7 @@ static void carry_out(struct state *s, const struct task *task)
     }
     s->mark_owed = task->failed && err != 0; /* tried again with the next batch */
     if (s->wal_pages >= WAL_PAGES) {
-        write_back(s);
+        state_write_back(s);
     }
     (void)pthread_mutex_unlock(&s->db_lock);
 

@@ -299,16 +299,24 @@ struct small {
     struct attr after;
 };
 
-static int read_small(struct conf *c, const char *name, size_t size, struct small *out)
+static int read_small_how(struct conf *c, const char *name, size_t size, struct small *out, bool fresh)
 {
-    struct store_op op = {
-        .code = STORE_READ_SMALL,
-        .dir = c->root,
-        .name = name,
-        .read_small = {
-            .buf = out->buf, .size = size, .out_len = &out->len, .before = &out->before, .after = &out->after}};
+    struct store_op op = {.code = STORE_READ_SMALL,
+                          .dir = c->root,
+                          .name = name,
+                          .read_small = {.buf = out->buf,
+                                         .size = size,
+                                         .out_len = &out->len,
+                                         .before = &out->before,
+                                         .after = &out->after,
+                                         .fresh = fresh}};
 
     return store_run(c->port, &op);
+}
+
+static int read_small(struct conf *c, const char *name, size_t size, struct small *out)
+{
+    return read_small_how(c, name, size, out, false);
 }
 
 static void small_files(struct conf *c)
@@ -316,15 +324,16 @@ static void small_files(struct conf *c)
     static const size_t sizes[] = {0, 1, 4096, 100000};
     struct small *small = calloc(1, sizeof(*small));
 
-    for (unsigned i = 0; i < 4; i++) {
-        char *data = conf_bytes(sizes[i], i);
+    for (unsigned i = 0; i < 8; i++) {
+        size_t size = sizes[i / 2];
+        char *data = conf_bytes(size, i);
 
-        conf_put_file(c, "file", data, sizes[i], 0640);
+        conf_put_file(c, "file", data, size, 0640);
         small->len = 77;
-        cr_assert_eq(read_small(c, "file", 100000, small), 0);
-        cr_assert_eq(small->len, sizes[i]);
+        cr_assert_eq(read_small_how(c, "file", 100000, small, i % 2), 0);
+        cr_assert_eq(small->len, size);
         cr_assert_eq(memcmp(small->buf, data, small->len), 0);
-        cr_assert_eq(small->before.size, sizes[i]);
+        cr_assert_eq(small->before.size, size);
         cr_assert_eq(small->before.ino, conf_see(c, "file").st_ino);
         cr_assert(attr_unchanged(&small->before, &small->after));
         free(data);
@@ -351,10 +360,11 @@ static void not_files(struct conf *c)
     free(small);
 }
 
-static struct store_file *open_file(struct conf *c, const char *name, struct attr *attr)
+static struct store_file *open_file_how(struct conf *c, const char *name, struct attr *attr, bool fresh)
 {
     struct store_file *file = NULL;
-    struct store_op op = {.code = STORE_OPEN, .dir = c->root, .name = name, .open = {.out = &file, .attr = attr}};
+    struct store_op op = {
+        .code = STORE_OPEN, .dir = c->root, .name = name, .open = {.out = &file, .attr = attr, .fresh = fresh}};
 
     cr_assert_eq(store_run(c->port, &op), 0);
     cr_assert_not_null(file);
@@ -365,6 +375,11 @@ static struct store_file *open_file(struct conf *c, const char *name, struct att
     }
     cr_assert_eq(*(struct store **)(void *)file, opener, "a store_file begins with its store");
     return file;
+}
+
+static struct store_file *open_file(struct conf *c, const char *name, struct attr *attr)
+{
+    return open_file_how(c, name, attr, false);
 }
 
 static void close_file(struct conf *c, struct store_file *file)
@@ -384,7 +399,7 @@ static size_t read_at(struct conf *c, struct store_file *file, void *buf, size_t
     return n;
 }
 
-static void large_files(struct conf *c)
+static void large_files_how(struct conf *c, bool fresh)
 {
     size_t size = 300000;
     char *data = conf_bytes(size, 1);
@@ -395,7 +410,7 @@ static void large_files(struct conf *c)
     struct store_op look = {.code = STORE_FSTAT, .stat = {.out = &again}};
 
     conf_put_file(c, "file", data, size, 0640);
-    file = open_file(c, "file", &attr);
+    file = open_file_how(c, "file", &attr, fresh);
     cr_assert_eq(attr.size, size);
     cr_assert_eq(read_at(c, file, buf, size, 0), size);
     cr_assert_eq(memcmp(buf, data, size), 0);
@@ -413,6 +428,12 @@ static void large_files(struct conf *c)
     close_file(c, file);
     free(data);
     free(buf);
+}
+
+static void large_files(struct conf *c)
+{
+    large_files_how(c, false);
+    large_files_how(c, true);
 }
 
 static int extent(struct conf *c, struct store_file *file, uint64_t offset, uint64_t *data, uint64_t *end)

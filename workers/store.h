@@ -170,10 +170,14 @@ struct store_op {
             struct attr *after;        /* and after the last; attr_unchanged() decides */
             const struct attr *expect; /* as it was seen lately; where it is still so after the last read, the store may
                                           do without a look before the first. May be NULL */
+            bool fresh;                /* as for OPEN */
         } read_small;
         struct { /* OPEN */
             struct store_file **out;
             struct attr *attr; /* of the open file; may be NULL */
+            bool fresh;        /* READ brings what the server has, or the disk, not what this machine has in its cache,
+                                  as far as the file system lets us: it wants offsets, lengths and addresses that are
+                                  multiples of 4 KiB, and goes by the cache once where they are not */
         } open;
         struct { /* READ, EXTENT, CLOSE */
             struct store_file *file;

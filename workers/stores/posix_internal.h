@@ -86,6 +86,7 @@ struct store_file {
     uint64_t size; /* bytes, as it was opened */
     bool sparse;   /* it has holes, as far as its space tells */
     bool near;     /* it is on the root's own file system, which is local */
+    bool fresh;    /* store_op.open.fresh */
 };
 
 /* What an entry is to get. posix_owner.c. */

@@ -16,7 +16,8 @@
 #include "base/errs.h"
 #include "workers/stores/posix_internal.h"
 
-#define NOATIME_TRIES 8 /* refusals of O_NOATIME after which it is not asked for any more */
+#define NOATIME_TRIES 8     /* refusals of O_NOATIME after which it is not asked for any more */
+#define FRESH_BLOCK   4096U /* bytes; what O_DIRECT wants multiples of, at most */
 #define READ_FLAGS    (O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
 
 static struct timespec time_of(const struct statx_timestamp *t)
@@ -189,8 +190,28 @@ static int open_quietly(struct port *p, int dir_fd, const char *name, int flags,
     return open_once(p, dir_fd, name, flags, near);
 }
 
-/* Opens what should be a regular file. 0 or -errno. */
-static int open_any(struct port *p, struct store_op *op, int *out_fd, bool *out_near)
+/* What the kernel has of the file in its cache and is not dirty is dropped, and it asks again. */
+static void forget_cached(int fd)
+{
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+/* Past the cache, where the file system can. */
+static int open_fresh(struct port *p, int dir_fd, const char *name)
+{
+    int fd = open_quietly(p, dir_fd, name, READ_FLAGS | O_DIRECT, false);
+
+    if (fd == -EINVAL) {
+        fd = open_quietly(p, dir_fd, name, READ_FLAGS, false);
+        if (fd >= 0) {
+            forget_cached(fd);
+        }
+    }
+    return fd;
+}
+
+/* Opens what should be a regular file. What is read past the cache is not near. 0 or -errno. */
+static int open_any(struct port *p, struct store_op *op, bool fresh, int *out_fd, bool *out_near)
 {
     int dir_fd;
     int fd;
@@ -200,8 +221,8 @@ static int open_any(struct port *p, struct store_op *op, int *out_fd, bool *out_
     if (err) {
         return err;
     }
-    near = posix_dir_is_near(posix_of(p), op->dir);
-    fd = open_quietly(p, dir_fd, op->name, READ_FLAGS, near);
+    near = !fresh && posix_dir_is_near(posix_of(p), op->dir);
+    fd = fresh ? open_fresh(p, dir_fd, op->name) : open_quietly(p, dir_fd, op->name, READ_FLAGS, near);
     posix_dir_unpin(p, op->dir, fd);
     if (fd < 0) {
         op->step = "open";
@@ -228,7 +249,7 @@ static int attr_regular(struct port *p, struct store_op *op, int fd, bool near, 
 /* Opens a regular file, with its attributes. 0 or -errno. */
 static int open_regular(struct port *p, struct store_op *op, int *out_fd, bool *out_near, struct attr *out)
 {
-    int err = open_any(p, op, out_fd, out_near);
+    int err = open_any(p, op, op->open.fresh, out_fd, out_near);
 
     if (!err) {
         err = attr_regular(p, op, *out_fd, *out_near, out);
@@ -281,6 +302,47 @@ static ssize_t read_expected(struct port *p, const struct store_op *op, int fd, 
     return n;
 }
 
+/* The same of a file that was opened past the cache, and had size bytes then: nothing is asked behind them. */
+static ssize_t read_fresh(struct port *p, int fd, void *buf, size_t len, uint64_t offset, uint64_t size)
+{
+    bool plain = false;
+    size_t done = 0;
+
+    while (done < len && offset + done < size) {
+        ssize_t n = io_pread(p->io, fd, (char *)buf + done, len - done, (off_t)(offset + done));
+        int flags;
+
+        if (n == -EINVAL && !plain) { /* it cannot read past its cache, or not this */
+            plain = true;
+            flags = fcntl(fd, F_GETFL);
+            if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_DIRECT) != 0) {
+                return n;
+            }
+            forget_cached(fd);
+            continue;
+        }
+        if (n < 0) {
+            return n;
+        }
+        if (n == 0) {
+            break;
+        }
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+/* A whole small file of size bytes; in full blocks, as far as there is room for them. Bytes or -errno. */
+static ssize_t read_small_fresh(struct port *p, struct store_op *op, int fd, uint64_t size)
+{
+    uint64_t len = (size + FRESH_BLOCK - 1) / FRESH_BLOCK * FRESH_BLOCK;
+    ssize_t n;
+
+    len = len <= op->read_small.size ? len : size;
+    n = read_fresh(p, fd, op->read_small.buf, len, 0, size);
+    return n > (ssize_t)size ? (ssize_t)size : n;
+}
+
 int posix_read_small(struct port *p, struct store_op *op)
 {
     struct attr before = {0};
@@ -288,7 +350,7 @@ int posix_read_small(struct port *p, struct store_op *op)
     ssize_t n;
     bool near;
     int fd;
-    int err = open_any(p, op, &fd, &near);
+    int err = open_any(p, op, op->read_small.fresh, &fd, &near);
 
     if (err) {
         return err;
@@ -307,7 +369,8 @@ int posix_read_small(struct port *p, struct store_op *op)
         goto out;
     }
     /* A file that has grown past its first size is seen in the second look: no read is needed to find its end. */
-    n = read_full(p, fd, near, op->read_small.buf, before.size, 0);
+    n = op->read_small.fresh ? read_small_fresh(p, op, fd, before.size)
+                             : read_full(p, fd, near, op->read_small.buf, before.size, 0);
     if (n < 0) {
         op->step = "read";
         err = (int)n;
@@ -341,8 +404,12 @@ int posix_file_open(struct port *p, struct store_op *op)
         free(file);
         return err;
     }
-    *file = (struct store_file){
-        .store = p->store, .fd = fd, .size = attr.size, .sparse = attr.allocated < attr.size, .near = near};
+    *file = (struct store_file){.store = p->store,
+                                .fd = fd,
+                                .size = attr.size,
+                                .sparse = attr.allocated < attr.size,
+                                .near = near,
+                                .fresh = op->open.fresh};
     if (op->open.attr) {
         *op->open.attr = attr;
     }
@@ -353,7 +420,8 @@ int posix_file_open(struct port *p, struct store_op *op)
 int posix_file_read(struct port *p, struct store_op *op)
 {
     const struct store_file *file = op->file.file;
-    ssize_t n = read_full(p, file->fd, file->near, op->file.buf, op->file.len, op->file.offset);
+    ssize_t n = file->fresh ? read_fresh(p, file->fd, op->file.buf, op->file.len, op->file.offset, file->size)
+                            : read_full(p, file->fd, file->near, op->file.buf, op->file.len, op->file.offset);
 
     if (n < 0) {
         return (int)n;
