@@ -2,6 +2,7 @@
  * enter: a directory before its listing: the source's attributes, and its counterpart at the destination.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "planner/planner_internal.h"
 
@@ -81,13 +82,31 @@ static bool is_list_wanted(const struct planner *p)
     return (o->dst->caps.network || o->extras) && o->files_from == NULL && o->only_name == NULL;
 }
 
-/* dir stood at the destination before, with these attributes. */
-static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *node, const struct attr *there)
+/* Whether dir may be another run's: its lease would stand in it. Of one that was listed that is known. */
+static int ask_owned(struct walker *w, struct dir *dir)
 {
     struct planner *p = w->p;
+    struct attr attr;
+
+    if (dir->parent == NULL || p->options.owned == NULL || there_find(p, dir, HAUL_DIR, &attr) == THERE_NOTHING) {
+        return 0;
+    }
+    return p->options.owned(p->options.arg, w->dst, dir);
+}
+
+/* dir stood at the destination before, with these attributes. temps: there may be temp names in it, if it was listed
+ * already. */
+static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *node, const struct attr *there,
+                          bool temps)
+{
+    struct planner *p = w->p;
+    bool listed = is_list_wanted(p) && (!p->options.trust || node->audit || node->listing);
     bool unlocked = false;
 
-    int err = dir->parent != NULL && p->options.owned != NULL ? p->options.owned(p->options.arg, w->dst, dir) : 0;
+    if (listed && node->there == NULL) {
+        (void)there_read(w, dir, &temps);
+    }
+    int err = ask_owned(w, dir);
     if (err != 0) {
         plan_failed(p, dir, NULL, "lease", err, false, true);
         return err;
@@ -109,9 +128,8 @@ static int enter_existing(struct walker *w, struct dir *dir, struct plan_dir *no
     if (p->options.met != NULL) {
         p->options.met(p->options.arg, dir);
     }
-    bool temps = true;
-    if (is_list_wanted(p) && (!p->options.trust || node->audit || node->listing) && node->there == NULL) {
-        temps = there_read(w, dir);
+    if (listed && unlocked && node->there == NULL) {
+        (void)there_read(w, dir, &temps);
     }
     if (temps && p->options.existing != NULL && p->options.existing(p->options.arg, w->dst, dir)) {
         atomic_store_explicit(&node->touched, true, memory_order_relaxed);
@@ -190,7 +208,7 @@ static int make_root(struct walker *w, struct dir *dir, struct plan_dir *node)
         plan_op_failed(w, w->dst, &op, dir, NULL, err, true);
         return err;
     }
-    return enter_existing(w, dir, node, &there);
+    return enter_existing(w, dir, node, &there, true);
 }
 
 /* Whether dir is remembered to stand at the destination as it should: then nobody asks, until something is to be done
@@ -218,6 +236,35 @@ static int make_or_take(struct walker *w, struct dir *dir, struct plan_dir *node
     return err == -EEXIST ? make_again(w, dir, node, op, out_exists, out_there) : err;
 }
 
+void enter_listed(const struct planner *p, struct dir *dir)
+{
+    struct plan_dir *node = plan_of(dir);
+    struct attr there = {0};
+
+    if (there_find(p, dir->parent, dir->name, &there) != THERE_FOUND || !S_ISDIR(there.mode)) {
+        return;
+    }
+    node->listed = malloc(sizeof(*node->listed)); /* without it is asked */
+    if (node->listed != NULL) {
+        *node->listed = there;
+    }
+}
+
+/* Where the listing of its parent has told that dir stands there, and what it is like, only its own listing is needed,
+ * which tells too whether it still does. */
+static bool take_listed(struct walker *w, struct dir *dir, struct plan_dir *node, struct attr *out_there,
+                        bool *out_temps)
+{
+    if (node->listed == NULL || (w->p->options.trust && !node->audit)) {
+        return false;
+    }
+    *out_there = *node->listed;
+    free(node->listed);
+    node->listed = NULL;
+    int err = there_read(w, dir, out_temps);
+    return err == 0 || err == -EACCES;
+}
+
 int enter_verify(struct walker *w, struct dir *dir)
 {
     struct planner *p = w->p;
@@ -240,7 +287,7 @@ int enter_verify(struct walker *w, struct dir *dir)
     if (err != 0) {
         plan_op_failed(w, w->dst, &op, dir, NULL, err, true);
     } else {
-        err = enter_existing(w, dir, node, &there);
+        err = enter_existing(w, dir, node, &there, true);
     }
     node->astray = err != 0;
     return err;
@@ -252,6 +299,7 @@ int enter_prepare(struct walker *w, struct dir *dir)
     struct store_op op;
     struct attr there = {0};
     bool exists = false;
+    bool temps = true;
 
     int err = source_attr(w, dir, node);
     if (err != 0) {
@@ -271,6 +319,9 @@ int enter_prepare(struct walker *w, struct dir *dir)
     if (dir->parent == NULL) {
         return make_root(w, dir, node);
     }
+    if (take_listed(w, dir, node, &there, &temps)) {
+        return enter_existing(w, dir, node, &there, temps);
+    }
     err = make_or_take(w, dir, node, &op, &exists, &there);
     if (err == -ENOENT && w->p->options.recall != NULL) {
         w->p->options.astray(w->p->options.arg, dir->parent);
@@ -282,5 +333,5 @@ int enter_prepare(struct walker *w, struct dir *dir)
         plan_op_failed(w, w->dst, &op, dir, NULL, err, true);
         return err;
     }
-    return exists ? enter_existing(w, dir, node, &there) : 0;
+    return exists ? enter_existing(w, dir, node, &there, true) : 0;
 }

@@ -222,7 +222,8 @@ static int look(struct walker *w, struct dir *dir, const char *name, const struc
     struct store_op op = {.code = STORE_STAT, .dir = dir, .name = to, .stat = {.out = &there}};
 
     if (known == THERE_UNKNOWN && worth_listing(w, dir)) {
-        (void)there_read(w, dir);
+        bool temps = true;
+        (void)there_read(w, dir, &temps);
         known = there_find(w->p, dir, to, &there);
     }
     int err = known == THERE_FOUND ? 0 : known == THERE_NOTHING ? -ENOENT : store_run(w->dst, &op);

@@ -94,6 +94,7 @@ static struct dir *dir_end(struct dir *dir)
     struct dir *parent = node->alone ? NULL : dir->parent;
     dir->plan = NULL;
     xattrs_destroy(node->xattrs);
+    free(node->listed);
     free(node);
     return parent;
 }

@@ -65,6 +65,7 @@ struct plan_dir {
     struct attr attr;      /* of the source directory */
     struct xattrs *xattrs; /* of the source directory, where they are kept and it is made or not right; owned; NULL:
                               they are left alone */
+    struct attr *listed;   /* as it stood at the destination when its parent was listed there; owned; NULL: not known */
     struct there *there;   /* what stands there, while the entries are walked; only its walker; owned */
     struct recall *recall; /* what is remembered of its entries, likewise; owned */
     bool unrecalled;       /* it could not be read as a whole: entries are asked for one by one */
@@ -193,6 +194,9 @@ unsigned plan_dir_keep(const struct planner *p);
 /* A node for the directory name in dir, with its plan. 0 or -errno, not reported. */
 int enter_child(struct dir *dir, const char *name, size_t name_len, const struct attr *attr, struct dir **out_child);
 
+/* Keeps what the listing of its parent at the destination, if there was one, tells of dir. Only the parent's walker. */
+void enter_listed(const struct planner *p, struct dir *dir);
+
 /* Gets the source's attributes of dir and sees to it that it stands at the destination. 0, or -errno, reported. */
 int enter_prepare(struct walker *w, struct dir *dir);
 
@@ -247,8 +251,9 @@ enum there_known {
     THERE_FOUND,
 };
 
-/* Lists dir, which stands at the destination, for there_find. False: there is surely no temp name in it. */
-bool there_read(struct walker *w, struct dir *dir);
+/* Lists dir, which stands at the destination, for there_find. *out_temps false: there is surely no temp name in it.
+ * 0; -errno: it could not be begun, and each entry is asked for by itself. */
+int there_read(struct walker *w, struct dir *dir, bool *out_temps);
 
 /* What stands under name in dir, as it was listed. Only the walker that lists dir. */
 enum there_known there_find(const struct planner *p, const struct dir *dir, const char *name, struct attr *out_attr);

@@ -89,21 +89,23 @@ static int there_fill(struct walker *w, struct dir *dir, struct there *t, struct
     return -ECANCELED;
 }
 
-bool there_read(struct walker *w, struct dir *dir)
+int there_read(struct walker *w, struct dir *dir, bool *out_temps)
 {
     struct there *t = calloc(1, sizeof(*t));
     struct store_list *list = NULL;
     struct store_op op = {.code = STORE_LIST_OPEN, .dir = dir, .list = {.list = &list, .want_attr = true}};
     bool temps = false;
 
+    *out_temps = true; /* perhaps */
     /* A failure of any kind is no failure of the run: each entry is asked for by itself then, and tells. */
-    if (t == NULL || store_run(w->dst, &op) != 0) {
+    int err = t == NULL ? -ENOMEM : store_run(w->dst, &op);
+    if (err != 0) {
         free(t);
-        return true;
+        return err;
     }
     if (there_fill(w, dir, t, list, &temps) != 0) {
         t->whole = false;
-        temps = true; /* perhaps */
+        temps = true;
     }
     op = (struct store_op){.code = STORE_LIST_CLOSE, .dir = dir, .list = {.list = &list}};
     (void)store_run(w->dst, &op); /* nothing was written through it */
@@ -111,7 +113,8 @@ bool there_read(struct walker *w, struct dir *dir)
         qsort(t->entries, t->count, sizeof(*t->entries), by_name);
     }
     plan_of(dir)->there = t;
-    return temps;
+    *out_temps = temps;
+    return 0;
 }
 
 enum there_known there_find(const struct planner *p, const struct dir *dir, const char *name, struct attr *out_attr)

@@ -211,6 +211,7 @@ static void walk_subdirectory(struct walker *w, struct dir *dir, const char *nam
         plan_failed(p, dir, name, "list", err, true, true);
         return;
     }
+    enter_listed(p, child);
     if (p->options.recall != NULL && !recall_has(p, dir, name, name_len)) {
         plan_of(child)->intended = p->options.intend(p->options.arg, dir, name);
     }

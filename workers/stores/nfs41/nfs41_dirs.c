@@ -38,7 +38,7 @@ static bool same_fh(const struct nfs_fh *a, const struct nfs_fh *b)
     return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
-static int keep(struct nfs41_store *s, struct dir *dir, const struct nfs41_dir *found)
+int nfs41_dir_keep(struct nfs41_store *s, struct dir *dir, const struct nfs41_dir *found)
 {
     struct nfs41_dir *mine = NULL;
 
@@ -162,8 +162,14 @@ static bool made_take(struct nfs41_store *s, const struct nfs41_dir *parent, con
 
 /* ---- looked up ---- */
 
-/* The result for one level. 0, NFS4ERR or -errno. */
-static int get_level(struct port *p, struct nfs_compound *c, struct nfs41_dir *out)
+void nfs41_put_level(struct nfs_compound *c, const char *name)
+{
+    nfs_put_lookup(c, name);
+    nfs_put_getattr(c, NFS_ATTR_TYPE | NFS_ATTR_MODE);
+    nfs_put_getfh(c);
+}
+
+int nfs41_get_level(struct port *p, struct nfs_compound *c, struct nfs41_dir *out)
 {
     struct attr attr;
     int r = nfs_get_plain(c, NFS_OP_LOOKUP);
@@ -190,16 +196,14 @@ static int look_up(struct port *p, struct nfs41_dir *at, struct dir *const *chai
     }
     nfs_put_putfh(c, &at->fh);
     for (size_t i = 0; i < n; i++) {
-        nfs_put_lookup(c, chain[i]->name);
-        nfs_put_getattr(c, NFS_ATTR_TYPE | NFS_ATTR_MODE);
-        nfs_put_getfh(c);
+        nfs41_put_level(c, chain[i]->name);
     }
     nfs_compound_expect(c, 1024 + n * 256);
     r = nfs41_send(p, c);
     r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
     for (size_t i = 0; i < n && !r; i++) {
-        r = get_level(p, c, at);
-        r = r ? r : keep(nfs41_of(p), chain[i], at);
+        r = nfs41_get_level(p, c, at);
+        r = r ? r : nfs41_dir_keep(nfs41_of(p), chain[i], at);
     }
     r = r > 0 && nfs41_is_stale((uint32_t)r) ? -ESTALE : nfs41_result(NULL, c, r);
     nfs_compound_end(c);
@@ -211,7 +215,7 @@ static int look_up_root(struct port *p, struct dir *root, struct nfs41_dir *out)
 {
     int err = nfs41_path_walk(p, NULL, out, NULL, NULL);
 
-    return err ? err : keep(nfs41_of(p), root, out);
+    return err ? err : nfs41_dir_keep(nfs41_of(p), root, out);
 }
 
 /* Levels that one COMPOUND can look up. */
@@ -252,7 +256,7 @@ static int walk_down(struct port *p, struct dir *dir, struct nfs41_dir *out)
             *out = from;
             return 0;
         } else if (made_take(s, &from, chain[(depth - 1) % LEVELS]->name, &from)) {
-            err = keep(s, chain[(depth - 1) % LEVELS], &from);
+            err = nfs41_dir_keep(s, chain[(depth - 1) % LEVELS], &from);
         } else {
             struct dir *down[LEVELS];
             size_t n = depth < at_once ? depth : at_once;
@@ -274,11 +278,9 @@ static int walk_down(struct port *p, struct dir *dir, struct nfs41_dir *out)
     }
 }
 
-int nfs41_dir_get(struct port *p, struct dir *dir, struct nfs41_dir *out)
+bool nfs41_dir_known(struct nfs41_store *s, struct dir *dir, struct nfs41_dir *out)
 {
-    struct nfs41_store *s = nfs41_of(p);
     struct nfs41_dir *there;
-    int err = -ESTALE;
 
     pthread_mutex_lock(&s->lock);
     there = known(s, dir);
@@ -286,7 +288,14 @@ int nfs41_dir_get(struct port *p, struct dir *dir, struct nfs41_dir *out)
         *out = *there;
     }
     pthread_mutex_unlock(&s->lock);
-    if (there) {
+    return there != NULL;
+}
+
+int nfs41_dir_get(struct port *p, struct dir *dir, struct nfs41_dir *out)
+{
+    int err = -ESTALE;
+
+    if (nfs41_dir_known(nfs41_of(p), dir, out)) {
         return 0;
     }
     for (unsigned i = 0; i < STALE_TRIES && err == -ESTALE; i++) {

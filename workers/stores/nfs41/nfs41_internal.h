@@ -218,6 +218,14 @@ int nfs41_probe(struct port *p, const struct nfs41_options *nfs, char **problem)
 
 /* The handle of dir, looked up if need be. 0 or -errno (-ELOOP, -ENOTDIR: something else stands in its place). */
 int nfs41_dir_get(struct port *p, struct dir *dir, struct nfs41_dir *out);
+/* The handle of dir if it is known already. Asks nobody. */
+bool nfs41_dir_known(struct nfs41_store *s, struct dir *dir, struct nfs41_dir *out);
+/* Adds the LOOKUP of name in the current directory, and what is to be known of a directory; reads the results into
+ * out. 0, NFS4ERR or -errno (-ELOOP, -ENOTDIR). */
+void nfs41_put_level(struct nfs_compound *c, const char *name);
+int nfs41_get_level(struct port *p, struct nfs_compound *c, struct nfs41_dir *out);
+/* Keeps a handle that was looked up. 0 or -ENOMEM. */
+int nfs41_dir_keep(struct nfs41_store *s, struct dir *dir, const struct nfs41_dir *found);
 /* Forgets the handle, where it is still that one: it is looked up anew next time. */
 void nfs41_dir_forget(struct nfs41_store *s, struct dir *dir, const struct nfs41_dir *seen);
 /* dir was given that mode by us. */

@@ -19,7 +19,7 @@
 #define PAGE_MAX     (256U * 1024) /* bytes of a READDIR reply at most */
 #define PAGE_MIN     4096U
 #define PAGE_GROWTH  4U    /* from one page to the next */
-#define PAGE_ROOM    1024U /* bytes of a reply besides the entries */
+#define PAGE_ROOM    1024U /* bytes of a reply besides the entries, or what one level down brings */
 #define RESTARTS     3U    /* from the beginning, before the old cookie is tried with a new verifier */
 #define COOKIE_TRIES 8U    /* new verifiers for one page; then the listing fails */
 
@@ -215,31 +215,96 @@ static int page_read(struct port *p, struct store_op *op, struct store_list *lis
     return r > 0 ? nfs_errno((uint32_t)r) : r;
 }
 
-static int open_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+/* A listing that has not read anything; NULL: no memory. */
+static struct store_list *list_create(const struct store_op *op)
 {
     struct store_list *list = calloc(1, sizeof(*list));
+
+    if (list) {
+        list->want_attr = op->list.want_attr;
+        list->page_max = UINT32_MAX;
+        list->mask = NFS_ATTR_TYPE | NFS_ATTR_RDATTR_ERROR | (list->want_attr ? NFS_ATTRS_STAT : 0);
+    }
+    return list;
+}
+
+/* The listing has begun: it is the caller's. */
+static int list_hand_out(struct store_op *op, struct store_list *list)
+{
+    list->dir = dir_get(op->dir);
+    *op->list.list = list;
+    return 0;
+}
+
+static int open_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+{
+    struct store_list *list = list_create(op);
     int err;
 
     if (!list) {
         return -ENOMEM;
     }
     list->fh = dir->fh;
-    list->want_attr = op->list.want_attr;
-    list->page_max = UINT32_MAX;
-    list->mask = NFS_ATTR_TYPE | NFS_ATTR_RDATTR_ERROR | (list->want_attr ? NFS_ATTRS_STAT : 0);
     err = page_read(p, op, list);
     if (err) {
         free(list);
         return err;
     }
-    list->dir = dir_get(op->dir);
-    *op->list.list = list;
-    return 0;
+    return list_hand_out(op, list);
+}
+
+/* The results of looking dir up in its parent, and of its first page. 0, NFS4ERR or -errno. */
+static int get_below(struct port *p, struct nfs_compound *c, struct dir *dir, struct store_list *list)
+{
+    struct nfs41_dir found = {0};
+    int r = nfs_get_plain(c, NFS_OP_PUTFH);
+
+    r = r ? r : nfs41_get_level(p, c, &found);
+    r = r ? r : nfs41_dir_keep(nfs41_of(p), dir, &found);
+    r = r ? r : nfs_get_readdir(c, list->verf);
+    r = r ? r : page_keep(list, c);
+    list->fh = found.fh;
+    return r;
+}
+
+/* One that nobody has looked up yet: with its first page, in one COMPOUND. 0; 1: that was not all that is to be done,
+ * and it is as if it had not been tried, but that the handle may be known now; -errno: there was no answer. */
+static int open_below(struct port *p, struct store_op *op, const struct nfs41_dir *parent)
+{
+    static const uint8_t no_verf[NFS_VERF_SIZE];
+    struct store_list *list = list_create(op);
+    struct nfs_compound *c = NULL;
+    uint32_t size = page_size(p) - PAGE_ROOM;
+    int err = list ? nfs41_begin(p, &c) : -ENOMEM;
+    int r = err;
+
+    if (!err) {
+        nfs_put_putfh(c, &parent->fh);
+        nfs41_put_level(c, op->dir->name);
+        nfs_put_readdir(c, 0, no_verf, size, list->mask);
+        nfs_compound_expect(c, (size_t)size + 2 * PAGE_ROOM);
+        err = nfs41_send(p, c);
+        r = err ? err : get_below(p, c, op->dir, list);
+        nfs_compound_end(c);
+    }
+    if (r) {
+        free(list);
+        return err && err != -E2BIG ? err : 1;
+    }
+    return list_hand_out(op, list);
 }
 
 int nfs41_list_open(struct port *p, struct store_op *op)
 {
-    return nfs41_in_dir(p, op, op->dir, false, open_in);
+    struct nfs41_store *s = nfs41_of(p);
+    struct dir *parent = op->dir->parent;
+    struct nfs41_dir there;
+    int r = 1;
+
+    if (parent && !nfs41_dir_known(s, op->dir, &there) && nfs41_dir_known(s, parent, &there)) {
+        r = open_below(p, op, &there);
+    }
+    return r == 1 ? nfs41_in_dir(p, op, op->dir, false, open_in) : r;
 }
 
 /* Whether a server may call an entry so (P6). */
