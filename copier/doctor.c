@@ -264,8 +264,8 @@ static void try_direct(struct doctor *d, const struct mounturl *m)
         json_set_text(d->chart.figures, "direct_url", url);
     }
     if (r != 0) {
-        doctor_add(&d->chart, DOCTOR_FACT, "direct", NULL, "haul could not go to the server itself (%s): %s",
-                   url != NULL ? url : "?", problem != NULL ? problem : err_text(r));
+        doctor_add(&d->chart, DOCTOR_FACT, "direct", NULL, "--direct would not work (%s): %s", url != NULL ? url : "?",
+                   problem != NULL ? problem : err_text(r));
     } else if (!atomic_load(&d->pulse.stop)) {
         json_object_set_new(d->chart.figures, "direct", doctor_figures_json(&direct));
         doctor_judge_direct(&d->chart, url, &d->figures, &direct);
@@ -287,7 +287,7 @@ static int look_at_direct(struct doctor *d)
     }
     if (m.why != NULL) {
         json_object_set_new(d->chart.figures, "direct_works", json_false());
-        doctor_add(&d->chart, DOCTOR_FACT, "direct", NULL, "haul could not go to the server itself: %s", m.why);
+        doctor_add(&d->chart, DOCTOR_FACT, "direct", NULL, "--direct would not work: %s", m.why);
     } else {
         try_direct(d, &m);
     }

@@ -146,17 +146,9 @@ void doctor_judge_direct(struct doctor_chart *c, const char *url, const struct d
 {
     char fix[FIX_MAX];
     double gain = mount->files_per_s > 0 ? direct->files_per_s / mount->files_per_s : 0;
-    snprintf(fix, sizeof fix, "give '%s' as DST", url);
-    if (gain >= GAIN) {
-        doctor_add(
-            c, DOCTOR_FACT, "direct", fix,
-            "haul could go to the server itself: about %.0f files/s, %.1f times as many as through the mount, and "
-            "%.0f MB/s instead of %.0f",
-            direct->files_per_s, gain, direct->bytes_per_s / 1e6, mount->bytes_per_s / 1e6);
-    } else {
-        doctor_add(c, DOCTOR_FACT, "direct", NULL,
-                   "haul could go to the server itself (%s): about %.0f files/s, %.1f times as many as through the "
-                   "mount",
-                   url, direct->files_per_s, gain);
-    }
+    snprintf(fix, sizeof fix, "--direct, or '%s' as DST", url);
+    doctor_add(c, DOCTOR_FACT, "direct", gain >= GAIN ? fix : NULL,
+               "with --direct haul goes to the server itself: about %.0f files/s, %.1f times as many as through the "
+               "mount, and %.0f MB/s instead of %.0f",
+               direct->files_per_s, gain, direct->bytes_per_s / 1e6, mount->bytes_per_s / 1e6);
 }

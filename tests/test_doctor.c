@@ -131,7 +131,7 @@ Test(doctor, direct)
     begin();
     doctor_judge_direct(&chart, "nfs://s/e", &mount, &direct);
     cr_expect_not_null(strstr(chart.lines[0].text, "3.5 times"));
-    cr_expect_str_eq(chart.lines[0].fix, "give 'nfs://s/e' as DST");
+    cr_expect_str_eq(chart.lines[0].fix, "--direct, or 'nfs://s/e' as DST");
     direct.files_per_s = 90;
     doctor_judge_direct(&chart, "nfs://s/e", &mount, &direct);
     cr_expect_null(chart.lines[1].fix, "what is slower is not proposed");
