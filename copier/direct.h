@@ -1,25 +1,30 @@
 /*
- * direct: what a copy to a kernel mount of NFS would have saved without it (--direct).
+ * direct: what a copy from or to a kernel mount of NFS would have saved without it (--direct).
  */
 #ifndef HAUL_COPIER_DIRECT_H
 #define HAUL_COPIER_DIRECT_H
 
 #include <stdint.h>
 
+#include "base/dir.h"
 #include "copier/report.h"
 
-struct direct {
-    char *url;       /* of the destination; owned; NULL: there is nothing to tell */
+struct direct_side {
+    char *url;       /* of the directory; owned; NULL: there is nothing to tell */
     char *point;     /* of the mount that it is on; owned */
     uint64_t before; /* calls for that mount when the run began */
 };
 
-/* Before anything is written to destination, an absolute real path. Where it is on no mount that could be done without,
- * or that cannot be found out, there is nothing to tell. Does not touch the mount. */
-void direct_init(struct direct *d, const char *destination);
+struct direct {
+    struct direct_side sides[DIR_SIDES];
+};
 
-/* At the end, after files regular files were published: one line, where it would have been worth it. The mount's calls
- * are everybody's who uses it. */
+/* Before anything is read from or written to path, an absolute real one, the root of that side. Where it is on no mount
+ * that could be done without, or that cannot be found out, there is nothing to tell. Does not touch the mount. */
+void direct_watch(struct direct *d, enum dir_side side, const char *path);
+
+/* At the end, after files regular files were published: one line for each mount where it would have been worth it. A
+ * mount's calls are everybody's who uses it. */
 void direct_tell(const struct direct *d, struct report *report, uint64_t files);
 
 /* After a copy to the server of that path on a mount, without it: has the kernel look again at the directory and the

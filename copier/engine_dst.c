@@ -159,6 +159,14 @@ int engine_dst_find(struct engine *e)
         return 0;
     }
     int r = find_at_server(e, &problem);
+    if (r != 0 && r != -ENOENT && e->places.mounted != NULL) {
+        report_say(e->report, "--direct: DST '%s': %s; it is used as it is", e->options->destination,
+                   problem != NULL ? problem : err_text(r));
+        free(problem);
+        close_server(e);
+        places_use_mount(&e->places, DIR_DST);
+        return 0;
+    }
     e->places.missing = r == -ENOENT;
     if (e->places.missing && e->options->dry_run) {
         close_server(e);
@@ -312,7 +320,7 @@ int engine_dst_open(struct engine *e, unsigned handles)
     struct stat root;
     e->dst_dev = fstat(posix_root_fd(e->dst), &root) == 0 ? root.st_dev : 0;
     if (e->places.url.host == NULL && !e->places.null && !e->options->dry_run) {
-        direct_init(&e->direct, e->places.destination);
+        direct_watch(&e->direct, DIR_DST, e->places.destination);
     }
     return 0;
 }

@@ -64,7 +64,7 @@ struct engine {
     struct tempdir tempdir;         /* as it was found */
     struct staging *staging;        /* owned; NULL: nothing goes through the local temp dir; constant */
     struct store *bare;             /* the innermost of dst, without its layers; owned as long as dst is NULL */
-    struct direct direct;           /* what the mount costs; constant once the destination is open */
+    struct direct direct;           /* what mounts cost; constant once both sides are open */
     struct nfs_user user;           /* who we are to servers, if SRC or DST is at one; owned */
     unsigned dst_made;              /* directories at the server that were missing: the root and those above it */
     struct fence fence;             /* of bare, where the run takes a lease */

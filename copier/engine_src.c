@@ -4,7 +4,9 @@
  * A server has to be asked what SRC is, a directory or a single entry, before anything is said of DST.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/errs.h"
 #include "copier/chmod.h"
@@ -72,6 +74,26 @@ static int find_source(struct engine *e)
     return r;
 }
 
+/* With --direct, the server behind the mount that SRC is on; where it cannot be used, the mount. What programs here
+ * have written through the mount and the kernel has not sent yet goes there first. 0 or -errno of that. */
+static int open_behind_mount(struct engine *e)
+{
+    struct places *p = &e->places;
+    char *problem = NULL;
+    int fd = open(p->source_mounted, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 || syncfs(fd) != 0 ? -errno : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (r == 0 && open_server(e, &problem) != 0) {
+        report_say(e->report, "--direct: SRC '%s': %s; it is used as it is", e->options->source,
+                   problem != NULL ? problem : "the server cannot be reached without the mount");
+        places_use_mount(p, DIR_SRC);
+    }
+    free(problem);
+    return r;
+}
+
 /* ---- any ---- */
 
 /* Who we are to servers. 0 or an exit status after a message. */
@@ -102,6 +124,11 @@ int engine_places_find(struct engine *e)
         watchdog_step(e->watchdog, o->source != NULL ? "SRC or DST" : "DST", o->destination);
         r = places_find_destination(o, e->report, &e->places);
     }
+    if (r == 0 && e->places.source_mounted != NULL) {
+        watchdog_step(e->watchdog, "SRC", o->source);
+        r = open_behind_mount(e);
+        r = r == 0 ? 0 : cannot_open(e, err_text(r));
+    }
     return r;
 }
 
@@ -131,6 +158,9 @@ int engine_src_open(struct engine *e, unsigned handles)
     retry.on_source = true;
     struct store *next = e->src;
     int r = next == NULL ? posix_open(&options, &next) : 0;
+    if (r == 0 && e->places.source_url.host == NULL) {
+        direct_watch(&e->direct, DIR_SRC, e->places.source);
+    }
     e->src = NULL; /* from here on it goes with its layers */
     if (r == 0) {
         r = watch_wrap(next, &next);

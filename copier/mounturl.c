@@ -97,7 +97,7 @@ int mounturl_find(const char *path, struct mounturl *out_mounturl)
     struct mount_place place = {0};
     int r = mounts_find(path, &place);
     if (r == -ENOENT) {
-        *out_mounturl = (struct mounturl){.why = no_mount};
+        *out_mounturl = (struct mounturl){.why = no_mount, .none = true};
         return 0;
     }
     r = r == 0 ? mounturl_of(&place, out_mounturl) : r;

@@ -504,8 +504,9 @@ int options_take_server(struct options *o, FILE *errors)
                                                        : "no-reserved-port",
                              o->destination);
     }
-    if (o->direct && (o->url.host != NULL || strcmp(o->destination, "null:") == 0)) {
-        return options_usage(errors, "--direct is about a path on an NFS mount, and DST is '%s'", o->destination);
+    if (o->direct && o->source_url.host != NULL && (o->url.host != NULL || strcmp(o->destination, "null:") == 0)) {
+        return options_usage(errors, "--direct is about a path on an NFS mount, and SRC is '%s', DST is '%s'",
+                             o->source, o->destination);
     }
     if (o->nfs_uid != (uid_t)-1 && o->nfs_gid == (gid_t)-1 && getpwuid(o->nfs_uid) == NULL) {
         return options_usage(errors, "--nfs-uid: user %u is not known here, nor is its group; give that with --nfs-gid",

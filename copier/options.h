@@ -55,7 +55,7 @@ struct options {
     uid_t nfs_uid;           /* --nfs-uid; -1: this process's user */
     gid_t nfs_gid;           /* --nfs-gid; -1: the group of that user */
     bool no_reserved_port;   /* connect from any port */
-    bool direct;             /* DST on an NFS mount: speak to its server */
+    bool direct;             /* SRC or DST on an NFS mount: speak to its server */
     struct filter *filter;   /* --exclude, --include in their order; owned */
     const char *files_from;  /* file, "-": standard input; NULL: walk all; not owned */
     bool from0;              /* the list is separated by NUL */

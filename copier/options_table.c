@@ -137,8 +137,8 @@ const struct option_row options_table[] = {
     {OPT_STATE, 0, false, "state", "FILE",
      "Remember what was done in FILE instead of $XDG_STATE_HOME/haul (~/.local/state/haul)."},
     {OPT_DIRECT, 0, false, "direct", NULL,
-     "Where DST is on a kernel mount of NFS, speak to its server without the mount, as if DST were the nfs:// URL of "
-     "the same directory. Where that cannot be, haul says why and uses the mount."},
+     "Where SRC or DST is on a kernel mount of NFS, speak to its server without the mount, as if it were the nfs:// "
+     "URL of the same directory. Where that cannot be, haul says why and uses the mount."},
     {OPT_NFS_UID, 0, false, "nfs-uid", "USER",
      "To an nfs:// server, be USER, a name or a number, with the groups that USER has here (default: who runs "
      "haul)."},

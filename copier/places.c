@@ -403,30 +403,84 @@ static int check_same_file(const struct options *o, struct report *report, const
     return same ? same_file(o, report) : 0;
 }
 
-/* --direct: the server behind the mount that the destination is on takes its place, where it can. 0 or an exit status
- * after a message. */
-static int go_direct(const struct options *o, struct report *report, struct places *p)
+/* What --direct is to take the place of: SRC or DST. */
+struct mounted {
+    const char *what;  /* "SRC" */
+    const char *given; /* as it was given */
+    char **path;       /* canonical; becomes the URL's text */
+    char **mounted;    /* becomes what *path was */
+    struct url *url;   /* becomes the server's */
+};
+
+static void say_why_not(struct report *report, const struct mounted *m, const char *why)
 {
-    struct mounturl m = {0};
-    int r = mounturl_find(p->destination, &m);
-    if (r != 0) {
-        return cannot(report, "--direct: DST", o->destination, r);
-    }
-    if (m.url.host == NULL) {
-        report_say(report, "--direct: DST '%s': %s; it is used as it is", o->destination, m.why);
-        mounturl_release(&m);
+    report_say(report, "--direct: %s '%s': %s; it is used as it is", m->what, m->given, why);
+}
+
+/* The server behind the mount takes its place, where it can. *out_none: it is on no NFS mount, which is not said yet. 0
+ * or an exit status after a message. */
+static int go_direct(const struct mounted *m, struct report *report, bool *out_none)
+{
+    struct mounturl at = {0};
+    int r = mounturl_find(*m->path, &at);
+    if (r == 0 && at.url.host == NULL) {
+        *out_none = at.none;
+        if (!at.none) {
+            say_why_not(report, m, at.why);
+        }
+        mounturl_release(&at);
         return 0;
     }
-    char *text = url_text(&m.url);
+    char *text = r == 0 ? url_text(&at.url) : NULL;
     if (text == NULL) {
-        mounturl_release(&m);
-        return cannot(report, "--direct: DST", o->destination, ENOMEM);
+        mounturl_release(&at);
+        report_error(report, "--direct: %s '%s': %s", m->what, m->given, err_text(r == 0 ? -ENOMEM : r));
+        return STATUS_CANNOT;
     }
-    p->mounted = p->destination;
-    p->destination = text;
-    p->url = m.url; /* what stands there is asked of the server now */
-    p->missing = false;
+    *m->mounted = *m->path;
+    *m->path = text;
+    *m->url = at.url; /* what stands there is asked of the server now */
     return 0;
+}
+
+/* --direct, of both. The same. */
+static int go_direct_both(const struct options *o, struct report *report, struct places *p)
+{
+    const struct mounted src = {"SRC", o->source, &p->source, &p->source_mounted, &p->source_url};
+    const struct mounted dst = {"DST", o->destination, &p->destination, &p->mounted, &p->url};
+    bool src_none = false;
+    bool dst_none = false;
+    int r = 0;
+    if (p->source_url.host == NULL && (o->xattrs || o->acls)) {
+        say_why_not(report, &src,
+                    "extended attributes and ACLs are wanted, which a server cannot be asked for by haul");
+    } else if (p->source_url.host == NULL) {
+        r = go_direct(&src, report, &src_none);
+    }
+    if (r == 0 && p->url.host == NULL && !p->null) {
+        r = go_direct(&dst, report, &dst_none);
+    }
+    if (p->mounted != NULL) {
+        p->mounted_missing = p->missing;
+        p->missing = false;
+    }
+    if (r == 0 && p->mounted == NULL && p->source_mounted == NULL && (src_none || dst_none)) {
+        say_why_not(report, dst_none ? &dst : &src, "it is not on an NFS mount");
+    }
+    return r;
+}
+
+void places_use_mount(struct places *p, enum dir_side side)
+{
+    char **path = side == DIR_SRC ? &p->source : &p->destination;
+    char **mounted = side == DIR_SRC ? &p->source_mounted : &p->mounted;
+    free(*path);
+    *path = *mounted;
+    *mounted = NULL;
+    url_release(side == DIR_SRC ? &p->source_url : &p->url);
+    if (side == DIR_DST) {
+        p->missing = p->mounted_missing;
+    }
 }
 
 /* How DST stands to SRC. 0, or an exit status after a message. */
@@ -447,8 +501,8 @@ int places_find_destination(const struct options *options, struct report *report
     if (r == 0) {
         r = check_pair(options, report, places);
     }
-    if (r == 0 && options->direct && places->url.host == NULL && !places->null) {
-        r = go_direct(options, report, places);
+    if (r == 0 && options->direct) {
+        r = go_direct_both(options, report, places);
     }
     return r;
 }
@@ -466,6 +520,7 @@ void places_release(struct places *places)
 {
     free(places->source);
     free(places->destination);
+    free(places->source_mounted);
     free(places->mounted);
     free(places->only_name);
     free(places->only_as);

@@ -160,10 +160,10 @@ static int check_outside(struct tempdir *t, struct report *report, const char *p
 }
 
 /* A DST that is still to be made must not become the temp dir. */
-static bool is_missing_dst(const struct tempdir *t, const struct places *places)
+static bool is_missing_dst(const struct tempdir *t, const char *path)
 {
-    char *dir = strdup(places->destination);
-    char *base = strdup(places->destination);
+    char *dir = strdup(path);
+    char *base = strdup(path);
     struct stat a;
     struct stat b;
     bool same = t->fd < 0 && dir != NULL && base != NULL && strcmp(basename(base), t->name) == 0 &&
@@ -180,16 +180,16 @@ static int check_places(struct tempdir *t, const struct places *places, struct r
     if (places->only_name != NULL) {
         return 0;
     }
-    int r = places->source != NULL && places->source_url.host == NULL
-                ? check_outside(t, report, places->source, "it is inside SRC")
-                : 0;
-    if (r != 0 || t->unusable || places->null || places->url.host != NULL) {
+    const char *src = places->source_url.host == NULL ? places->source : places->source_mounted;
+    const char *dst = places->url.host == NULL ? places->destination : places->mounted;
+    int r = src != NULL ? check_outside(t, report, src, "it is inside SRC") : 0;
+    if (r != 0 || t->unusable || places->null || dst == NULL) {
         return r;
     }
-    if (places->missing) {
-        return is_missing_dst(t, places) ? cannot_use(t, report, "it is DST") : 0;
+    if (places->mounted != NULL ? places->mounted_missing : places->missing) {
+        return is_missing_dst(t, dst) ? cannot_use(t, report, "it is DST") : 0;
     }
-    return check_outside(t, report, places->destination, "it is inside DST");
+    return check_outside(t, report, dst, "it is inside DST");
 }
 
 /* With its parent open. */

@@ -53,6 +53,31 @@ diff=$(rsync -rlptgoDHnO --itemize-changes "$WORK/calls/" "$NFS/direct/")
 [ -z "$diff" ] || fail "the mount does not show what arrived without it: $(head -n 5 <<<"$diff")"
 rm -rf "$EXPORT/direct"
 
+# From the mount: the same, and what has been written through it and not been sent yet is there. From it to it, too.
+expect 0 copy --json "$NFS/calls" "$WORK/by-mount"
+err_has "the mount took [0-9]+ calls for $files files; --direct \\(nfs://.*/calls\\) would have saved about [0-9]+ of them"
+nfs_mount 4.1 # delegations have gone back
+exec 3>"$NFS/calls/open"
+echo "not closed" >&3
+rpc_begin
+expect 0 copy --direct --json "$NFS/calls" "$WORK/without"
+exec 3>&-
+jq -es 'any(.[]; .event == "start" and (.source | test("^nfs://.*/calls$")))' "$WORK/out" >/dev/null ||
+    fail "--direct does not say where it reads"
+rpc_per 1000 0.03 "calls of the mount with --direct from it"
+judge_lab "$WORK/without" calls
+[ "$(cat "$WORK/without/open")" = "not closed" ] || fail "what was not sent yet did not arrive"
+rm "$NFS/calls/open"
+rpc_begin
+expect 0 copy --direct --json "$NFS/calls" "$NFS/direct"
+rpc_per 1000 0.02 "calls of the mount with --direct from it to it"
+judge_lab "$WORK/calls" direct
+rm -rf "$EXPORT/direct" "$WORK/without" "$WORK/by-mount"
+expect 1 copy --direct "$NFS/calls" "$NFS/calls/below"
+err_has "is below SRC"
+expect 0 copy --direct --xattrs --json "$NFS/calls/d1" "$WORK/one"
+err_has "--direct: SRC '.*': extended attributes .*; it is used as it is"
+
 # A second run that finds nothing to do asks by the directory, not by the file; nothing is left in the client's caches.
 nfs_mount 4.1
 rpc_begin
