@@ -201,7 +201,9 @@ static void without_rights(struct conf *c)
             continue;
         }
         err = run_code(c, code, readonly, "file", there);
-        cr_assert_eq(err, code == STORE_MKDIR ? -EEXIST : -EACCES, "%s: %s", store_code_name(code), strerror(-err));
+        /* What is looked at first differs: Linux's NFS server refuses before it sees that the name is taken. */
+        cr_assert(err == -EACCES || (code == STORE_MKDIR && err == -EEXIST), "%s: %s", store_code_name(code),
+                  strerror(-err));
     }
     cr_assert_eq(fchmodat(c->fd, "closed", 0700, 0), 0);
     cr_assert_eq(fchmodat(c->fd, "readonly", 0700, 0), 0);
