@@ -47,6 +47,7 @@ bad 1 'is about an nfs:// SRC or DST' --nfs-uid 0 "$SRC" "$WORK/dst"
 
 # The server.
 bad 11 'nothere' "$SRC" "nfs://127.0.0.1:$(ganesha_port a)/nothere"
+bad 11 'there is no "/nothere/x"' --dry-run "$SRC" "nfs://127.0.0.1:$(ganesha_port a)/nothere/x"
 bad 11 'nothere' "$SRC" "nfs://127.0.0.1:$(ganesha_port a)/nothere/below"
 bad 11 'no.such.host.invalid' "$SRC" nfs://no.such.host.invalid/export
 port=$(free_port)

@@ -80,7 +80,8 @@ struct nfs41_facts {
  * Opens the store. In the calling thread, which it blocks: connects, makes the client id, finds the path, tries the
  * server out. options->path is for messages only. 0, or -errno and then, where something helpful can be said,
  * *out_problem: a sentence that says what to do, malloc'd, the caller's; else NULL. -ENOENT: a directory is missing,
- * and without make_missing nothing was created; -ENOTDIR: a name of path is something else.
+ * and without make_missing nothing was created; -EROFS: read_only, a directory is missing, and it could not be made
+ * there (no export is); -ENOTDIR: a name of path is something else.
  *
  * Where the server has lost the session options->fence is doubted (fence_doubt), before anything is repeated.
  */

@@ -10,6 +10,7 @@
 
 #include "workers/stores/nfs41/nfs41_internal.h"
 
+#define MAY_MAKE  12U /* ACCESS4_MODIFY, ACCESS4_EXTEND: of a directory, to make something in it */
 #define SHOWN     8   /* names that are told where none fits */
 #define LEVELS    16U /* looked up in one COMPOUND: names of 255 bytes fit in */
 #define LEVEL_OPS 3U  /* LOOKUP, GETATTR, GETFH */
@@ -155,6 +156,25 @@ static void names_here(struct walk *w, char *out, size_t size)
     nfs_compound_end(c);
 }
 
+/* Whether the server would let us make a directory where the walk stands; yes where it does not say. */
+static bool may_make(const struct walk *w)
+{
+    struct nfs_compound *c;
+    uint32_t granted = MAY_MAKE;
+    int r = nfs41_begin(w->p, &c);
+
+    if (r) {
+        return true;
+    }
+    put_here(c, w);
+    nfs_put_access(c, MAY_MAKE);
+    r = nfs41_send(w->p, c);
+    r = r ? r : get_here(c, w);
+    r = r ? r : nfs_get_access(c, &granted);
+    nfs_compound_end(c);
+    return r || granted == MAY_MAKE;
+}
+
 /* What is to be said when the walk ends at r. */
 static int explain(struct walk *w, int r)
 {
@@ -174,7 +194,7 @@ static int explain(struct walk *w, int r)
             "there is no \"%s\" on the server; below that it has: %s. The path of a nfs:// URL is the one that NFSv4 "
             "clients mount",
             w->path, names[0] ? names : "nothing that we may see");
-        return -ENOENT;
+        return r == NFS4ERR_ROFS ? -EROFS : -ENOENT;
     case NFS4ERR_WRONGSEC:
         say(w,
             "the server wants other security than AUTH_SYS (Kerberos, most likely) for \"%s\": mount it with the "
@@ -342,6 +362,8 @@ static int go_on(struct walk *w, bool missing)
         r = missing ? NFS4ERR_NOENT : descend(w);
         if (r == NFS4ERR_NOENT && makes) {
             r = make_next(w);
+        } else if (r == NFS4ERR_NOENT && w->nfs && w->nfs->read_only && !may_make(w)) {
+            r = NFS4ERR_ROFS;
         }
         missing = w->made > made; /* what comes below a new directory */
     }
