@@ -383,6 +383,7 @@ static int verify_begin(struct look *l)
         report_error(e->report, "cannot use the state '%s': %s", e->state_path, err_text(r));
         return STATUS_CANNOT;
     }
+    look_keep_ledger(l, e->state_path);
     v->seed = (uint64_t)state_verify_number(v->memory);
     if (state_verify_goes_on(v->memory)) {
         report_say(e->report, "going on with verification %lld, which was not finished (--fresh begins a new one)",

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # haul scan: damage of every kind, planted in known numbers, is found, all of it; what only looks like it is not. FILES:
-# how many files besides.
+# how many files besides. WIDE: how many in the tree of as many directories as a hundredth of them, whose calls are counted.
 . "$(dirname "$0")/lib.sh"
 need_root
 
@@ -123,8 +123,10 @@ err_has 'findings left$'
 
 # Straight to the server: at most a call for each 100 entries, and 3 for each directory, besides what a session takes.
 if [ -n "$HAUL_DST" ]; then
+    wide=${WIDE:-4000}
     maketree flat "$WORK/many" 20000 10
-    for tree in "$DST" "$WORK/many"; do
+    maketree spread "$WORK/wide" $((wide / 100)) "$wide" 10
+    for tree in "$DST" "$WORK/many" "$WORK/wide"; do
         expect "0|40" scan --json "$tree"
         calls=$(jq -r 'select(.event == "end") | .nfs.compounds' "$WORK/out")
         most=$(($(figure entries) / 100 + 3 * $(figure dirs) + 20))
@@ -132,6 +134,40 @@ if [ -n "$HAUL_DST" ]; then
         echo "$(figure entries) entries in $(figure dirs) directories: $calls calls"
     done
 fi
+
+# Beside a run that lives, its state known or not: nothing of it is a finding, and nothing of it is touched, by scans and
+# cleans one after another. Temp names of a dead run among it are found, and removed.
+maketree told "$WORK/young" 300 0 20
+head -c 24000000 /dev/urandom >"$WORK/young/large"
+for own in default foreign; do
+    rm -rf "$WORK/live"
+    mkdir "$WORK/live"
+    state=()
+    [ $own = default ] || state=(--state "$WORK/foreign.db")
+    "$HAUL" copy --bwlimit 8M --stage never "${state[@]}" "$WORK/young" "$(at "$WORK/live/below")" >"$WORK/live.out" 2>&1 &
+    live=$!
+    E2E_PIDS+=("$live")
+    has_temp() { [ -n "$(find "$WORK/live" -name '.haul.*.*' -size +0 2>/dev/null)" ]; }
+    wait_until 30 has_temp
+    rounds=0
+    while kill -0 "$live" 2>/dev/null; do
+        echo x >"$WORK/live/below/.haul.$dead.$(printf %016x "$rounds")"
+        scanned 40 scan --json --older-than 0s "$WORK/live"
+        kinds "temp likely 1"
+        scanned 40 scan --json --older-than 0s --source "$WORK/young" "$WORK/live/below"
+        kinds "temp likely 1"
+        expect 0 clean --json --older-than 0s "$WORK/live"
+        figure_is removed 1
+        [ "$(figure left_living)" = 0 ] || rounds=$((rounds + 1))
+    done
+    [ "$rounds" -ge 1 ] || fail "$own: the run that lives had no temp name while it was looked at"
+    status=0
+    wait "$live" || status=$?
+    [ "$status" = 0 ] || fail "$own: the run that was alive ended with $status: $(cat "$WORK/live.out")"
+    diff -r --exclude=.haul "$WORK/young" "$WORK/live/below" || fail "$own: not all arrived"
+    no_temps "$WORK/live"
+    expect 0 scan --older-than 0s --source "$WORK/young" "$WORK/live/below"
+done
 
 # A directory that nobody may list, as somebody whose rights count; an unknown place; wrong use.
 mkdir "$WORK/rights" "$WORK/rights/shut" && echo x >"$WORK/rights/shut/x" && chmod 700 "$WORK/rights/shut"

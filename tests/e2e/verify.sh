@@ -123,6 +123,12 @@ rm "$DST/.haul.0123456789abcdef.0000000000000001"
 rsync_finds | grep -v -e '^d18/' -e '^d19/only/' >"$WORK/rsync"
 found | diff - "$WORK/rsync" || fail "haul (<) and rsync (>) find others"
 told "${some[0]}" 17 || fail "the byte was not told"
+# What was found is remembered too.
+"$HAUL" status --json --state "$db" >"$WORK/status" || fail "haul status: exit status $?"
+[ "$(jq -r 'select(.event == "look") | "\(.command) \(.status) \(.findings) \(.open)"' "$WORK/status" | head -n 1)" = \
+    "verify 40 $(figure findings) $(figure findings)" ] || fail "status: $(jq -c 'select(.event == "look")' "$WORK/status")"
+jq -r 'select(.event == "finding" and .look != null) | .path' "$WORK/status" | sort -u | diff - "$WORK/rsync" ||
+    fail "status (<) tells of others than there are (>)"
 verify 40 --json --read-source
 found | diff - "$WORK/rsync" || fail "with --read-source haul (<) and rsync (>) find others"
 verify 40 --exclude '/d1?' --exclude link --exclude cloned --json
