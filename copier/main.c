@@ -51,6 +51,7 @@
  * workers/stores/nfs41/nfs41_read.c  attributes and contents
  * workers/stores/nfs41/nfs41_list.c  listings
  * workers/stores/nfs41/nfs41_temp.c  temp names: made, settled, renamed, dropped
+ * workers/stores/nfs41/nfs41_guard.c an entry is still what was meant
  * workers/stores/nfs41/nfs41_judge.c what is done when one is not what it should be
  * workers/stores/nfs41/nfs41_publish.c  whole small files
  * workers/stores/nfs41/nfs41_gather.c  several of them in one COMPOUND

@@ -14,13 +14,13 @@
 #include "support_conformance.h"
 #include "workers/stores/posix.h"
 
-#define TABLES 7
+#define TABLES 8
 
 static struct conf_table table_at(size_t i)
 {
     static struct conf_table (*const tables[TABLES])(void) = {
         conf_cases_files,  conf_cases_uploads, conf_cases_entries, conf_cases_reading,
-        conf_cases_safety, conf_cases_lease,   conf_cases_xattrs,
+        conf_cases_safety, conf_cases_lease,   conf_cases_xattrs,  conf_cases_guard,
     };
 
     return tables[i]();

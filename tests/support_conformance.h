@@ -89,6 +89,7 @@ struct conf_table conf_cases_reading(void);
 struct conf_table conf_cases_safety(void);
 struct conf_table conf_cases_lease(void);
 struct conf_table conf_cases_xattrs(void);
+struct conf_table conf_cases_guard(void);
 
 /* ---- for the cases ---- */
 

@@ -65,6 +65,12 @@ bool attr_unchanged(const struct attr *before, const struct attr *after)
            same_time(&before->ctime, &after->ctime);
 }
 
+bool attr_is_meant(const struct attr *expect, const struct attr *now)
+{
+    return expect->mode == now->mode && expect->size == now->size && expect->ino == now->ino &&
+           same_time(&expect->mtime, &now->mtime);
+}
+
 void store_destroy(struct store *s)
 {
     while (s) {

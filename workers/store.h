@@ -52,6 +52,10 @@ struct attr {
  * reading a source file. */
 bool attr_unchanged(const struct attr *before, const struct attr *after);
 
+/* Still the entry that was meant by expect: type, permission bits, size, mtime, ino. What PUBLISH, COMMIT and SETATTR
+ * ask of one that they are to mend. */
+bool attr_is_meant(const struct attr *expect, const struct attr *now);
+
 enum store_code {
     /* looking: safe to repeat */
     STORE_STAT,      /* attributes of name (not followed); name NULL: of dir itself */
@@ -104,8 +108,8 @@ enum store_repeat store_code_repeat(enum store_code code);
 #define STORE_KEEP_TIMES 8U /* atime and mtime */
 #define STORE_KEEP_ALL   15U
 
-/* What REMOVE, where expect no longer holds, and SETATTR, where another type stands, write to step: -ESTALE is final
- * then, not a server's stale handle. */
+/* What REMOVE, PUBLISH and COMMIT, where expect no longer holds, and SETATTR, where another type stands too, write to
+ * step: -ESTALE is final then, not a server's stale handle. */
 #define STORE_STEP_GUARD "guard"
 
 struct store_list; /* a listing under way; owned by the store until LIST_CLOSE; one user at a time */
@@ -195,6 +199,11 @@ struct store_op {
             const struct attr *attr;         /* wanted: type, mode, uid, gid, times, size (PUBLISH), rdev (NODE) */
             unsigned keep;                   /* STORE_KEEP_*: which of them; without MODE: 0777 less 022 of it */
             const void *data;                /* PUBLISH: attr->size bytes */
+            const struct attr *expect;       /* PUBLISH: replaces only what attr_is_meant by it, which the server looks
+                                                at itself where it can, right before the rename; -ESTALE otherwise, also
+                                                where nothing stands there, with step STORE_STEP_GUARD (after a repeat
+                                                it may be one's own: look). NULL: whatever stands there. Not with
+                                                exclusive, nor where nothing can stand (null:) */
             bool exclusive;                  /* PUBLISH: -EEXIST where anything stands under the name; of several at a
                                                 time one succeeds. -EEXIST after a repeat may be one's own: look */
             const char *target;              /* SYMLINK */
@@ -227,6 +236,7 @@ struct store_op {
             const struct attr *attr;     /* COMMIT: as for BEGIN, with the final size */
             struct attr *out;            /* COMMIT: as for PUBLISH; may be NULL */
             const struct xattrs *xattrs; /* COMMIT: as for PUBLISH */
+            const struct attr *expect;   /* COMMIT: as for PUBLISH */
         } up;
         struct { /* LINK: dir/name becomes a link to from_dir/from_name */
             struct dir *from_dir;
@@ -237,6 +247,7 @@ struct store_op {
             const struct attr *attr;
             unsigned keep;
             const struct xattrs *xattrs; /* as for PUBLISH: others of their kinds are removed; NULL: left alone */
+            const struct attr *expect;   /* as for PUBLISH, looked at before the first change; NULL: any of that type */
         } setattr;
         struct { /* REMOVE: only while type, ino, size and mtime are those of expect (NULL: whatever it is, but a
                     directory only where dir is true); -ESTALE otherwise with step STORE_STEP_GUARD.

@@ -328,6 +328,11 @@ void posix_dir_unpin(struct port *p, struct dir *dir, int err)
     }
 }
 
+int posix_handle_err(const struct store_op *op, int err)
+{
+    return op->step && strcmp(op->step, STORE_STEP_GUARD) == 0 ? 0 : err;
+}
+
 void posix_dir_unpin_made(struct port *p, struct dir *dir, int err)
 {
     posix_dir_unpin(p, dir, err == -ENOENT ? -ESTALE : err);

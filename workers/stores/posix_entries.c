@@ -420,7 +420,8 @@ static int setattr_fd(struct port *p, struct store_op *op, int fd, struct attr *
     if (err) {
         return fail_at(op, "stat", err);
     }
-    if ((seen->mode & S_IFMT) != (attr->mode & S_IFMT)) {
+    if ((seen->mode & S_IFMT) != (attr->mode & S_IFMT) ||
+        (op->setattr.expect && !attr_is_meant(op->setattr.expect, seen))) {
         return fail_at(op, STORE_STEP_GUARD, -ESTALE);
     }
     posix_want_init(s, &w, attr, op->setattr.keep, op->setattr.xattrs);
@@ -450,12 +451,6 @@ static int setattr_fd(struct port *p, struct store_op *op, int fd, struct attr *
     return 0;
 }
 
-/* A guard's -ESTALE says nothing about the directory's handle. */
-static int handle_err(const struct store_op *op, int err)
-{
-    return op->step && strcmp(op->step, STORE_STEP_GUARD) == 0 ? 0 : err;
-}
-
 int posix_setattr(struct port *p, struct store_op *op)
 {
     struct posix_store *s = posix_of(p);
@@ -482,7 +477,7 @@ int posix_setattr(struct port *p, struct store_op *op)
     err = setattr_fd(p, op, fd, &seen);
     (void)io_close(p->io, fd);
 out:
-    posix_dir_unpin(p, op->dir, handle_err(op, err));
+    posix_dir_unpin(p, op->dir, posix_handle_err(op, err));
     return err;
 }
 
@@ -538,7 +533,7 @@ int posix_remove(struct port *p, struct store_op *op)
     if (err == -ENOENT && op->repeated) {
         err = 0;
     }
-    posix_dir_unpin(p, op->dir, handle_err(op, err));
+    posix_dir_unpin(p, op->dir, posix_handle_err(op, err));
     return err;
 }
 

@@ -139,6 +139,8 @@ bool posix_dir_inherits(struct posix_store *s, struct dir *dir);
 bool posix_dir_is_near(struct posix_store *s, struct dir *dir);
 /* dir was given that mode by us. dir is pinned. */
 void posix_dir_note_mode(struct posix_store *s, struct dir *dir, mode_t mode);
+/* err as posix_dir_unpin is to be told of it: a guard's -ESTALE says nothing about the directory's handle. */
+int posix_handle_err(const struct store_op *op, int err);
 /* Closes some unpinned handles; false: there was none. */
 bool posix_dirs_evict(struct posix_store *s);
 /* The store's dir_release. */
@@ -212,8 +214,10 @@ mode_t posix_temp_mode(struct port *p, const struct posix_want *w, bool inherits
 int posix_write_all(struct port *p, int fd, const void *buf, size_t len, uint64_t offset);
 /* Owner, times, mode, and the check (P2): nothing but what is wanted may be renamed. 0 or -errno. */
 int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t, struct posix_want *w);
-/* fsync where wanted, close, rename to name. After a failure the temp file still has to be dropped. 0 or -errno. */
-int posix_temp_finish(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const char *name);
+/* fsync where wanted, close, rename to name, where expect (NULL: anything) stands. After a failure the temp file still
+ * has to be dropped. 0 or -errno. */
+int posix_temp_finish(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const char *name,
+                      const struct attr *expect);
 /* Closes and removes the temp file. */
 void posix_temp_drop(struct port *p, struct posix_temp *t, int dir_fd);
 /* Renames temp, whose attributes are seen, to name; looks for itself where the answer was an error. 0 or -errno. */

@@ -277,10 +277,26 @@ int posix_temp_close(struct port *p, struct store_op *op, struct posix_temp *t)
     return err ? fail_at(op, "close", err) : 0;
 }
 
-int posix_temp_finish(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const char *name)
+/* Whether what stands there is still what is to be replaced. 0 or -errno. */
+static int check_meant(struct port *p, struct store_op *op, int dir_fd, const char *name, const struct attr *expect)
+{
+    struct attr now;
+    int err = posix_attr_at(p, dir_fd, name, &now);
+
+    if (err && err != -ENOENT) {
+        return fail_at(op, "stat", err);
+    }
+    return err || !attr_is_meant(expect, &now) ? fail_at(op, STORE_STEP_GUARD, -ESTALE) : 0;
+}
+
+int posix_temp_finish(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const char *name,
+                      const struct attr *expect)
 {
     int err = posix_temp_close(p, op, t);
 
+    if (!err && expect) {
+        err = check_meant(p, op, dir_fd, name, expect);
+    }
     if (err) {
         return err;
     }
@@ -318,7 +334,7 @@ static int publish_in(struct port *p, struct store_op *op, int dir_fd)
     }
     if (!err) {
         err = op->put.exclusive ? posix_temp_finish_new(p, op, &t, dir_fd, op->name)
-                                : posix_temp_finish(p, op, &t, dir_fd, op->name);
+                                : posix_temp_finish(p, op, &t, dir_fd, op->name, op->put.expect);
     }
     if (err) {
         posix_temp_drop(p, &t, dir_fd);
@@ -339,6 +355,6 @@ int posix_publish(struct port *p, struct store_op *op)
         return err;
     }
     err = publish_in(p, op, dir_fd);
-    posix_dir_unpin_made(p, op->dir, err);
+    posix_dir_unpin_made(p, op->dir, posix_handle_err(op, err));
     return err;
 }

@@ -185,7 +185,7 @@ static int commit_in(struct port *p, struct store_op *op, struct store_upload *u
         err = posix_temp_settle(p, op, &u->t, &w);
     }
     if (!err) {
-        err = posix_temp_finish(p, op, &u->t, dir_fd, u->name);
+        err = posix_temp_finish(p, op, &u->t, dir_fd, u->name, op->up.expect);
     }
     if (err) {
         posix_temp_drop(p, &u->t, dir_fd);
@@ -208,7 +208,7 @@ int posix_commit(struct port *p, struct store_op *op)
         (void)io_close(p->io, u->t.fd);
     } else {
         err = commit_in(p, op, u, dir_fd);
-        posix_dir_unpin(p, u->dir, err);
+        posix_dir_unpin(p, u->dir, posix_handle_err(op, err));
     }
     upload_free(u);
     return err;

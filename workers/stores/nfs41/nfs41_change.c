@@ -79,7 +79,8 @@ static int change_at_once(struct port *p, struct store_op *op, const struct nfs4
         nfs_put_lookup(c, op->name);
     }
     nfs_put_getattr(c, NFS_ATTRS_STAT);
-    nfs_put_verify(c, NFS_ATTR_TYPE, w->attr);
+    nfs_put_verify(c, op->setattr.expect ? NFS41_MEANT : NFS_ATTR_TYPE,
+                   op->setattr.expect ? op->setattr.expect : w->attr);
     nfs_put_nverify(c, owner | mode | (times ? NFS_ATTR_ATIME | NFS_ATTR_MTIME : 0), &target);
     if (first) {
         nfs_put_setattr(c, &none, first, &target);
@@ -228,7 +229,8 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs41_di
     if (err == 1) {
         op->step = NULL;
         err = find(p, op, dir, &ch);
-        if (!err && (ch.seen.mode & S_IFMT) != (op->setattr.attr->mode & S_IFMT)) {
+        if (!err && ((ch.seen.mode & S_IFMT) != (op->setattr.attr->mode & S_IFMT) ||
+                     (op->setattr.expect && !attr_is_meant(op->setattr.expect, &ch.seen)))) {
             err = nfs41_fail(op, STORE_STEP_GUARD, -ESTALE);
         }
         err = err ? err : set_owner(p, op, &ch);

@@ -126,6 +126,12 @@ static void landed(struct port *p)
 
 /* ---- one COMPOUND ---- */
 
+/* A file that may not replace just anything. */
+static bool goes_alone(const struct nfs41_put *put)
+{
+    return put->op->put.exclusive || put->op->put.expect;
+}
+
 /* Adds put, and its share of those that wait, to c. Returns how many files those are. */
 static unsigned fill(struct port *p, struct nfs_compound *c, struct nfs41_put *put, int64_t *deadline_ns)
 {
@@ -138,7 +144,7 @@ static unsigned fill(struct port *p, struct nfs_compound *c, struct nfs41_put *p
     nfs_session_limits(np->session, &limits);
     share = 1 + (np->queued + limits.slots - 1) / limits.slots;
     add(p, c, put, NULL);
-    while (files < share && np->first && !np->first->op->put.exclusive && !put->op->put.exclusive) {
+    while (files < share && np->first && !goes_alone(np->first) && !goes_alone(put)) {
         struct nfs_compound_mark mark = nfs_compound_mark(c);
         struct nfs41_put *next = np->first;
 

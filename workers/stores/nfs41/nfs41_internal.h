@@ -151,6 +151,10 @@ struct nfs41_temp {
     bool unknown;               /* what became of it, nobody knows: its answer was lost */
     bool has_seen;              /* seen is filled in */
     bool named;                 /* its owner or group read back as a name, not as a number */
+    bool guards;                /* its rename is sent behind a VERIFY of expect */
+    bool guarded;               /* that stopped it */
+    bool looks;                 /* the server cannot compare expect: we look */
+    const struct attr *expect;  /* it replaces only what is this; NULL: anything; not owned */
     unsigned settled;           /* SETATTRs that were carried out */
     struct attr seen;           /* as last looked at */
     char name[TEMP_NAME_MAX];   /* "": none yet */
@@ -317,13 +321,30 @@ int nfs41_temp_resume(struct port *p, struct store_op *op, struct nfs41_temp *t)
 int nfs41_temp_close(struct port *p, struct nfs41_temp *t);
 /* Closes and removes it, as far as it was made. What cannot be removed is kept in mind. */
 void nfs41_temp_drop(struct port *p, struct nfs41_temp *t);
-/* Renames it, which is closed, to name; behind the fence. 0 or -errno; to be dropped then. */
+/* Renames it, which is closed, to name, where t->expect stands; behind the fence. 0 or -errno; to be dropped then. */
 int nfs41_temp_rename(struct port *p, struct store_op *op, struct nfs41_temp *t, const char *name);
 /* The same; -EEXIST where anything stands under name. */
 int nfs41_temp_link(struct port *p, struct store_op *op, struct nfs41_temp *t, const char *name);
 /* Removes what could not be removed before: a few, or all; until the server cannot be asked. */
 void nfs41_left_clean(struct port *p, bool all);
 void nfs41_left_free(struct nfs41_store *s);
+
+/* ---- nfs41_guard.c ---- */
+
+/* What VERIFY compares of an entry that is to be replaced or changed: what attr_is_meant does. */
+#define NFS41_MEANT (NFS_ATTR_TYPE | NFS_ATTR_SIZE | NFS_ATTR_FILEID | NFS_ATTR_MODE | NFS_ATTR_MTIME)
+
+/* Whether the rename of t is to go behind the server's own look at what stands there. */
+bool nfs41_guards(const struct nfs41_store *s, const struct nfs41_temp *t);
+/* Adds LOOKUP, VERIFY and RESTOREFH; the directory is the current and the saved handle. */
+void nfs41_put_guard(struct nfs_compound *c, const char *name, const struct attr *expect);
+/* 0, NFS4ERR or -errno. t->guarded: an NFS4ERR here, and not before or after, stopped it. */
+int nfs41_get_guard(struct nfs_compound *c, struct nfs41_temp *t);
+/* t was stopped there with r: -ESTALE with STORE_STEP_GUARD; 0: once more, where we look ourselves (t->looks); -errno.
+ */
+int nfs41_guard_judge(struct store_op *op, struct nfs41_temp *t, enum nfs_op stop, int r);
+/* Looks itself. 0, -ESTALE with STORE_STEP_GUARD, -errno. */
+int nfs41_guard_look(struct port *p, struct store_op *op, const struct nfs41_temp *t, const char *name);
 
 /* ---- nfs41_judge.c ---- */
 

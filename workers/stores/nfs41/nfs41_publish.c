@@ -38,6 +38,7 @@ static int get_rename_tail(struct nfs_compound *c, struct nfs41_put *put)
 {
     int r = nfs_get_plain(c, NFS_OP_RESTOREFH);
 
+    r = r || !put->t.guards ? r : nfs41_get_guard(c, &put->t);
     r = r ? r : nfs_get_rename(c);
     if (!r) {
         put->t.made = false;
@@ -82,6 +83,9 @@ void nfs41_put_file(struct port *p, struct nfs_compound *c, const struct nfs41_p
         put_link_tail(c, put);
     } else {
         nfs_put_restorefh(c);
+        if (put->t.guards) {
+            nfs41_put_guard(c, put->op->name, put->t.expect);
+        }
         nfs_put_rename(c, put->t.name, put->op->name);
     }
 }
@@ -157,6 +161,11 @@ static int try_once(struct port *p, struct store_op *op, struct nfs41_put *put)
     if (nfs41_stepped(s, NFS41_STEP_SPLIT | NFS41_STEP_NO_VERIFY)) {
         err = publish_by_steps(p, op, put);
     } else {
+        put->t.guards = nfs41_guards(s, &put->t);
+        err = put->t.expect && !put->t.guards ? nfs41_guard_look(p, op, &put->t, op->name) : 0;
+        if (err) {
+            return err;
+        }
         nfs41_gather(p, put);
         if (put->r == -E2BIG) {
             atomic_fetch_or(&s->steps, NFS41_STEP_SPLIT);
@@ -193,6 +202,7 @@ int nfs41_publish_in(struct port *p, struct store_op *op, const struct nfs41_dir
     struct nfs41_put put = {.op = op};
     int err = nfs41_temp_init(p, &put.t, dir, op->put.attr, op->put.keep);
 
+    put.t.expect = op->put.expect;
     for (unsigned tries = 0; !err; tries++) {
         if (op->put.attr->size > nfs41_write_at_once(p)) {
             return nfs41_publish_in_parts(p, op, dir);
@@ -206,7 +216,8 @@ int nfs41_publish_in(struct port *p, struct store_op *op, const struct nfs41_dir
             err = nfs41_temp_again(p, &put.t);
             continue;
         }
-        err = nfs41_judge(p, op, &put.t, put.stop, put.r, tries);
+        err = put.t.guarded ? nfs41_guard_judge(op, &put.t, put.stop, put.r)
+                            : nfs41_judge(p, op, &put.t, put.stop, put.r, tries);
         if (is_broken(op, err) && tries == 0) {
             err = 0; /* a short write or the like: once more, then it is reported */
         }

@@ -205,12 +205,16 @@ static bool is_there(struct port *p, const struct nfs41_temp *t, const char *nam
     return !r && attr.ino == t->seen.ino && attr.dev == t->seen.dev;
 }
 
-int nfs41_temp_rename(struct port *p, struct store_op *op, struct nfs41_temp *t, const char *name)
+/* One try, behind the server's own look where guards. 0 or -errno; t->guarded: r and *out_stop are to be judged. */
+static int rename_once(struct port *p, struct store_op *op, struct nfs41_temp *t, const char *name, int *out_r,
+                       enum nfs_op *out_stop)
 {
+    bool guards = nfs41_guards(nfs41_of(p), t);
     struct nfs_compound *c;
-    int err = nfs41_fence(p, op);
+    int err = t->expect && !guards ? nfs41_guard_look(p, op, t, name) : 0;
     int r;
 
+    err = err ? err : nfs41_fence(p, op);
     if (err) {
         return err;
     }
@@ -220,14 +224,33 @@ int nfs41_temp_rename(struct port *p, struct store_op *op, struct nfs41_temp *t,
     }
     nfs_put_putfh(c, &t->dir.fh);
     nfs_put_savefh(c);
+    if (guards) {
+        nfs41_put_guard(c, name, t->expect);
+    }
     nfs_put_rename(c, t->name, name);
     r = nfs41_send(p, c);
     r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
     r = r ? r : nfs_get_plain(c, NFS_OP_SAVEFH);
+    r = r || !guards ? r : nfs41_get_guard(c, t);
     r = r ? r : nfs_get_rename(c);
     t->unknown = r < 0 && c->sent;
+    *out_r = r;
+    *out_stop = nfs41_stopped_at(c);
     err = nfs41_result(op, c, r);
     nfs_compound_end(c);
+    return err;
+}
+
+int nfs41_temp_rename(struct port *p, struct store_op *op, struct nfs41_temp *t, const char *name)
+{
+    enum nfs_op stop = (enum nfs_op)0;
+    int r = 0;
+    int err = rename_once(p, op, t, name, &r, &stop);
+
+    if (err && t->guarded) {
+        err = nfs41_guard_judge(op, t, stop, r);
+        err = err ? err : rename_once(p, op, t, name, &r, &stop);
+    }
     if (err && t->unknown && is_there(p, t, name)) {
         err = 0; /* a lost answer */
     }

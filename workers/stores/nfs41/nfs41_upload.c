@@ -406,6 +406,7 @@ int nfs41_upload_commit(struct port *p, struct store_op *op)
     int err;
 
     nfs41_want_init(s, &u->t.want, op->up.attr, u->keep);
+    u->t.expect = op->up.expect;
     err = u->lost ? nfs41_fail(op, "commit", -EREMOTEIO) : settle_often(p, op, u);
     if (!err) {
         err = u->exclusive ? nfs41_temp_link(p, op, &u->t, u->name) : nfs41_temp_rename(p, op, &u->t, u->name);
@@ -441,7 +442,9 @@ int nfs41_publish_in_parts(struct port *p, struct store_op *op, const struct nfs
     struct store_upload *u = NULL;
     struct store_op begin = *op;
     struct store_op write = {.code = STORE_WRITE, .up = {.buf = op->put.data, .len = attr->size}};
-    struct store_op commit = {.code = STORE_COMMIT, .up = {.attr = attr, .out = op->put.out, .xattrs = op->put.xattrs}};
+    struct store_op commit = {
+        .code = STORE_COMMIT,
+        .up = {.attr = attr, .out = op->put.out, .xattrs = op->put.xattrs, .expect = op->put.expect}};
     int err;
 
     begin.put.upload = &u;
