@@ -26,6 +26,8 @@ struct tour {
     atomic_bool cut;             /* a directory was not gone through, since the pool is being stopped */
     pthread_mutex_t lock;        /* for all that follows; never held while waiting or in callbacks */
     struct hand *resting;        /* not with the pool */
+    unsigned resting_count;      /* of them */
+    bool over;                   /* all of them rested once */
     struct dir **dirs;           /* that wait, the newest last; room for TOUR_PENDING + width; references owned */
     unsigned dir_count;          /* of them */
     struct visit *aside;         /* listings that were put aside, the newest first; owned */
@@ -60,6 +62,7 @@ int tour_create(const struct tour_options *options, struct tour **out_tour)
     for (unsigned i = 0; i < options->width; i++) {
         t->hands[i] = (struct hand){.offer = {.run = hand_run}, .tour = t, .next = t->resting};
         t->resting = &t->hands[i];
+        t->resting_count++;
     }
     *out_tour = t;
     return 0;
@@ -86,6 +89,7 @@ static void call_hand(struct tour *t)
     struct hand *hand = t->resting;
     if (hand != NULL) {
         t->resting = hand->next;
+        t->resting_count--;
     }
     pthread_mutex_unlock(&t->lock);
     if (hand != NULL) {
@@ -122,9 +126,9 @@ void tour_start(struct tour *t, struct dir *root)
     (void)push_dir(t, dir_get(root));
 }
 
-/* The next thing to be done; what has been begun comes before what has not. False: there is none, and the hand rests.
- */
-static bool take(struct hand *hand, struct taken *out)
+/* The next thing to be done; what has been begun comes before what has not. False: there is none, and the hand rests;
+ * *out_over: as all others do, for the first time. */
+static bool take(struct hand *hand, struct taken *out, bool *out_over)
 {
     struct tour *t = hand->tour;
 
@@ -142,6 +146,9 @@ static bool take(struct hand *hand, struct taken *out)
     } else {
         hand->next = t->resting;
         t->resting = hand;
+        t->resting_count++;
+        *out_over = !t->over && t->resting_count == t->options.width;
+        t->over = t->over || *out_over;
     }
     pthread_mutex_unlock(&t->lock);
     return out->task != NULL || out->dir != NULL || out->visit != NULL;
@@ -252,14 +259,22 @@ static void hand_run(struct pool_offer *offer, struct worker *w)
     struct hand *hand = (struct hand *)offer; /* its first field */
     struct tour *t = hand->tour;
     struct taken taken;
+    bool over = false;
 
-    while (take(hand, &taken)) {
+    while (take(hand, &taken, &over)) {
         if (taken.task != NULL) {
             taken.task->run(taken.task, w);
         } else if (taken.visit != NULL) {
             go_on(t, taken.visit, w);
         } else {
             begin(t, taken.dir, w);
+        }
+    }
+    if (over && t->options.over != NULL && tour_whole(t)) {
+        if (worker_stopping(w)) {
+            atomic_store(&t->cut, true); /* what would have been done then is not */
+        } else {
+            t->options.over(t->options.arg, w);
         }
     }
 }

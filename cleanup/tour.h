@@ -48,6 +48,9 @@ struct tour_options {
     /* After the listing: err 0: to its end, -ECANCELED: the pool is being stopped, else how op failed; broken: after
      * some entries had come. Also called where it could not be opened. */
     void (*end)(void *arg, struct tour_visit *v, int err, const struct store_op *op, bool broken);
+    /* Everything was gone through and no task is left, for the first time: may add tasks. Not where the pool was
+     * stopped before. May be NULL. */
+    void (*over)(void *arg, struct worker *w);
 };
 
 /* options are copied. 0 or -ENOMEM. */

@@ -158,11 +158,32 @@ static int publish_sparse(struct copy_job *job, const struct small *f, struct at
         (void)store_run(own->dst, &abort);
         return r;
     }
-    job->op = (struct store_op){.code = STORE_COMMIT,
-                                .dir = dir,
-                                .name = name,
-                                .up = {.upload = upload, .attr = &f->attr, .out = out, .xattrs = job->xattrs}};
+    job->op = (struct store_op){
+        .code = STORE_COMMIT,
+        .dir = dir,
+        .name = name,
+        .up = {.upload = upload, .attr = &f->attr, .out = out, .xattrs = job->xattrs, .expect = job->expect}};
     return store_run(own->dst, &job->op);
+}
+
+void copy_published(struct copy_job *job, const struct attr *src, const struct attr *dst, const uint8_t *hash,
+                    int64_t read_ns)
+{
+    const struct item *item = job->item;
+    if (job->outcome == NULL) {
+        event_published(job->engine, item->work.dir, item->name, src, dst, hash, read_ns);
+        return;
+    }
+    *job->outcome = (struct state_file){.dir_id = item->work.dir->id,
+                                        .name = item->name,
+                                        .src = *src,
+                                        .dst = *dst,
+                                        .xattrs = copy_xattr_kinds(job->engine->options),
+                                        .racy = event_is_racy(job->engine, src, read_ns)};
+    if (hash != NULL) {
+        memcpy(job->outcome->hash, hash, sizeof job->outcome->hash);
+        job->outcome->hash_known = true;
+    }
 }
 
 static int publish_small(struct copy_job *job, const struct small *f)
@@ -178,18 +199,21 @@ static int publish_small(struct copy_job *job, const struct small *f)
     if (job->engine->options->sparse == SPARSE_ALWAYS && sparse_has_run(f->data, f->len, 0)) {
         r = publish_sparse(job, f, &out);
     } else {
-        job->op = (struct store_op){
-            .code = STORE_PUBLISH,
-            .dir = item->work.dir,
-            .name = item_dst_name(item),
-            .put = {
-                .attr = &f->attr, .keep = copy_keep(job->engine), .data = f->data, .out = &out, .xattrs = job->xattrs}};
+        job->op = (struct store_op){.code = STORE_PUBLISH,
+                                    .dir = item->work.dir,
+                                    .name = item_dst_name(item),
+                                    .put = {.attr = &f->attr,
+                                            .keep = copy_keep(job->engine),
+                                            .data = f->data,
+                                            .out = &out,
+                                            .xattrs = job->xattrs,
+                                            .expect = job->expect}};
         r = store_run(own->dst, &job->op);
         job->moved = f->len;
     }
     if (r == 0) {
         item->attr = f->attr;
-        event_published(job->engine, item->work.dir, item->name, &f->attr, &out, hash, f->read_ns);
+        copy_published(job, &f->attr, &out, hash, f->read_ns);
     }
     return r;
 }
@@ -254,7 +278,8 @@ bool copy_is_small(const struct engine *e, const struct attr *a)
  * that only starting over mends (a COMMIT ends its upload whatever the result). */
 static bool is_worth_another(const struct copy_job *job, int r)
 {
-    return r == -ERR_CHANGED || (!job->on_source && job->op.code == STORE_COMMIT &&
+    bool guard = job->op.step != NULL && strcmp(job->op.step, STORE_STEP_GUARD) == 0;
+    return r == -ERR_CHANGED || (!job->on_source && job->op.code == STORE_COMMIT && !guard &&
                                  err_classify(r, job->engine->dst->caps.network, false) == ERR_TRANSIENT);
 }
 

@@ -27,6 +27,8 @@ struct copy_job {
     struct xattrs *xattrs;       /* of the source entry, where they are kept; owned; NULL: left alone */
     struct attr xattrs_of;       /* its attributes when they were read */
     unsigned long planned;       /* size as the walk saw it */
+    const struct attr *expect;   /* a regular file replaces only what is this; NULL: anything; not owned */
+    struct state_file *outcome;  /* gets what was published, instead of the state; NULL: the state does; not owned */
 };
 
 /* Why a job is given up: worker_on_lost's why. */
@@ -63,6 +65,10 @@ bool copy_xattrs_hold(const struct copy_job *job, const struct attr *after);
 /* Carries out job->item; publishing is recorded (event_published), failures are the caller's to report: 0, or -errno
  * with job->op and job->on_source. In a fiber of job->worker. */
 int copy_item(struct copy_job *job);
+
+/* The item was published, as event_published. */
+void copy_published(struct copy_job *job, const struct attr *src, const struct attr *dst, const uint8_t *hash,
+                    int64_t read_ns);
 
 /* Counts out what a job held that is given up, once: its buffer, its room in the temp dir, its bytes under way. In a
  * fiber that takes its place. */

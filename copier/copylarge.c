@@ -342,12 +342,14 @@ static int stream_publish(struct stream *s)
     }
     struct store_upload *upload = s->upload;
     s->upload = NULL; /* ended by COMMIT, whatever the result */
-    r = on_dst(s, (struct store_op){.code = STORE_COMMIT,
-                                    .up = {.upload = upload, .attr = &after, .out = &out, .xattrs = s->job->xattrs}});
+    r = on_dst(
+        s,
+        (struct store_op){
+            .code = STORE_COMMIT,
+            .up = {.upload = upload, .attr = &after, .out = &out, .xattrs = s->job->xattrs, .expect = s->job->expect}});
     if (r == 0) {
         item->attr = after;
-        event_published(e, item->work.dir, item->name, &after, &out, parts_hash(s->parts, hash) ? hash : NULL,
-                        s->read_ns);
+        copy_published(s->job, &after, &out, parts_hash(s->parts, hash) ? hash : NULL, s->read_ns);
     }
     if (s->recording) {
         partials_over(e, s->partial.temp.name); /* only now: killed in between, the file stands there or its parts do */

@@ -159,7 +159,8 @@ static int make_tour(struct look *l)
                                          .port = tour_port,
                                          .begin = l->job->enter,
                                          .entry = l->job->entry,
-                                         .end = l->job->leave};
+                                         .end = l->job->leave,
+                                         .over = l->job->over};
     store_attach(e->src, DIR_SRC, &l->tree);
     store_attach(e->dst, DIR_DST, &l->tree);
     int r = dir_create_root(&l->tree, &l->root);

@@ -42,7 +42,7 @@ struct look {
 /* One command. Its functions get the look. */
 struct look_job {
     const char *name; /* "scan" */
-    bool publishes;   /* takes a lease, unless --dry-run */
+    bool publishes;   /* takes a lease, unless it is a dry run (a scan without --repair is one) */
     bool quiet;       /* its findings are lines only with --dry-run */
     bool want_attr;   /* listings come with attributes */
     /* Once source and destination are open, before anything is listed. 0 or an exit status after a message. */
@@ -51,6 +51,7 @@ struct look_job {
     int (*enter)(void *arg, struct tour_visit *v);
     bool (*entry)(void *arg, struct tour_visit *v, const struct store_entry *entry);
     void (*leave)(void *arg, struct tour_visit *v, int err, const struct store_op *op, bool broken);
+    void (*over)(void *arg, struct worker *w); /* may be NULL */
     /* After the tour, when all workers have ended, whatever became of it; status: as it stands. Tells the result, in
      * the last line in words. Returns the exit status. */
     int (*end)(struct look *l, int status);

@@ -109,6 +109,7 @@
  * cleanup/tour.c                     through all directories of a store, many at a time
  * cleanup/judge.c                    whether an entry is as it should be
  * cleanup/beside.c                   what a directory holds at the other side, listed once
+ * cleanup/mend.c                     what is to be done about a finding
  * cleanup/finding.c                  what is not as it should be, in words
  * cleanup/janitor.c                  the thread that goes behind a run
  * cleanup/janitor_look.c             looks again at what was published
@@ -157,6 +158,10 @@
  * copier/look.c                      what haul scan, verify and clean share: a run without a planner
  * copier/look_report.c               what it tells
  * copier/scan.c                      haul scan
+ * copier/repair.c                    its --repair: what is mended, and when
+ * copier/repair_one.c                one finding mended
+ * copier/repair_state.c              what the state remembers of that
+ * copier/quarantine.c                a folder for what is moved away
  * copier/clean.c                     haul clean
  * copier/remembered.c                which state remembers a destination
  * copier/verify.c                    haul verify: both sides listed, put together, handed out
@@ -180,6 +185,7 @@
  * copier/state_place.c               which destination it is about
  * copier/state_history.c             what a state file tells of its runs
  * copier/state_look.c                a state file looked at beside a run that works with it
+ * copier/state_mend.c                what a repair has a state remember
  * copier/ledger.c                    what a look found, in the state
  * copier/state_looks.c               what a state tells of looks and their findings
  * copier/history_looks.c             the same in haul status

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cleanup/mend.h"
 #include "copier/chown.h"
 #include "copier/jobfile.h"
 #include "copier/options_internal.h"
@@ -151,18 +152,53 @@ static int set_stop_at(struct options *o, const char *arg, FILE *errors)
                   : options_usage(errors, "--stop-at: '%s' is not a moment (examples: 04:30, 2031-02-28T04:30)", arg);
 }
 
-/* "500", or "25%". */
-static int set_max_delete(struct options *o, const char *arg, FILE *errors)
+/* "500", or "25%": entries, or millionths. */
+static int set_most(const char *name, const char *arg, uint64_t *out, bool *out_share, bool *out_given, FILE *errors)
 {
     uint32_t share = 0;
     bool is_share = strchr(arg, '%') != NULL;
-    if (is_share ? quantity_percent(arg, &share) != 0 : quantity_number(arg, 0, INT64_MAX, &o->max_delete) != 0) {
-        return options_usage(errors, "--max-delete: '%s' is neither a number nor a percentage (examples: 500, 25%%)",
+    if (is_share ? quantity_percent(arg, &share) != 0 : quantity_number(arg, 0, INT64_MAX, out) != 0) {
+        return options_usage(errors, "--%s: '%s' is neither a number nor a percentage (examples: 500, 25%%)", name,
                              arg);
     }
-    o->max_delete = is_share ? share : o->max_delete;
-    o->max_delete_share = is_share;
-    o->max_delete_given = true;
+    *out = is_share ? share : *out;
+    *out_share = is_share;
+    *out_given = true;
+    return 0;
+}
+
+static const enum finding_kind mendable[] = {FINDING_CORRUPT, FINDING_EMPTY, FINDING_DIFFERS,
+                                             FINDING_TIMES,   FINDING_TEMP,  FINDING_UNREADABLE};
+
+static bool is_mendable(enum finding_kind kind)
+{
+    for (size_t i = 0; i < sizeof mendable / sizeof mendable[0]; i++) {
+        if (mendable[i] == kind) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "empty,temp"; NULL: what it is without kinds. */
+static int set_repair(struct options *o, const char *arg, FILE *errors)
+{
+    o->repair = arg == NULL ? MEND_KIND(FINDING_CORRUPT) : 0;
+    while (arg != NULL) {
+        size_t len = strcspn(arg, ",");
+        enum finding_kind kind = FINDING_NONE;
+        if (len == 3 && memcmp(arg, "all", 3) == 0) {
+            o->repair |= MEND_KINDS;
+        } else if (finding_kind_parse(arg, len, &kind) == 0 && is_mendable(kind)) {
+            o->repair |= MEND_KIND(kind);
+        } else {
+            return options_usage(errors,
+                                 "--repair: '%.*s' is not one of corrupt, empty, differs, times, temp, "
+                                 "unreadable, all",
+                                 (int)len, arg);
+        }
+        arg = arg[len] == ',' ? arg + len + 1 : NULL;
+    }
     return 0;
 }
 
@@ -241,6 +277,7 @@ static bool set_flag(struct options *o, enum option_id id)
         {OPT_OTHERS, &o->others},
         {OPT_READ_SOURCE, &o->read_source},
         {OPT_FRESH, &o->fresh},
+        {OPT_REMOVE, &o->repair_remove},
     };
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         if (flags[i].id == id) {
@@ -277,7 +314,7 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
     case OPT_AUDIT:
         return set_percent(row->name, arg, "1%, 5%", &o->audit, errors);
     case OPT_MAX_DELETE:
-        return set_max_delete(o, arg, errors);
+        return set_most(row->name, arg, &o->max_delete, &o->max_delete_share, &o->max_delete_given, errors);
     case OPT_COMPARE:
         return set_compare(o, arg, errors);
     case OPT_CHECKSUM:
@@ -298,6 +335,12 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
         return set_stop_at(o, arg, errors);
     case OPT_PARTIAL_MAX_AGE:
         return set_duration(row->name, arg, "12h, 7d", &o->partial_max_age, errors);
+    case OPT_REPAIR:
+        return set_repair(o, arg, errors);
+    case OPT_MAX_REPAIR:
+        return set_most(row->name, arg, &o->max_repair, &o->max_repair_share, &o->max_repair_given, errors);
+    case OPT_QUARANTINE:
+        return set_path(row->name, arg, &o->quarantine, errors);
     case OPT_SOURCE:
         return set_path(row->name, arg, &o->source, errors);
     case OPT_OLDER_THAN:

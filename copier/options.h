@@ -103,6 +103,13 @@ struct options {
     bool read_source;      /* verify: contents of the source are read, whatever is remembered */
     bool fresh;            /* verify: begin anew, though the last one was not finished */
 
+    unsigned repair;        /* scan: MEND_KIND (mend.h) of what is to be mended; 0: nothing */
+    const char *quarantine; /* scan: where what the source does not have is moved; NULL: nowhere; not owned */
+    bool repair_remove;     /* scan: what the source does not have is removed */
+    uint64_t max_repair;    /* scan: entries, or millionths of all with max_repair_share */
+    bool max_repair_share;  /* see max_repair */
+    bool max_repair_given;  /* it is the user's own */
+
     uint64_t given;            /* bit i: the option with id i was given */
     const char *look_option;   /* name of the last option given that copy and sync do not have; NULL: none */
     uint64_t max_delete;       /* sync: entries, or millionths of all with max_delete_share */
@@ -200,7 +207,11 @@ enum option_id {
     OPT_READ_SOURCE,
     OPT_FRESH,
     OPT_SAMPLE,
-    OPT_LOOK_LAST = OPT_SAMPLE,
+    OPT_REPAIR,
+    OPT_MAX_REPAIR,
+    OPT_QUARANTINE,
+    OPT_REMOVE,
+    OPT_LOOK_LAST = OPT_REMOVE,
     OPT_CONFIG, /* from here on for every command, and the command line alone */
     OPT_LIST_JOBS,
     OPT_HELP,
@@ -224,5 +235,7 @@ extern const unsigned status_table_rows;
 #define OLDER_THAN_DEFAULT  (24LL * 3600 * 1000000000)     /* ns */
 #define MAX_DELETE_FEW      100U    /* entries below which the default of --max-delete does not count */
 #define MAX_DELETE_SHARE    250000U /* millionths: 25 %, its default */
+#define MAX_REPAIR_FEW      100U    /* entries below which the default of --max-repair does not count */
+#define MAX_REPAIR_SHARE    250000U /* millionths: 25 %, its default */
 
 #endif

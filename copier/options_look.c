@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "cleanup/mend.h"
 #include "copier/options_internal.h"
 
 _Static_assert(OPT_VERSION < 64, "options.given has a bit for each");
@@ -19,17 +20,23 @@ static const struct {
 } takers[] = {
     {OPT_EXCLUDE, VERIFY},
     {OPT_INCLUDE, VERIFY},
-    {OPT_DRY_RUN, CLEAN},
+    {OPT_DRY_RUN, CLEAN | SCAN},
     {OPT_ONE_FILE_SYSTEM, SCAN | VERIFY},
     {OPT_JOBS, ALL},
     {OPT_OPS_LIMIT, ALL},
     {OPT_RETRIES, ALL},
     {OPT_RETRY_DELAY, ALL},
     {OPT_IO_TIMEOUT, ALL},
-    {OPT_OWNER, VERIFY},
-    {OPT_CHMOD, VERIFY},
-    {OPT_CHOWN, VERIFY},
+    {OPT_OWNER, SCAN | VERIFY},
+    {OPT_CHMOD, SCAN | VERIFY},
+    {OPT_CHOWN, SCAN | VERIFY},
     {OPT_ARCHIVE_DIRS, VERIFY},
+    {OPT_BWLIMIT, SCAN},
+    {OPT_FSYNC, SCAN},
+    {OPT_XATTRS, SCAN},
+    {OPT_ACLS, SCAN},
+    {OPT_SPARSE, SCAN},
+    {OPT_WAIT, SCAN},
     {OPT_TEMP_DIR, CLEAN},
     {OPT_PARTIAL_MAX_AGE, CLEAN | SCAN},
     {OPT_STATS, ALL},
@@ -49,6 +56,10 @@ static const struct {
     {OPT_READ_SOURCE, VERIFY},
     {OPT_FRESH, VERIFY},
     {OPT_SAMPLE, VERIFY},
+    {OPT_REPAIR, SCAN},
+    {OPT_MAX_REPAIR, SCAN},
+    {OPT_QUARANTINE, SCAN},
+    {OPT_REMOVE, SCAN},
 };
 
 static const struct {
@@ -113,6 +124,34 @@ static const char *not_taken(const struct options *o)
     return NULL;
 }
 
+/* What haul scan takes only to mend. */
+static const enum option_id for_repair[] = {OPT_DRY_RUN, OPT_BWLIMIT, OPT_FSYNC,      OPT_XATTRS,     OPT_ACLS,
+                                            OPT_SPARSE,  OPT_WAIT,    OPT_MAX_REPAIR, OPT_QUARANTINE, OPT_REMOVE};
+
+static int check_repair(struct options *o, FILE *errors)
+{
+    for (size_t i = 0; o->repair == 0 && i < sizeof for_repair / sizeof for_repair[0]; i++) {
+        for (unsigned row = 0; row < options_table_rows; row++) {
+            if (options_table[row].id == (int)for_repair[i] && (o->given & 1ULL << (unsigned)for_repair[i]) != 0) {
+                return options_usage(errors, "--%s is about --repair, which is not given", options_table[row].name);
+            }
+        }
+    }
+    if (o->quarantine != NULL && o->repair_remove) {
+        return options_usage(errors, "what the source does not have goes into the --quarantine, or is gone with "
+                                     "--remove; give one of them");
+    }
+    if ((o->repair & ~MEND_KIND(FINDING_TEMP)) != 0 && o->source == NULL) {
+        return options_usage(errors, "--repair takes what it mends from --source, which is not given (only temp names "
+                                     "need none: --repair=temp)");
+    }
+    if (o->owner == OWNER_IGNORE && (o->chown_uid != (uid_t)-1 || o->chown_gid != (gid_t)-1)) {
+        return options_usage(errors,
+                             "--chown says whose files are to be, --owner=ignore that they are nobody's in particular");
+    }
+    return 0;
+}
+
 int options_check_look(struct options *o, char **places, int count, FILE *errors)
 {
     const char *command = places[0];
@@ -130,6 +169,12 @@ int options_check_look(struct options *o, char **places, int count, FILE *errors
     if (o->destination[0] == '\0' || (o->source != NULL && o->source[0] == '\0')) {
         return options_usage(errors, "%s is empty", o->destination[0] == '\0' ? "DST" : "SRC");
     }
-    o->dry_run = o->dry_run || o->command == COMMAND_SCAN; /* it only looks */
+    if (o->command == COMMAND_SCAN) {
+        int r = check_repair(o, errors);
+        if (r != 0) {
+            return r;
+        }
+        o->dry_run = o->dry_run || o->repair == 0; /* it only looks */
+    }
     return options_take_server(o, errors);
 }

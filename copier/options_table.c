@@ -115,6 +115,20 @@ const struct option_row options_table[] = {
      "compared of all."},
     {OPT_FRESH, 0, false, "fresh", NULL,
      "verify: begin anew, though the last verification was interrupted and could be gone on with."},
+    {OPT_REPAIR, 0, true, "repair", "KINDS",
+     "scan: mend what is found, of these KINDS, separated by commas: corrupt (alone where no KINDS are given), empty, "
+     "differs, times, temp, unreadable, or all. What is certain to have lost its contents is published again from "
+     "--source, as haul copy does it; owner, mode and times are set; stale temp names are removed. What somebody has "
+     "changed at DST since it was published is left, as far as the state tells, but for files that have lost every "
+     "byte; so is what changes meanwhile. With --dry-run only told."},
+    {OPT_MAX_REPAIR, 0, false, "max-repair", "N",
+     "scan: where more than N entries (or N%) would be mended, moved or removed, touch none (default 25% once there "
+     "are more than 100 entries). Temp names do not count."},
+    {OPT_QUARANTINE, 0, false, "quarantine", "DIR",
+     "scan: with --repair, move damaged files that the source does not have to DIR, a folder of this machine, under "
+     "their own paths; what each was is noted in DIR/haul-quarantine.jsonl. Nothing there is overwritten."},
+    {OPT_REMOVE, 0, false, "remove", NULL,
+     "scan: with --repair, remove damaged files that the source does not have, where they hold no byte."},
     {OPT_MAX_DURATION, 0, false, "max-duration", "TIME",
      "Stop after TIME (50m, 2h) with exit status 30: nothing more is begun, what is under way is dropped or left for "
      "the "

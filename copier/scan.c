@@ -9,16 +9,19 @@
 #include "cleanup/beside.h"
 #include "cleanup/judge.h"
 #include "cleanup/stale.h"
+#include "copier/lease.h"
 #include "copier/living.h"
 #include "copier/look_report.h"
 #include "copier/quantity.h"
 #include "copier/remembered.h"
+#include "copier/repair.h"
 #include "copier/status.h"
 
 /* What haul scan knows besides. */
 struct scan {
     struct remembered *remembered; /* owned; NULL: nothing is */
     struct living *living;         /* owned */
+    struct repair *repair;         /* owned; NULL: nothing is mended */
     struct beside_room room;       /* of the lists of the source */
     dev_t dev;                     /* file system of the destination's root; with --one-file-system */
 };
@@ -36,6 +39,15 @@ struct scan_dir {
 static void add(atomic_ulong *counter)
 {
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+/* A finding: kept to be mended, or told. name NULL: dir itself. */
+static void found(struct look *l, struct dir *dir, const char *name, struct finding *f, struct mend_case *facts)
+{
+    const struct scan *s = l->own;
+    if (s->repair == NULL || !repair_meet(s->repair, dir, name, f, facts)) {
+        look_found(l, dir, name, f);
+    }
 }
 
 /* ---- a directory ---- */
@@ -80,7 +92,7 @@ static void scan_leave(void *arg, struct tour_visit *v, int err, const struct st
                        op->step != NULL ? op->step : store_code_name(op->code), err_text(err),
                        broken ? "more of" : "below");
         struct finding f = {.kind = FINDING_UNREADABLE, .sure = SURE_CERTAIN, .evidence = evidence};
-        look_found(l, v->dir, NULL, &f);
+        found(l, v->dir, NULL, &f, &(struct mend_case){0});
     } else {
         add(&l->counts.dirs);
     }
@@ -145,7 +157,8 @@ static void look_at_temp(struct look *l, struct tour_visit *v, const struct stor
                            .older_ns = o->older_than_ns,
                            .partial_ns = o->partial_max_age};
     if (maker == MAKER_HAUL) {
-        c.run = living_ask(s->living, look_dst(v->worker), v->dir, run_id);
+        c.run = lease_took_over(l->engine.lease, run_id) ? RUN_DEAD
+                                                         : living_ask(s->living, look_dst(v->worker), v->dir, run_id);
         c.partial_touched_ns = living_partial(s->living, entry->name);
     }
     if (stale_judge(&c) != STALE_GOES || (d->asked && ask_source(l, v, entry, &src) != -ENOENT)) {
@@ -160,7 +173,7 @@ static void look_at_temp(struct look *l, struct tour_visit *v, const struct stor
                                                                   : SURE_SUSPECTED,
                         .evidence = evidence,
                         .attr = &entry->attr};
-    look_found(l, v->dir, entry->name, &f);
+    found(l, v->dir, entry->name, &f, &(struct mend_case){0});
 }
 
 static void look_at_entry(struct look *l, struct tour_visit *v, const struct store_entry *entry)
@@ -169,7 +182,7 @@ static void look_at_entry(struct look *l, struct tour_visit *v, const struct sto
     const struct scan_dir *d = v->own;
     struct attr src;
     struct state_file file;
-    struct judge_finding found;
+    struct judge_finding judged;
     struct judge_case c = {.now = &entry->attr, .asked = d->asked, .now_ns = clock_real_ns()};
     if (d->asked) {
         int r = ask_source(l, v, entry, &src);
@@ -179,14 +192,16 @@ static void look_at_entry(struct look *l, struct tour_visit *v, const struct sto
     if (remembered_entry(s->remembered, v->worker, v->dir, entry->name, &file, &c.sure) == 0 && file.src.mode != 0) {
         c.published = &file.dst;
     }
-    judge_entry(&c, &found);
-    if (found.kind == FINDING_CORRUPT && found.sure == SURE_SUSPECTED) {
+    judge_entry(&c, &judged);
+    if (judged.kind == FINDING_CORRUPT && judged.sure == SURE_SUSPECTED) {
         c.dir = dir_attr(v);
-        judge_entry(&c, &found);
+        judge_entry(&c, &judged);
     }
-    if (found.kind != FINDING_NONE) {
-        struct finding f = {.kind = found.kind, .sure = found.sure, .evidence = found.evidence, .attr = &entry->attr};
-        look_found(l, v->dir, entry->name, &f);
+    if (judged.kind != FINDING_NONE) {
+        struct mend_case facts = {.theirs = judged.theirs, .asked = c.asked, .src = c.src};
+        struct finding f = {
+            .kind = judged.kind, .sure = judged.sure, .evidence = judged.evidence, .attr = &entry->attr};
+        found(l, v->dir, entry->name, &f, &facts);
     }
 }
 
@@ -195,7 +210,7 @@ static bool goes_into(const struct look *l, const struct tour_visit *v, const st
     const struct scan *s = l->own;
     bool own = v->dir->parent == NULL && strcmp(entry->name, HAUL_DIR) == 0;
     bool other = l->engine.options->one_file_system && s->dev != 0 && entry->attr.dev != s->dev;
-    return !own && !other;
+    return !own && !other && !repair_is_quarantine(s->repair, &entry->attr);
 }
 
 static bool scan_entry(void *arg, struct tour_visit *v, const struct store_entry *entry)
@@ -213,7 +228,7 @@ static bool scan_entry(void *arg, struct tour_visit *v, const struct store_entry
         char evidence[JUDGE_EVIDENCE_MAX];
         (void)snprintf(evidence, sizeof evidence, "its attributes: %s", err_text(entry->attr_error));
         struct finding f = {.kind = FINDING_UNREADABLE, .sure = SURE_CERTAIN, .evidence = evidence};
-        look_found(l, v->dir, entry->name, &f);
+        found(l, v->dir, entry->name, &f, &(struct mend_case){0});
         return false;
     }
     enum stale_maker maker = stale_maker_of(v->dir->name, entry->name, run_id);
@@ -239,9 +254,11 @@ static int scan_begin(struct look *l)
     }
     s->dev = e->dst_dev;
     r = remembered_find(e, &s->remembered);
+    r = r == 0 ? repair_create(l, &s->repair) : r;
     if (r == 0) {
         look_keep_ledger(l, remembered_path(s->remembered));
         look_report_start(l, remembered_path(s->remembered));
+        r = repair_remember(s->repair, remembered_path(s->remembered));
     }
     return r;
 }
@@ -250,9 +267,19 @@ static void scan_release(struct look *l)
 {
     struct scan *s = l->own;
     if (s != NULL) {
+        repair_destroy(s->repair);
         remembered_destroy(s->remembered);
         living_destroy(s->living);
         free(s);
+    }
+}
+
+static void scan_over(void *arg, struct worker *w)
+{
+    const struct look *l = arg;
+    const struct scan *s = l->own;
+    if (s->repair != NULL) {
+        repair_go(s->repair, w);
     }
 }
 
@@ -265,6 +292,7 @@ static int scan_end(struct look *l, int status)
     char time[QUANTITY_MAX];
     char count[QUANTITY_MAX];
     int r = remembered_error(s->remembered);
+    repair_over(s->repair);
     if (r != 0) {
         report_error(e->report, "the state '%s' could not be read: %s", remembered_path(s->remembered), err_text(r));
         status = status == STATUS_OK ? STATUS_SOME_FAILED : status;
@@ -289,18 +317,20 @@ static int scan_end(struct look *l, int status)
     } else if (status != STATUS_OK) {
         report_error(e->report, "NOT everything could be looked at");
     } else {
-        report_say(e->report, "nothing is wrong");
+        report_say(e->report, look_findings(l) > 0 ? "all of it was mended" : "nothing is wrong");
     }
     return status;
 }
 
 const struct look_job scan_job = {
     .name = "scan",
+    .publishes = true,
     .want_attr = true,
     .begin = scan_begin,
     .enter = scan_enter,
     .entry = scan_entry,
     .leave = scan_leave,
+    .over = scan_over,
     .end = scan_end,
     .release = scan_release,
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cleanup/mend.h"
 #include "copier/options.h"
 
 /* Parses a command line of words; what was said on errors is in *said. */
@@ -286,6 +287,59 @@ Test(options, clean_takes_its_own_and_no_others, .timeout = 10)
     free(said);
     cr_expect_eq(parse(&o, &said, ARGV(clean, uid, dst)), -EINVAL, "that is about a server");
     free(said);
+}
+
+/* Each line is refused with that. */
+Test(options, scan_mends_what_is_named, .timeout = 10)
+{
+    static const struct {
+        const char *words[8];
+        const char *said; /* NULL: it is fine */
+        unsigned repair;
+    } lines[] = {
+        {{"--repair", "--source", "/s"}, NULL, MEND_KIND(FINDING_CORRUPT)},
+        {{"--repair=temp"}, NULL, MEND_KIND(FINDING_TEMP)},
+        {{"--repair=empty,temp", "--source=/s"}, NULL, MEND_KIND(FINDING_EMPTY) | MEND_KIND(FINDING_TEMP)},
+        {{"--repair=all", "--source=/s", "--wait=3s", "-n"}, NULL, MEND_KINDS},
+        {{"--repair", "--source=/s", "--quarantine=/q", "--max-repair=5%"}, NULL, MEND_KIND(FINDING_CORRUPT)},
+        {{"--repair"}, "--source", 0},
+        {{"--repair=temp,empty"}, "--source", 0},
+        {{"--repair=nonsense", "--source=/s"}, "'nonsense' is not one of corrupt", 0},
+        {{"--repair=temp,", "--source=/s"}, "'' is not one of corrupt", 0},
+        {{"--repair=missing", "--source=/s"}, "'missing' is not one of corrupt", 0},
+        {{"--repair", "--source=/s", "--quarantine=/q", "--remove"}, "give one of them", 0},
+        {{"--quarantine=/q"}, "--quarantine is about --repair", 0},
+        {{"--remove"}, "--remove is about --repair", 0},
+        {{"--max-repair=3"}, "--max-repair is about --repair", 0},
+        {{"--dry-run"}, "--dry-run is about --repair", 0},
+        {{"--repair", "--source=/s", "--max-repair=x"}, "neither a number nor a percentage", 0},
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        char text[8][64];
+        char haul[] = "haul";
+        char scan[] = "scan";
+        char last[] = "/dst";
+        char *argv[12] = {haul, scan};
+        struct options o;
+        char *said = NULL;
+        int argc = 2;
+        for (size_t k = 0; lines[i].words[k] != NULL; k++) {
+            (void)snprintf(text[k], sizeof(text[k]), "%s", lines[i].words[k]);
+            argv[argc++] = text[k];
+        }
+        argv[argc++] = last;
+        argv[argc] = NULL;
+        int r = parse(&o, &said, argv);
+        cr_expect_eq(r, lines[i].said == NULL ? 0 : -EINVAL, "line %zu: %s", i, said);
+        if (lines[i].said != NULL) {
+            cr_expect(strstr(said, lines[i].said) != NULL, "line %zu: %s", i, said);
+        } else {
+            cr_expect_eq(o.repair, lines[i].repair, "line %zu", i);
+            cr_expect_eq(o.dry_run, o.wait_ns != 0, "line %zu", i);
+            options_release(&o);
+        }
+        free(said);
+    }
 }
 
 Test(options, scan_only_looks, .timeout = 10)

@@ -29,6 +29,9 @@ struct trip {
     atomic_ulong tasks;       /* that were run */
     atomic_ulong refused;     /* that found no room */
     unsigned tasks_each;      /* for each file */
+    atomic_ulong overs;       /* how often it was told that all is over */
+    unsigned long seen;       /* tasks and files until then */
+    unsigned tasks_then;      /* added then */
     unsigned long stop_after; /* files after which the pool is stopped; 0: never */
     const char *pass;         /* name of directories that are not to be listed; NULL: none */
 };
@@ -109,6 +112,20 @@ static void end(void *arg, struct tour_visit *v, int err, const struct store_op 
     atomic_fetch_add(err == 0 ? &t->ended : err == -ECANCELED ? &t->cut : &t->failed, 1);
 }
 
+static void over(void *arg, struct worker *w)
+{
+    struct trip *t = arg;
+    cr_assert_not_null(worker_own(w));
+    atomic_fetch_add(&t->overs, 1);
+    t->seen = atomic_load(&t->tasks) + atomic_load(&t->files);
+    for (unsigned i = 0; i < t->tasks_then; i++) {
+        struct counted *c = malloc(sizeof *c);
+        cr_assert_not_null(c);
+        *c = (struct counted){.task = {.run = count_task}, .trip = t};
+        cr_assert(tour_add(t->tour, &c->task));
+    }
+}
+
 /* Goes through base with so many fibers, on so many threads. */
 static void travel(struct trip *t, const char *base, unsigned width, unsigned workers,
                    const struct fault_options *fault)
@@ -137,7 +154,8 @@ static void travel(struct trip *t, const char *base, unsigned width, unsigned wo
                                          .port = port_of,
                                          .begin = begin,
                                          .entry = entry,
-                                         .end = end};
+                                         .end = end,
+                                         .over = over};
     cr_assert_eq(tour_create(&options, &t->tour), 0);
     pool_hold(t->pool);
     queue_close(t->queue);
@@ -171,12 +189,14 @@ Test(tour, meets_everything_once, .timeout = 60)
 {
     char *base = sample();
     for (unsigned width = 1; width <= 16; width *= 2) {
-        struct trip t = {.tasks_each = 1};
+        struct trip t = {.tasks_each = 1, .tasks_then = 9};
         travel(&t, base, width, width < 3 ? width : 3, NULL);
+        cr_expect_eq(t.overs, 1, "told once that all is over, not again after its tasks");
+        cr_expect_eq(t.seen, 2002, "only then: %lu", t.seen);
         cr_expect_eq(t.begun, 72, "%lu", t.begun);
         cr_expect_eq(t.ended, 72);
         cr_expect_eq(t.files, 1001);
-        cr_expect_eq(t.tasks, 1001);
+        cr_expect_eq(t.tasks, 1001 + 9);
         cr_expect_eq(t.failed + t.cut, 0);
         cr_expect(tour_whole(t.tour));
         go_home(&t);
@@ -238,6 +258,7 @@ Test(tour, ends_soon_when_it_is_stopped, .timeout = 60)
         cr_expect_lt(t.files, 200);
         cr_expect_geq(t.cut, 1);
         cr_expect_not(tour_whole(t.tour));
+        cr_expect_eq(t.overs, 0);
         cr_expect_eq(t.begun, t.ended + t.cut, "each that was begun has an end");
         go_home(&t);
     }
