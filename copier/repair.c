@@ -152,16 +152,31 @@ static void mending_free(struct mending *m)
     free(m);
 }
 
+static struct mending *take(struct repair *r, bool linked)
+{
+    pthread_mutex_lock(&r->lock);
+    struct mending **first = linked ? &r->linked : &r->first;
+    struct mending *m = *first;
+    if (m != NULL) {
+        *first = m->next;
+        r->end = r->first != NULL ? r->end : &r->first;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return m;
+}
+
 void repair_destroy(struct repair *r)
 {
     if (r == NULL) {
         return;
     }
-    while (r->first != NULL) {
-        struct mending *next = r->first->next;
-        mending_free(r->first);
-        r->first = next;
+    for (struct mending *m = take(r, false); m != NULL; m = take(r, false)) {
+        mending_free(m);
     }
+    for (struct mending *m = take(r, true); m != NULL; m = take(r, true)) {
+        mending_free(m);
+    }
+    repair_leaders_free(r);
     repair_state_free(r);
     quarantine_close(r->quarantine);
     free(r->menders);
@@ -194,7 +209,7 @@ static const char *would(enum mend_verdict verdict)
 
 /* False: there is no memory for it. */
 static bool keep(struct repair *r, struct dir *dir, const char *name, const struct finding *f,
-                 enum mend_verdict verdict)
+                 enum mend_verdict verdict, bool linked)
 {
     size_t name_size = strlen(name) + 1;
     size_t evidence_size = strlen(f->evidence) + 1;
@@ -207,8 +222,14 @@ static bool keep(struct repair *r, struct dir *dir, const char *name, const stru
     memcpy(m->text + name_size, f->evidence, evidence_size);
     m->evidence = m->text + name_size;
     pthread_mutex_lock(&r->lock);
-    *r->end = m;
-    r->end = &m->next;
+    m->linked = verdict == MEND_CONTENTS && linked;
+    if (m->linked) {
+        m->next = r->linked;
+        r->linked = m;
+    } else {
+        *r->end = m;
+        r->end = &m->next;
+    }
     r->counted += f->kind != FINDING_TEMP ? 1 : 0;
     pthread_mutex_unlock(&r->lock);
     return true;
@@ -236,7 +257,7 @@ bool repair_meet(struct repair *r, struct dir *dir, const char *name, struct fin
         f->why = would(verdict);
         return false;
     }
-    if (!keep(r, dir, name, f, verdict)) {
+    if (!keep(r, dir, name, f, verdict, facts->src != NULL && facts->src->nlink > 1)) {
         f->action = ACTION_FAILED;
         f->why = "keeping it in mind";
         f->err = ENOMEM;
@@ -259,32 +280,21 @@ static void tell(struct repair *r, const struct mending *m, const struct outcome
     look_found(r->look, m->dir, m->text, &f);
 }
 
-static struct mending *take(struct repair *r)
-{
-    pthread_mutex_lock(&r->lock);
-    struct mending *m = r->first;
-    if (m != NULL) {
-        r->first = m->next;
-        r->end = r->first != NULL ? r->end : &r->first;
-    }
-    pthread_mutex_unlock(&r->lock);
-    return m;
-}
-
 /* All that waits is left, for that reason. */
 static void leave_all(struct repair *r, const char *why)
 {
     const struct outcome out = {.action = ACTION_LEFT, .why = why};
-    for (struct mending *m = take(r); m != NULL; m = take(r)) {
-        tell(r, m, &out);
-        mending_free(m);
+    for (int linked = 0; linked < 2; linked++) {
+        for (struct mending *m = take(r, linked); m != NULL; m = take(r, linked)) {
+            tell(r, m, &out);
+            mending_free(m);
+        }
     }
 }
 
-static void mend(struct tour_task *task, struct worker *w)
+static void mend_all(struct repair *r, struct worker *w, bool linked)
 {
-    struct repair *r = ((struct mender *)task)->repair; /* its first field */
-    for (struct mending *m = NULL; !worker_stopping(w) && (m = take(r)) != NULL;) {
+    for (struct mending *m = NULL; !worker_stopping(w) && (m = take(r, linked)) != NULL;) {
         struct outcome out = {.action = ACTION_LEFT};
         repair_one(r, w, m, &out);
         tell(r, m, &out);
@@ -293,7 +303,14 @@ static void mend(struct tour_task *task, struct worker *w)
     if (worker_stopping(w)) {
         atomic_store(&r->look->cut, true);
     }
+}
+
+static void mend(struct tour_task *task, struct worker *w)
+{
+    struct repair *r = ((struct mender *)task)->repair; /* its first field */
+    mend_all(r, w, false);
     if (atomic_fetch_sub(&r->active, 1) == 1) {
+        mend_all(r, w, true);
         repair_state_flush(r, w);
     }
 }
@@ -324,7 +341,7 @@ void repair_go(struct repair *r, struct worker *w)
     if (is_too_much(r)) {
         leave_all(r, "--max-repair");
     }
-    if (r->first == NULL) {
+    if (r->first == NULL && r->linked == NULL) {
         return;
     }
     r->menders = calloc(l->width, sizeof *r->menders);

@@ -22,6 +22,7 @@ struct mending {
     enum finding_sure sure;
     enum mend_verdict verdict; /* what is to be done */
     struct attr now;           /* as it was found */
+    bool linked;               /* the source has further names of it: one mender mends those, one after the other */
     bool doubted;              /* the state's doubt about it is ours */
     const char *evidence;      /* in text */
     char text[];               /* name and evidence, each with its NUL */
@@ -44,6 +45,14 @@ struct repair_done {
     char name[];
 };
 
+/* A file with several names that was published again: its further names become links to it. */
+struct repair_leader {
+    struct repair_leader *next;
+    struct dir *dir;        /* one reference */
+    struct state_file file; /* as it was published; name: the one below */
+    char name[];
+};
+
 /* One task of the tour. */
 struct mender {
     struct tour_task task; /* first field */
@@ -59,6 +68,8 @@ struct repair {
     pthread_mutex_t lock;          /* for all below */
     struct mending *first;         /* those that wait; owned */
     struct mending **end;          /* where the next one goes */
+    struct mending *linked;        /* those that wait until all else is mended; owned */
+    struct repair_leader *leaders; /* owned; of the mender that comes last */
     unsigned long counted;         /* of all, those that --max-repair counts */
     struct repair_done *done;      /* not written yet; owned */
     unsigned done_count;           /* of them */
@@ -75,6 +86,7 @@ struct outcome {
 
 /* repair_one.c: mends one, in a fiber of w. */
 void repair_one(struct repair *r, struct worker *w, struct mending *m, struct outcome *out);
+void repair_leaders_free(struct repair *r);
 
 /* repair_state.c. path: as repair_remember. 0 or an exit status after a message. */
 int repair_state_open(struct repair *r, const char *path);

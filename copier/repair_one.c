@@ -74,6 +74,67 @@ static bool is_there(struct worker *w, const struct mending *m, const struct att
            (now->mode & 07777) == (src->mode & 07777);
 }
 
+/* ---- several names of one file ---- */
+
+void repair_leaders_free(struct repair *r)
+{
+    while (r->leaders != NULL) {
+        struct repair_leader *next = r->leaders->next;
+        dir_put(r->leaders->dir);
+        free(r->leaders);
+        r->leaders = next;
+    }
+}
+
+/* Without memory its further names become files of their own. */
+static void add_leader(struct repair *r, const struct mending *m, const struct state_file *file)
+{
+    size_t size = strlen(m->text) + 1;
+    struct repair_leader *l = malloc(sizeof *l + size);
+    if (l != NULL) {
+        *l = (struct repair_leader){.next = r->leaders, .dir = dir_get(m->dir), .file = *file};
+        memcpy(l->name, m->text, size);
+        r->leaders = l;
+    }
+}
+
+/* One that was published in this run from that very file. */
+static const struct repair_leader *leader_of(const struct repair *r, const struct attr *src)
+{
+    const struct repair_leader *l = r->leaders;
+    while (l != NULL && !attr_unchanged(&l->file.src, src)) {
+        l = l->next;
+    }
+    return l;
+}
+
+/* A further name of what was published already, which was looked at right before. False: it is to be published. */
+static bool link_it(struct repair *r, struct worker *w, struct mending *m, const struct attr *src, struct outcome *out)
+{
+    const struct repair_leader *l = leader_of(r, src);
+    struct attr there = {0};
+    if (l == NULL) {
+        return false;
+    }
+    struct store_op op = {.code = STORE_LINK,
+                          .dir = m->dir,
+                          .name = m->text,
+                          .link = {.from_dir = l->dir, .from_name = l->name, .out = &there}};
+    int err = store_run(look_dst(w), &op);
+    if (item_link_copies(err)) {
+        return false;
+    }
+    if (err != 0) {
+        failed(out, &op, err, false);
+        return true;
+    }
+    *out = (struct outcome){.action = ACTION_MENDED};
+    struct state_file file = l->file;
+    file.dst = there;
+    repair_state_note(r, w, m, FACT_PUBLISHED, &file);
+    return true;
+}
+
 static void publish(struct repair *r, struct worker *w, struct mending *m, const struct attr *now, struct outcome *out)
 {
     struct engine *e = &r->look->engine;
@@ -88,6 +149,9 @@ static void publish(struct repair *r, struct worker *w, struct mending *m, const
         left(out, mend_why(LEFT_TYPE));
         return;
     }
+    if (m->linked && link_it(r, w, m, &src, out)) {
+        return;
+    }
     job.item = item_create(ITEM_FILE, m->dir, m->text, strlen(m->text), &src);
     if (job.item == NULL) {
         failed(out, &(struct store_op){.code = STORE_PUBLISH}, -ENOMEM, false);
@@ -97,6 +161,9 @@ static void publish(struct repair *r, struct worker *w, struct mending *m, const
     if (err == 0) {
         *out = (struct outcome){.action = ACTION_MENDED};
         repair_state_note(r, w, m, FACT_PUBLISHED, &file);
+        if (m->linked) {
+            add_leader(r, m, &file);
+        }
     } else if (is_guard(&job.op, err) && job.op.attempts > 1 && is_there(w, m, &src, &there)) {
         *out = (struct outcome){.action = ACTION_MENDED}; /* the state's doubt stays: who published it is not certain */
     } else if (err == -ERR_CHANGED) {
@@ -258,6 +325,12 @@ static void move(struct repair *r, struct worker *w, struct mending *m, const st
     free(path);
 }
 
+/* Still what was found. Of a file with several names ctime moves as others of them are mended. */
+static bool is_same(const struct mending *m, const struct attr *now)
+{
+    return attr_is_meant(&m->now, now) && m->now.dev == now->dev && (m->linked || attr_unchanged(&m->now, now));
+}
+
 void repair_one(struct repair *r, struct worker *w, struct mending *m, struct outcome *out)
 {
     struct attr now = {0};
@@ -267,7 +340,7 @@ void repair_one(struct repair *r, struct worker *w, struct mending *m, struct ou
         left(out, "it is gone by now");
     } else if (err != 0) {
         failed(out, &op, err, false);
-    } else if (!attr_unchanged(&m->now, &now) || m->now.mode != now.mode) {
+    } else if (!is_same(m, &now)) {
         left(out, changed);
     } else if (m->verdict == MEND_CONTENTS) {
         publish(r, w, m, &now, out);

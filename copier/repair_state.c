@@ -29,9 +29,12 @@ int repair_state_doubt(struct repair *r)
     }
     pthread_mutex_lock(&r->state_lock);
     int err = state_mend_begin(r->state);
-    for (struct mending *m = r->first; err == 0 && m != NULL; m = m->next) {
-        if (m->kind != FINDING_TEMP) {
-            err = state_mend_doubt(r->state, m->dir->id, m->text, &m->doubted);
+    struct mending *const lists[] = {r->first, r->linked};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        for (struct mending *m = lists[i]; err == 0 && m != NULL; m = m->next) {
+            if (m->kind != FINDING_TEMP) {
+                err = state_mend_doubt(r->state, m->dir->id, m->text, &m->doubted);
+            }
         }
     }
     err = state_mend_commit(r->state);
