@@ -168,6 +168,7 @@
  * copier/verify_names.c              the entries of one directory
  * copier/verify_attrs.c              what differs in attributes, in words
  * copier/verify_entry.c              one entry: what is wrong with it, looked at twice
+ * copier/verify_more.c               which names are one file, extended attributes, ACLs
  * copier/verify_contents.c           contents, hashed, by parts where they are large
  * copier/filehash.c                  XXH3-128 over the XXH3-128 of fixed parts
  * copier/living.c                    which runs live, by states and leases

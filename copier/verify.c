@@ -14,6 +14,7 @@
 #include "copier/quantity.h"
 #include "copier/status.h"
 #include "copier/verify_internal.h"
+#include "planner/links.h"
 
 #define CHUNK_LOCAL (128U * 1024)        /* bytes read at a time: they are still in the processor's cache when hashed */
 #define SMALL_LOCAL (128U * 1024)        /* bytes of the largest file that is read whole */
@@ -196,6 +197,21 @@ static void choose_contents(struct verify_dir *d)
 
 /* ---- the tour ---- */
 
+static void check_root_xattrs(struct look *l, struct tour_visit *v, const struct attr *attr)
+{
+    char evidence[EVIDENCE_MAX] = "";
+    struct store_op op = {.code = STORE_XATTRS};
+    bool on_source = false;
+    int r = verify_xattrs_differ(l->own, v->dir, NULL, v->worker, evidence, sizeof evidence, &op, &on_source);
+    if (r < 0) {
+        look_failed(l, v->dir, NULL, &op, r, on_source, false);
+    } else if (r == 1) {
+        struct finding f = {
+            .kind = FINDING_DIFFERS, .sure = SURE_CERTAIN, .evidence = evidence, .attr = attr, .action = ACTION_NONE};
+        look_found(l, v->dir, NULL, &f);
+    }
+}
+
 /* A directory that is there on both sides, as an entry without a name. */
 static void check_root(struct look *l, struct tour_visit *v)
 {
@@ -220,6 +236,7 @@ static void check_root(struct look *l, struct tour_visit *v)
             .kind = kind, .sure = SURE_CERTAIN, .evidence = evidence, .attr = &attr, .action = ACTION_NONE};
         look_found(l, v->dir, NULL, &f);
     }
+    check_root_xattrs(l, v, &attr);
 }
 
 static int verify_enter(void *arg, struct tour_visit *v)
@@ -372,9 +389,18 @@ static int verify_begin(struct look *l)
     }
     v->look = l;
     v->keep = choose_keep(e);
+    v->kinds = copy_xattr_kinds(e->options);
     v->devices = (e->places.url.host != NULL ? e->user.uid : geteuid()) == 0;
     choose_sizes(v);
-    int r = engine_open_memory(e);
+    int r = 0;
+    for (int side = 0; r == 0 && side < DIR_SIDES; side++) {
+        r = links_create(&v->links[side]);
+    }
+    if (r != 0) {
+        report_error(e->report, "cannot start: %s", err_text(r));
+        return STATUS_CANNOT;
+    }
+    r = engine_open_memory(e);
     if (r != 0) {
         return r;
     }
@@ -397,6 +423,9 @@ static void verify_release(struct look *l)
     struct verify *v = l->own;
     if (v != NULL) {
         (void)state_verify_end(v->memory, false, NULL);
+        for (int side = 0; side < DIR_SIDES; side++) {
+            links_destroy(v->links[side]);
+        }
         free(v);
     }
 }

@@ -21,7 +21,8 @@ struct facts facts_of(const struct attr *attr)
                           .ctime_ns = clock_ns_of(&attr->ctime),
                           .mode = attr->mode,
                           .uid = attr->uid,
-                          .gid = attr->gid};
+                          .gid = attr->gid,
+                          .nlink = (uint32_t)attr->nlink};
 }
 
 static struct timespec timespec_of(int64_t ns)
@@ -44,7 +45,8 @@ struct attr facts_attr(const struct facts *f)
                          .ctime = timespec_of(f->ctime_ns),
                          .mode = f->mode,
                          .uid = f->uid,
-                         .gid = f->gid};
+                         .gid = f->gid,
+                         .nlink = f->nlink};
 }
 
 bool facts_unchanged(const struct facts *a, const struct facts *b)

@@ -43,7 +43,8 @@ bool verify_needs_look(const struct verify_dir *d, const struct verify_entry *e)
     if (e->src.mode == 0) {
         return false;
     }
-    return !e->there || e->contents || S_ISLNK(e->src.mode) || verify_attrs_differ(d->verify, e, &kind, evidence);
+    return !e->there || e->contents || S_ISLNK(e->src.mode) || verify_needs_more(d->verify, e) ||
+           verify_attrs_differ(d->verify, e, &kind, evidence);
 }
 
 /* ---- the second look ---- */
@@ -257,6 +258,40 @@ static bool first_look(struct verify_dir *d, struct verify_entry *e, struct work
     return ((e->src.mode ^ e->dst.mode) & S_IFMT) != 0;
 }
 
+/* Names and extended attributes. True: all is said, or it is begun anew. */
+static bool more_look(struct verify_dir *d, struct verify_entry *e, struct worker *w, unsigned tries)
+{
+    char evidence[EVIDENCE_MAX] = "";
+    enum outcome outcome = verify_needs_more(d->verify, e) ? verify_more(d, e, w, evidence) : OUTCOME_SAME;
+    if (outcome == OUTCOME_SAME) {
+        return false;
+    }
+    if (outcome == OUTCOME_MOVED) {
+        anew(d, e, w, tries, false);
+        return true;
+    }
+    if (outcome != OUTCOME_OTHER) {
+        return true; /* reported */
+    }
+    switch (look_again(d, e, w)) {
+    case AGAIN_SAME:
+        break;
+    case AGAIN_OTHER:
+        anew(d, e, w, tries, true);
+        return true;
+    case AGAIN_GONE:
+        changed(d);
+        return true;
+    case AGAIN_FAILED:
+        return true;
+    }
+    if (!e->more_told) {
+        e->more_told = true;
+        verify_found(d, e, FINDING_DIFFERS, SURE_CERTAIN, evidence);
+    }
+    return false;
+}
+
 static void examine(struct verify_dir *d, struct verify_entry *e, struct worker *w, unsigned tries)
 {
     uint64_t part = 0;
@@ -264,7 +299,7 @@ static void examine(struct verify_dir *d, struct verify_entry *e, struct worker 
         verify_settle(d, e, w, OUTCOME_CUT, 0, tries);
         return;
     }
-    if (first_look(d, e, w, tries)) {
+    if (first_look(d, e, w, tries) || more_look(d, e, w, tries)) {
         return;
     }
     if (S_ISLNK(e->src.mode)) {

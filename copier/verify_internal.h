@@ -5,6 +5,7 @@
  *   verify_names.c     the entries of one directory
  *   verify_attrs.c     what differs in attributes, in words
  *   verify_entry.c     one entry: what is wrong with it, looked at twice
+ *   verify_more.c      which names are one file, extended attributes, ACLs
  *   verify_contents.c  contents: hashed, by parts where they are large; the first byte that differs
  *
  * A directory is listed at the source, what the state remembers of its entries is read at once, then it is listed at
@@ -21,6 +22,8 @@
 #define EVIDENCE_MAX 512                   /* bytes */
 #define VERIFY_LARGE (64ULL * 1024 * 1024) /* bytes of a file that is remembered by itself */
 
+struct links;
+
 /* What of a struct attr counts here. */
 struct facts {
     uint64_t size;    /* bytes */
@@ -32,6 +35,7 @@ struct facts {
     uint32_t mode;    /* type and permission bits; 0: unknown, not to be looked at */
     uint32_t uid;     /* numeric */
     uint32_t gid;     /* numeric */
+    uint32_t nlink;   /* names */
 };
 
 /* One entry of a directory. Once the directory has been listed one task has it at a time. */
@@ -51,6 +55,7 @@ struct verify_entry {
     bool hash_wanted;        /* the state has this very source file, and no hash */
     bool moved_on;           /* the source is not what was published any more */
     bool contents;           /* to be compared */
+    bool more_told;          /* what verify_more has found was reported */
 };
 
 /* A directory under way. */
@@ -83,16 +88,19 @@ struct verify_counts {
 };
 
 struct verify {
-    struct look *look;           /* not owned */
-    struct state_verify *memory; /* owned; NULL once it has ended */
-    struct verify_counts counts; /* thread-safe */
-    dev_t root_dev;              /* of the source's root */
-    uint64_t seed;               /* of the sample */
-    unsigned keep;               /* STORE_KEEP_* of what the state does not know */
-    bool fresh;                  /* the destination is read past this machine's cache */
-    bool devices;                /* device nodes are copied */
-    size_t chunk;                /* bytes of one read of a large file */
-    uint64_t small_max;          /* bytes of the largest file that is read whole */
+    struct look *look;              /* not owned */
+    struct state_verify *memory;    /* owned; NULL once it has ended */
+    struct verify_counts counts;    /* thread-safe */
+    struct links *links[DIR_SIDES]; /* which file of the other side each of this one with several names is taken for;
+                                       owned; thread-safe */
+    unsigned kinds;                 /* XATTRS_* that are compared */
+    dev_t root_dev;                 /* of the source's root */
+    uint64_t seed;                  /* of the sample */
+    unsigned keep;                  /* STORE_KEEP_* of what the state does not know */
+    bool fresh;                     /* the destination is read past this machine's cache */
+    bool devices;                   /* device nodes are copied */
+    size_t chunk;                   /* bytes of one read of a large file */
+    uint64_t small_max;             /* bytes of the largest file that is read whole */
 };
 
 /* Adds everything that the contents of an entry, found right, depend on. */
@@ -153,6 +161,18 @@ void verify_found(struct verify_dir *d, const struct verify_entry *e, enum findi
 /* An operation failed. */
 void verify_failed(struct verify_dir *d, const struct verify_entry *e, const struct store_op *op, int err,
                    bool on_source);
+
+/* ---- verify_more.c ---- */
+
+/* Whether there is something to be looked at that no listing tells. */
+bool verify_needs_more(const struct verify *v, const struct verify_entry *e);
+/* Compares it, of an entry that is there with the right type. OUTCOME_OTHER: how it differs, in EVIDENCE_MAX bytes of
+ * evidence; SAME, MOVED, FAILED. In a fiber. */
+enum outcome verify_more(struct verify_dir *d, struct verify_entry *e, struct worker *w, char *evidence);
+/* Whether extended attributes and ACLs differ; name NULL: of dir itself. 1: they do, the first one is told in room
+ * bytes of evidence; 0: not, or they are not asked for; -errno with op and *on_source. In a fiber. */
+int verify_xattrs_differ(struct verify *v, struct dir *dir, const char *name, struct worker *w, char *evidence,
+                         size_t room, struct store_op *op, bool *on_source);
 
 /* ---- verify_contents.c ---- */
 

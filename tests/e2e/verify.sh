@@ -205,12 +205,48 @@ flip "$DST/large2" "$at"
 verify 0 --json --fresh
 figure_is compared 2
 
+# Which names are one file; extended attributes where they are asked for.
+rm -rf "$SRC" "$DST" "$db"*
+mkdir "$SRC"
+for i in 1 2 3 5; do echo "$i" >"$SRC/$i"; done
+cp -p "$SRC/3" "$SRC/4"
+ln "$SRC/1" "$SRC/1too"
+ln "$SRC/2" "$SRC/2too"
+if [ "$(id -u)" = 0 ]; then
+    setfattr -n trusted.five -v 5 "$SRC/5"
+    setfattr -n trusted.root -v 0 "$SRC"
+fi
+settle
+expect 0 copy -X -A --state "$db" "$SRC" "$DST"
+verify 0 --json -X -A
+if [ "$(id -u)" = 0 ] && [ -n "$HAUL_DST" ]; then
+    err_has '2 .*attributes or ACLs that the destination cannot hold were not compared|not compared.*2'
+fi
+cp -p "$DST/1too" "$WORK/apart"
+mv "$WORK/apart" "$DST/1too"
+ln -f "$DST/3" "$DST/4"
+verify 40 --json
+[ "$(kinds)" = '2 differs ' ] || fail "links: $(kinds)"
+found | head -n 1 | grep -qE '^1(too)?$' && found | tail -n 1 | grep -qE '^[34]$' || fail "links: $(found)"
+if [ "$(id -u)" = 0 ] && [ -z "$HAUL_DST" ]; then
+    setfattr -n trusted.five -v 6 "$DST/5"
+    setfattr -x trusted.root "$DST"
+    setfattr -n trusted.more -v 7 "$DST/2"
+    verify 40 --json
+    [ "$(kinds)" = '2 differs ' ] || fail "attributes that nobody asked for: $(kinds)"
+    verify 40 -X
+    out_has '^differs +certain +found +5: trusted\.five has another value$'
+    out_has '^differs +certain +found +\.: trusted\.root is missing$'
+    out_has '^differs +certain +found +2: trusted\.more is there, not at the source$'
+    out_has '^differs +certain +found +2too: trusted\.more is there, not at the source$'
+fi
+
 # Wrong use; what is not there; nothing is made.
 expect 1 verify "$DST"
 expect 1 verify --bwlimit 3M "$SRC" "$DST"
 err_has '--bwlimit is not for haul verify'
 expect 1 copy --read-source "$SRC" "$DST"
-expect 1 verify "$SRC/large1" "$DST"
+expect 1 verify "$SRC/1" "$DST"
 expect 11 verify "$WORK/nowhere" "$DST"
 expect 11 verify "$SRC" "$WORK/nowhere"
 [ ! -e "$WORK/nowhere" ] || fail "it was made"
