@@ -136,7 +136,7 @@ static int write_runs(struct copy_job *job, const struct small *f, struct store_
     return r;
 }
 
-/* With --sparse always: its runs of zeros become holes, which PUBLISH knows nothing of. */
+/* Where runs of zeros become holes, which PUBLISH knows nothing of. */
 static int publish_sparse(struct copy_job *job, const struct small *f, struct attr *out)
 {
     const struct engine_worker *own = worker_own(job->worker);
@@ -196,7 +196,7 @@ static int publish_small(struct copy_job *job, const struct small *f)
     job->on_source = false;
     job->moved = 0;
     hash_whole(f->data, f->len, hash);
-    if (job->engine->options->sparse == SPARSE_ALWAYS && sparse_has_run(f->data, f->len, 0)) {
+    if (copy_leaves_zeros(job->engine, &f->attr) && sparse_has_run(f->data, f->len, 0)) {
         r = publish_sparse(job, f, &out);
     } else {
         job->op = (struct store_op){.code = STORE_PUBLISH,
@@ -263,6 +263,11 @@ static bool has_holes(const struct engine *e, const struct attr *a)
     return e->options->sparse != SPARSE_NEVER && a->allocated < a->size && a->size > SPARSE_BLOCK;
 }
 
+bool copy_leaves_zeros(const struct engine *e, const struct attr *a)
+{
+    return e->options->sparse == SPARSE_ALWAYS || (e->src->caps.no_extents && has_holes(e, a));
+}
+
 bool copy_is_resumable(const struct engine *e, uint64_t size)
 {
     return e->dst->caps.resume && e->options->partial_max_age > 0 && size > PART_SIZE;
@@ -271,7 +276,7 @@ bool copy_is_resumable(const struct engine *e, uint64_t size)
 bool copy_is_small(const struct engine *e, const struct attr *a)
 {
     uint64_t limit = e->src->caps.small_max < e->dst->caps.small_max ? e->src->caps.small_max : e->dst->caps.small_max;
-    return a->size <= limit && a->size <= BUFFER_MAX && !has_holes(e, a);
+    return a->size <= limit && a->size <= BUFFER_MAX && (e->src->caps.no_extents || !has_holes(e, a));
 }
 
 /* Whether the whole file is to be tried once more: it changed while it was read, or its publishing broke off in a way

@@ -43,6 +43,10 @@ unsigned copy_keep(const struct engine *e);
 /* Whether a file goes by memory, where it is not to be staged elsewhere. */
 bool copy_is_small(const struct engine *e, const struct attr *a);
 
+/* Whether the source's holes in it are to be found as runs of zeros in what was read (caps.no_extents), and so its runs
+ * of zeros become holes; with --sparse always those of any file do. */
+bool copy_leaves_zeros(const struct engine *e, const struct attr *a);
+
 /* Whether what arrived of a file of that many bytes is recorded, so that the next run goes on with it: with a state
  * that is there (not asked here). What is one part is soon copied again. */
 bool copy_is_resumable(const struct engine *e, uint64_t size);

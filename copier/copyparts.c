@@ -60,6 +60,8 @@ struct parts {
     uint64_t count;              /* parts; constant */
     size_t buffer_size;          /* bytes; constant */
     bool staged;                 /* see parts_options; constant */
+    bool zeros;                  /* runs of zeros are left out; constant */
+    bool extents;                /* the source, or the temp dir, is asked where its holes are; constant */
     bool flushes;                /* parts are recorded after a flush; constant */
     bool recording;              /* parts go into the state; constant */
     uint8_t (*hashes)[16];       /* of each part; owned; NULL: unknown; an entry is its runner's until PART_DONE */
@@ -197,7 +199,7 @@ static int write_runs(struct runner *r, size_t len, uint64_t offset)
     int err = 0;
     for (size_t at = 0, run = 0; at < len && err == 0; at += run) {
         run = len - at;
-        if (r->parts->engine->options->sparse == SPARSE_ALWAYS) {
+        if (r->parts->zeros) {
             run = sparse_next_run(r->buffer + at, len - at, offset + at, &zero);
         }
         if (!zero) {
@@ -205,9 +207,7 @@ static int write_runs(struct runner *r, size_t len, uint64_t offset)
                 r, (struct store_op){
                        .code = STORE_WRITE,
                        .up = {.upload = r->parts->upload, .buf = r->buffer + at, .len = run, .offset = offset + at}});
-        }
-        if (err == 0 && !zero) {
-            count_moved(r->parts, run);
+            count_moved(r->parts, err == 0 ? run : 0);
         }
     }
     return err;
@@ -268,7 +268,7 @@ static int next_extent(struct runner *r, uint64_t at, uint64_t end, uint64_t *ou
     *out_data = at;
     *out_end = end;
     *out_next = at;
-    if (r->parts->engine->options->sparse == SPARSE_NEVER || is_known_data(r->parts, at, out_end)) {
+    if (!r->parts->extents || is_known_data(r->parts, at, out_end)) {
         *out_end = *out_end < end ? *out_end : end;
         return 0;
     }
@@ -635,6 +635,8 @@ int parts_create(const struct parts_options *options, struct parts **out_parts)
     p->count = p->before.size / PART_SIZE + (p->before.size % PART_SIZE != 0);
     p->buffer_size = best == 0 || best > BUFFER_MAX ? BUFFER_MAX : (size_t)best;
     p->staged = options->staged;
+    p->zeros = e->options->sparse == SPARSE_ALWAYS || (!p->staged && copy_leaves_zeros(e, options->before));
+    p->extents = e->options->sparse != SPARSE_NEVER && (p->staged || !e->src->caps.no_extents);
     p->flushed_ns = clock_mono_ns();
     pthread_mutex_init(&p->lock, NULL);
     if (p->count > 0 && p->count <= PARTS_MAX) {

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/errs.h"
+#include "copier/sparse.h"
 #include "copier/staging.h"
 #include "workers/stores/posix_stage.h"
 
@@ -24,6 +25,7 @@ struct passage {
     struct staged *to;       /* the caller's */
     struct attr before;      /* of the source file when it was opened */
     bool by_hand;            /* its bytes go through our memory */
+    bool zeros;              /* runs of zeros become holes */
     char *buffer;            /* worker's; NULL: none */
 };
 
@@ -64,11 +66,12 @@ static int stage_clone(struct passage *p)
     return r;
 }
 
-static int stage_write(struct passage *p, size_t len, uint64_t at)
+/* len bytes of the buffer, from there in it. */
+static int stage_write(struct passage *p, size_t from, size_t len, uint64_t at)
 {
     struct stage_question q;
     staging_ask(p->staging, &q, 0);
-    int r = posix_stage_write(p->stage, p->to->file, p->buffer, len, at);
+    int r = posix_stage_write(p->stage, p->to->file, p->buffer + from, len, at);
     staging_answered(p->staging, &q);
     return r;
 }
@@ -167,7 +170,16 @@ static int copy_by_hand(struct passage *p, size_t want, uint64_t at, size_t *out
     if (r != 0 || *out_len == 0) {
         return r;
     }
-    *stage_err = stage_write(p, *out_len, at);
+    bool zero = false;
+    for (size_t done = 0, run = 0; done < *out_len && *stage_err == 0; done += run) {
+        run = *out_len - done;
+        if (p->zeros) {
+            run = sparse_next_run(p->buffer + done, run, at + done, &zero);
+        }
+        if (!zero) {
+            *stage_err = stage_write(p, done, run, at + done);
+        }
+    }
     return *stage_err != 0;
 }
 
@@ -207,6 +219,19 @@ static int copy_extent(struct passage *p, uint64_t at, uint64_t end, uint64_t *w
     return 0;
 }
 
+/* Where data begins and ends, from at on; -ENXIO: there is none; -errno. */
+static int next_extent(struct passage *p, uint64_t at, uint64_t *out_data, uint64_t *out_end)
+{
+    if (p->job->engine->src->caps.no_extents) { /* zeros will tell */
+        *out_data = at;
+        *out_end = p->before.size;
+        return 0;
+    }
+    return on_src(p,
+                  (struct store_op){.code = STORE_EXTENT,
+                                    .file = {.file = p->from, .offset = at, .out_data = out_data, .out_end = out_end}});
+}
+
 /* All extents; the same results. */
 static int copy_extents(struct passage *p, int *stage_err)
 {
@@ -215,9 +240,7 @@ static int copy_extents(struct passage *p, int *stage_err)
     for (uint64_t at = 0; at < size;) {
         uint64_t data = 0;
         uint64_t end = 0;
-        int r =
-            on_src(p, (struct store_op){.code = STORE_EXTENT,
-                                        .file = {.file = p->from, .offset = at, .out_data = &data, .out_end = &end}});
+        int r = next_extent(p, at, &data, &end);
         if (r == -ENXIO) { /* nothing but a hole is left */
             break;
         }
@@ -305,6 +328,7 @@ static int pass(struct passage *p)
         stage_failed(p, r);
         return 1;
     }
+    p->zeros = p->job->engine->src->caps.no_extents && copy_leaves_zeros(p->job->engine, &p->before);
     r = fill(p);
     if (r == 0) {
         r = on_src(p, (struct store_op){.code = STORE_FSTAT, .stat = {.out = &after, .file = p->from}});

@@ -159,7 +159,7 @@ static int open_url(struct doctor *d)
     struct nfs41_facts facts = {0};
     if (nfs41_facts(d->store, &facts) == 0) {
         doctor_judge_server(&d->chart, &facts);
-        report_server_json(d->chart.figures, &facts);
+        report_server_json(d->chart.figures, DIR_DST, &facts);
         d->room = (struct doctor_room){.bytes = facts.space_avail, .inodes = facts.files_avail};
     }
     return 0;

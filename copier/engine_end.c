@@ -78,23 +78,25 @@ static int tell_end(struct engine *e, int status, const char *but, const char *w
 {
     struct watch_times times[DIR_SIDES];
     struct io_facts facts;
-    struct nfs41_facts nfs;
+    struct nfs41_facts nfs[DIR_SIDES];
     pool_io_facts(e->pool, &facts);
     if (!facts.ring && facts.ring_error != 0) {
         notice_raise(e->notices, "io_uring is not available here; haul works without it");
     }
-    struct report_end end = {.plan = planner_counts(e->planner),
-                             .notices = e->notices,
-                             .status = status,
-                             .interrupted = was_interrupted(e) || status == STATUS_OUT_OF_TIME,
-                             .fatal = atomic_load(&e->fatal),
-                             .why = why,
-                             .but = but,
-                             .elapsed_ns = clock_mono_ns() - e->begun_ns,
-                             .nfs = nfs41_facts(e->bare, &nfs) == 0 ? &nfs : NULL,
-                             .io = &facts,
-                             .limit = pool_limit(e->pool),
-                             .run = e->run.number};
+    struct report_end end = {
+        .plan = planner_counts(e->planner),
+        .notices = e->notices,
+        .status = status,
+        .interrupted = was_interrupted(e) || status == STATUS_OUT_OF_TIME,
+        .fatal = atomic_load(&e->fatal),
+        .why = why,
+        .but = but,
+        .elapsed_ns = clock_mono_ns() - e->begun_ns,
+        .nfs =
+            {[DIR_SRC] = engine_facts(e, DIR_SRC, &nfs[DIR_SRC]), [DIR_DST] = engine_facts(e, DIR_DST, &nfs[DIR_DST])},
+        .io = &facts,
+        .limit = pool_limit(e->pool),
+        .run = e->run.number};
     take_times(e, times, end.times);
     if (why == NULL) {
         direct_tell(&e->direct, e->report, atomic_load(&e->counts->files));

@@ -58,6 +58,7 @@ struct engine {
     bool reader_key_made;           /* constant once made */
     struct dir_tree *tree;          /* of the planner's nodes */
     struct store *src;              /* owned */
+    struct store *src_bare;         /* the innermost of src, once that is open; not owned */
     struct store *dst;              /* owned */
     struct store *watch[DIR_SIDES]; /* layers of src and dst that measure; not owned */
     dev_t dst_dev;                  /* file system of the destination's root; 0: none */
@@ -187,6 +188,8 @@ int event_owned(void *arg, struct port *dst, struct dir *dir);
 int engine_places_find(struct engine *e);
 /* Opens src with all its layers. The same. */
 int engine_src_open(struct engine *e, unsigned handles);
+/* What is known of that side's server so far, in buf; NULL: that side is at none, or not open. */
+const struct nfs41_facts *engine_facts(const struct engine *e, enum dir_side side, struct nfs41_facts *buf);
 
 /* engine_dst.c. */
 

@@ -151,6 +151,12 @@ static int wrap_wishes(struct engine *e, struct store *next, struct store **stor
     return remap_wrap(next, &wishes, store);
 }
 
+const struct nfs41_facts *engine_facts(const struct engine *e, enum dir_side side, struct nfs41_facts *buf)
+{
+    const struct store *bare = side == DIR_SRC ? e->src_bare : e->bare;
+    return nfs41_facts(bare, buf) == 0 ? buf : NULL;
+}
+
 int engine_src_open(struct engine *e, unsigned handles)
 {
     const struct store_options options = store_options_of(e, handles);
@@ -162,6 +168,7 @@ int engine_src_open(struct engine *e, unsigned handles)
         direct_watch(&e->direct, DIR_SRC, e->places.source);
     }
     e->src = NULL; /* from here on it goes with its layers */
+    struct store *bare = next;
     if (r == 0) {
         r = watch_wrap(next, &next);
     }
@@ -171,6 +178,9 @@ int engine_src_open(struct engine *e, unsigned handles)
     }
     if (r == 0) {
         r = wrap_wishes(e, next, &e->src);
+    }
+    if (r == 0) {
+        e->src_bare = bare;
     }
     return r == 0 ? 0 : cannot_open(e, err_text(r));
 }

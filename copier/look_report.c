@@ -97,16 +97,18 @@ static void tell_times(struct look *l, json_t *event)
     const struct engine *e = &l->engine;
     struct watch_times times[DIR_SIDES] = {0};
     const struct watch_times *out_of[DIR_SIDES] = {NULL, NULL};
-    struct nfs41_facts facts;
-    const struct nfs41_facts *nfs = nfs41_facts(e->bare, &facts) == 0 ? &facts : NULL;
+    struct nfs41_facts facts[DIR_SIDES];
     for (int side = 0; side < DIR_SIDES; side++) {
         bool asked = side == DIR_DST || e->options->source != NULL;
         out_of[side] = asked && watch_times(e->watch[side], &times[side]) == 0 ? &times[side] : NULL;
+        const struct nfs41_facts *nfs = engine_facts(e, side, &facts[side]);
+        report_server_json(event, side, nfs);
+        if (e->options->stats) {
+            report_server_text(e->report, side, nfs);
+        }
     }
-    report_server_json(event, nfs);
     report_times_json(event, out_of);
     if (e->options->stats) {
-        report_server_text(e->report, nfs);
         report_times_text(e->report, out_of);
     }
     for (int side = 0; side < DIR_SIDES; side++) {

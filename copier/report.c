@@ -436,7 +436,9 @@ static void end_stats(struct report *r, const struct report_end *end)
         report_say(r, "io_uring: not used%s%s; %u in flight at the end", end->io->ring_error != 0 ? ": " : "",
                    end->io->ring_error != 0 ? err_text(end->io->ring_error) : "", end->limit);
     }
-    report_server_text(r, end->nfs);
+    for (int side = 0; side < DIR_SIDES; side++) {
+        report_server_text(r, side, end->nfs[side]);
+    }
     report_times_text(r, end->times);
 }
 
@@ -498,7 +500,9 @@ static void end_json(struct report *r, const struct report_end *end)
     if (end->why != NULL) {
         json_set_text(event, "why", end->why);
     }
-    report_server_json(event, end->nfs);
+    for (int side = 0; side < DIR_SIDES; side++) {
+        report_server_json(event, side, end->nfs[side]);
+    }
     report_times_json(event, end->times);
     emit(r, event);
 }

@@ -35,14 +35,37 @@ const char *report_server_step(unsigned step)
     return NULL;
 }
 
-/* COMPOUNDs for each file that was published in one, all others of the run included; 0: there was no file. */
-static double per_file(const struct nfs41_facts *f)
+/* Files that went in one COMPOUND each: published, or read. */
+static uint64_t files_of(enum dir_side side, const struct nfs41_facts *f)
 {
-    return f->publishes > 0 ? (double)f->compounds / (double)f->publishes : 0;
+    return side == DIR_SRC ? f->reads : f->publishes;
 }
 
-void report_server_text(struct report *r, const struct nfs41_facts *f)
+/* COMPOUNDs for each of them, all others of the run included; 0: there was no file. */
+static double per_file(enum dir_side side, const struct nfs41_facts *f)
 {
+    uint64_t files = files_of(side, f);
+    return files > 0 ? (double)f->compounds / (double)files : 0;
+}
+
+static void tell_counts(struct report *r, const char *who, enum dir_side side, const struct nfs41_facts *f)
+{
+    char shared[48] = "";
+    if (side == DIR_DST) {
+        snprintf(shared, sizeof shared, " (%llu shared one)", (unsigned long long)f->combined);
+    }
+    report_say(r,
+               "%s: %llu COMPOUNDs, %.2f for each of %llu files that were %s in one%s; %llu "
+               "connections, %llu requests sent again, %llu sessions made again, %llu put off, %llu cleaned up",
+               who, (unsigned long long)f->compounds, per_file(side, f), (unsigned long long)files_of(side, f),
+               side == DIR_SRC ? "read" : "published", shared, (unsigned long long)f->connects,
+               (unsigned long long)f->replays, (unsigned long long)f->rebuilds, (unsigned long long)f->waits,
+               (unsigned long long)f->cleanups);
+}
+
+void report_server_text(struct report *r, enum dir_side side, const struct nfs41_facts *f)
+{
+    const char *who = side == DIR_SRC ? PROTOCOL " (SRC)" : PROTOCOL;
     char request[QUANTITY_MAX];
     char response[QUANTITY_MAX];
     char read[QUANTITY_MAX];
@@ -52,27 +75,20 @@ void report_server_text(struct report *r, const struct nfs41_facts *f)
     }
     report_say(
         r,
-        PROTOCOL
-        "%s%s: %u slots, %u operations in a COMPOUND, requests to %s, answers to %s (%u bytes kept for a replay), "
+        "%s%s%s: %u slots, %u operations in a COMPOUND, requests to %s, answers to %s (%u bytes kept for a replay), "
         "reads to %s, writes to %s, lease %u s",
-        f->server[0] != '\0' ? ", " : "", f->server, f->slots, f->operations_max,
+        who, f->server[0] != '\0' ? ", " : "", f->server, f->slots, f->operations_max,
         quantity_show_bytes(f->request_max, request), quantity_show_bytes(f->response_max, response), f->cached_max,
         quantity_show_bytes(f->read_max, read), quantity_show_bytes(f->write_max, write), f->lease_s);
     for (int i = 0; i < STEPS; i++) {
         if ((f->steps & steps[i].step) != 0) {
-            report_say(r, PROTOCOL ": %s", steps[i].phrase);
+            report_say(r, "%s: %s", who, steps[i].phrase);
         }
     }
-    report_say(r,
-               PROTOCOL
-               ": %llu COMPOUNDs, %.2f for each of %llu files that were published in one (%llu shared one); %llu "
-               "connections, %llu requests sent again, %llu sessions made again, %llu put off, %llu cleaned up",
-               (unsigned long long)f->compounds, per_file(f), (unsigned long long)f->publishes,
-               (unsigned long long)f->combined, (unsigned long long)f->connects, (unsigned long long)f->replays,
-               (unsigned long long)f->rebuilds, (unsigned long long)f->waits, (unsigned long long)f->cleanups);
+    tell_counts(r, who, side, f);
 }
 
-void report_server_json(json_t *event, const struct nfs41_facts *f)
+void report_server_json(json_t *event, enum dir_side side, const struct nfs41_facts *f)
 {
     if (f == NULL) {
         return;
@@ -91,6 +107,7 @@ void report_server_json(json_t *event, const struct nfs41_facts *f)
         {"lease_seconds", f->lease_s},
         {"compounds", f->compounds},
         {"published", f->publishes},
+        {"read", f->reads},
         {"combined", f->combined},
         {"connects", f->connects},
         {"replays", f->replays},
@@ -105,12 +122,12 @@ void report_server_json(json_t *event, const struct nfs41_facts *f)
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         json_set_number(nfs, numbers[i].key, numbers[i].value);
     }
-    json_object_set_new(nfs, "compounds_per_file", json_real(per_file(f)));
+    json_object_set_new(nfs, "compounds_per_file", json_real(per_file(side, f)));
     for (int i = 0; i < STEPS; i++) {
         if ((f->steps & steps[i].step) != 0) {
             json_array_append_new(chosen, json_string(steps[i].word));
         }
     }
     json_object_set_new(nfs, "steps", chosen);
-    json_object_set_new(event, "nfs", nfs);
+    json_object_set_new(event, side == DIR_SRC ? "nfs_source" : "nfs", nfs);
 }

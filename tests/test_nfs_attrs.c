@@ -106,7 +106,7 @@ Test(nfs_attrs, what_a_server_says_is_read, .timeout = 10)
     struct nfs_attrs a = decode(&out, &failed);
     cr_assert_not(failed);
     cr_expect_eq(a.attr.mode, S_IFCHR | 04755);
-    cr_expect_eq(a.change, 77);
+    cr_expect_eq(a.attr.change, 77);
     cr_expect_eq(a.attr.size, 4711);
     cr_expect_eq(a.attr.ino, 0xfedcba9876543210);
     cr_expect_eq(a.attr.nlink, 3);

@@ -62,7 +62,8 @@ bool attr_unchanged(const struct attr *before, const struct attr *after)
 {
     return (before->mode & S_IFMT) == (after->mode & S_IFMT) && before->size == after->size &&
            before->dev == after->dev && before->ino == after->ino && same_time(&before->mtime, &after->mtime) &&
-           same_time(&before->ctime, &after->ctime);
+           same_time(&before->ctime, &after->ctime) &&
+           (before->change == after->change || before->change == 0 || after->change == 0);
 }
 
 bool attr_is_meant(const struct attr *expect, const struct attr *now)

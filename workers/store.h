@@ -43,13 +43,14 @@ struct attr {
     uint64_t ino;          /* inode, or the server's fileid */
     uint64_t size;         /* bytes */
     uint64_t allocated;    /* bytes on disk; less than size where there are holes */
+    uint64_t change;       /* moves with every change (NFSv4's change attribute); 0 where the store has none to tell */
     struct timespec atime; /* last access */
     struct timespec mtime; /* last change of contents */
     struct timespec ctime; /* last change of attributes */
 };
 
-/* Same contents as far as attributes can tell: type, size, mtime, ctime, dev, ino. What is asked before and after
- * reading a source file. */
+/* Same contents as far as attributes can tell: type, size, mtime, ctime, dev, ino, and change where both have it. What
+ * is asked before and after reading a source file. */
 bool attr_unchanged(const struct attr *before, const struct attr *after);
 
 /* Still the entry that was meant by expect: type, permission bits, size, mtime, ino. What PUBLISH, COMMIT and SETATTR
@@ -270,6 +271,7 @@ struct store_caps {
     bool network;                     /* errors come and go, each operation is a round trip */
     bool uncached;                    /* what it tells comes from the server, not from what this machine remembers */
     bool spread;                      /* better with many directories at a time */
+    bool no_extents;                  /* EXTENT reads to tell holes: who reads anyway looks for zeros in what came */
     bool durable;                     /* what is published is durable at once (NFS); else after STORE_SYNC or --fsync */
     unsigned in_flight;               /* operations at first, over all workers; 0: one for each worker */
     unsigned in_flight_max;           /* and at most */

@@ -30,6 +30,21 @@ bad() {
     echo "$want: $(head -n 1 "$WORK/err")"
 }
 
+# source_is MEMBER VALUE: of what the last event tells of the source's server.
+source_is() {
+    [ "$(jq -r "select(.event == \"end\") | .nfs_source$1" "$WORK/out")" = "$2" ] ||
+        fail "nfs_source$1 is not $2: $(jq -c 'select(.event == "end") | .nfs_source' "$WORK/out")"
+}
+
+# Root reads what nobody may; a hole is found in what is read anyway.
+mkdir "$from/odd"
+echo secret >"$from/odd/shut"
+chmod 000 "$from/odd/shut"
+truncate -s 32M "$from/odd/hole"
+echo data | dd of="$from/odd/hole" bs=1 seek=20000000 conv=notrunc status=none
+truncate -s 500k "$from/odd/small hole"
+echo end | dd of="$from/odd/small hole" bs=1 seek=400000 conv=notrunc status=none
+
 # What is wrong.
 look >"$WORK/look"
 bad 1 'NFS version 3 is not spoken' "$url/from?version=3" "$DST"
@@ -54,15 +69,42 @@ expect 0 copy --archive-dirs --json "$url/from" "$DST"
 judge "$from" "$DST"
 no_temps "$DST"
 [ "$(figure files)" -ge 200 ] || fail "files: $(figure files)"
-look | cmp -s - "$WORK/look" || fail "the source was changed: $(look | diff "$WORK/look" - | head)"
+source_is '.slots > 8' true
+source_is .replays 0
 expect 0 copy --archive-dirs --json "$url/from" "$DST"
 figure_is todo 0
+[ "$(stat -c '%b' "$DST/odd/hole")" -lt 2048 ] && [ "$(stat -c '%b' "$DST/odd/small hole")" -lt 512 ] || fail "a hole was filled"
+rm -rf "$WORK/odd"
+expect 0 copy --stats --json "$url/from/odd" "$WORK/odd"
+err_has '^NFSv4.1 \(SRC\), .*: [0-9]+ slots'
+err_has '^NFSv4.1 \(SRC\): [0-9]+ COMPOUNDs, .* for each of 2 files that were read in one;'
+# One READ for each 512 KiB, three for what opens and closes it, what the run begins and ends with, two small ones.
+source_is '.compounds < 64 + 20' true
+expect 0 copy --stage always "$url/from/odd" "$WORK/odd.staged"
+cmptree --no-dir-times "$from/odd" "$WORK/odd.staged" || fail "staged"
+look | cmp -s - "$WORK/look" || fail "the source was changed: $(look | diff "$WORK/look" - | head)"
+
+# Again and again: only what has changed is read; what is gone goes; what was changed behind haul's back is found by the
+# listings of both.
 expect 0 sync --json "$url/from" "$DST"
 echo "one more" >"$from/told/new"
 rm "$from/told/big001"
 expect 0 sync --delete --json "$url/from" "$DST"
 judge_lax "$from" "$DST"
 [ ! -e "$DST/told/big001" ] || fail "what the source has no more stays"
+sleep 2.1
+expect 0 sync --delete --json "$url/from" "$DST"
+expect 0 sync --delete --json "$url/from" "$DST"
+figure_is todo 0
+figure_is removed 0
+source_is .read 0
+echo "changed here" >"$DST/told/new"
+echo foreign >"$DST/told/foreign"
+expect 0 sync --json "$url/from" "$DST"
+figure_is todo 0
+expect 0 sync --delete --compare=dest --json "$url/from" "$DST"
+figure_is files 1
+judge_lax "$from" "$DST"
 
 # From the server to the server, without a mount: two clients at the same time. Ganesha does not set the times of links.
 expect 0 copy --archive-dirs "$url/from" "nfs://127.0.0.1:$port/export2/to"
@@ -70,6 +112,15 @@ E2E_RSYNC=(--omit-link-times) E2E_CMPTREE=(--no-link-times)
 judge "$from" "$other/to"
 no_temps "$other"
 [ "$(ganesha_clients a)" = 0 ] || fail "the server still knows us"
+echo another >"$from/told/late"
+rm "$from/told/new"
+expect 0 sync --delete --json "$url/from" "nfs://127.0.0.1:$port/export2/to"
+expect 0 sync --delete --json "$url/from" "nfs://127.0.0.1:$port/export2/to"
+echo later >"$from/told/new"
+rm "$from/told/late"
+expect 0 sync --delete --json "$url/from" "nfs://127.0.0.1:$port/export2/to"
+figure_is removed 1
+judge_lax "$from" "$other/to"
 E2E_RSYNC=() E2E_CMPTREE=()
 
 # Through the temp dir, and by the list.

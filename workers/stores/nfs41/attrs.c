@@ -279,7 +279,7 @@ static void get_first_word(struct xdr_in *x, uint64_t mask, struct nfs_attrs *a)
         a->attr.mode |= type;
     }
     a->fh_expire = mask & NFS_ATTR_FH_EXPIRE ? xdr_get_u32(x) : 0;
-    a->change = mask & NFS_ATTR_CHANGE ? xdr_get_u64(x) : 0;
+    a->attr.change = mask & NFS_ATTR_CHANGE ? xdr_get_u64(x) : 0;
     a->attr.size = mask & NFS_ATTR_SIZE ? xdr_get_u64(x) : 0;
     a->link_support = mask & NFS_ATTR_LINK_SUPPORT ? xdr_get_bool(x) : false;
     a->attr.dev = mask & NFS_ATTR_FSID ? get_fsid(x) : 0;

@@ -53,13 +53,13 @@
 #define NFS_ATTRS_STAT                                                                                                 \
     (NFS_ATTR_TYPE | NFS_ATTR_SIZE | NFS_ATTR_FSID | NFS_ATTR_FILEID | NFS_ATTR_MODE | NFS_ATTR_NUMLINKS |             \
      NFS_ATTR_OWNER | NFS_ATTR_GROUP | NFS_ATTR_RAWDEV | NFS_ATTR_SPACE_USED | NFS_ATTR_ATIME | NFS_ATTR_CTIME |       \
-     NFS_ATTR_MTIME)
+     NFS_ATTR_MTIME | NFS_ATTR_CHANGE)
 
 /* What struct nfs_attrs knows to read. */
 #define NFS_ATTRS_KNOWN                                                                                                \
-    (NFS_ATTRS_STAT | NFS_ATTR_SUPPORTED | NFS_ATTR_FH_EXPIRE | NFS_ATTR_CHANGE | NFS_ATTR_LINK_SUPPORT |              \
-     NFS_ATTR_LEASE_TIME | NFS_ATTR_RDATTR_ERROR | NFS_ATTR_MAXFILESIZE | NFS_ATTR_MAXNAME | NFS_ATTR_MAXREAD |        \
-     NFS_ATTR_MAXWRITE | NFS_ATTR_TIME_DELTA | NFS_ATTR_MOUNTED_ON | NFS_ATTR_FILES_AVAIL | NFS_ATTR_SPACE_AVAIL)
+    (NFS_ATTRS_STAT | NFS_ATTR_SUPPORTED | NFS_ATTR_FH_EXPIRE | NFS_ATTR_LINK_SUPPORT | NFS_ATTR_LEASE_TIME |          \
+     NFS_ATTR_RDATTR_ERROR | NFS_ATTR_MAXFILESIZE | NFS_ATTR_MAXNAME | NFS_ATTR_MAXREAD | NFS_ATTR_MAXWRITE |          \
+     NFS_ATTR_TIME_DELTA | NFS_ATTR_MOUNTED_ON | NFS_ATTR_FILES_AVAIL | NFS_ATTR_SPACE_AVAIL)
 
 /* An owner or group as the server spelled it; points into the reply. */
 struct nfs_owner_text {
@@ -75,7 +75,6 @@ struct nfs_attrs {
     struct nfs_owner_text owner; /* a name that is no number */
     struct nfs_owner_text group; /* likewise */
     uint64_t supported;          /* NFS_ATTR_*: of the first two words */
-    uint64_t change;             /* change attribute */
     uint64_t max_file;           /* bytes of the largest file */
     uint64_t max_read;           /* bytes of a READ */
     uint64_t max_write;          /* bytes of a WRITE */

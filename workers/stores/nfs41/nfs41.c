@@ -229,6 +229,7 @@ static void caps_init(struct nfs41_store *s, const struct nfs_limits *limits)
     s->head.caps.uncached = true;
     s->head.caps.spread = true;
     s->head.caps.durable = true;
+    s->head.caps.no_extents = true;
     s->head.caps.resume = true;
     s->head.caps.in_flight = flight;
     s->head.caps.in_flight_max = flight * 8 < FLIGHT_MAX ? flight * 8 : FLIGHT_MAX;
@@ -445,6 +446,7 @@ int nfs41_facts(const struct store *store, struct nfs41_facts *out)
         .rebuilds = c.sessions_lost,
         .waits = c.waits,
         .publishes = atomic_load(&s->publishes),
+        .reads = atomic_load(&s->reads),
         .cleanups = atomic_load(&s->cleanups),
         .destroy_status = c.destroy_status,
     };

@@ -72,6 +72,7 @@ struct nfs41_facts {
     uint64_t rebuilds;       /* sessions that were lost and made anew */
     uint64_t waits;          /* requests that the server put off (DELAY, GRACE) */
     uint64_t publishes;      /* files published in a COMPOUND */
+    uint64_t reads;          /* files read whole in a COMPOUND */
     uint64_t cleanups;       /* files whose COMPOUND stopped after OPEN, and was cleaned up after */
     uint32_t destroy_status; /* NFS4ERR of the last DESTROY_CLIENTID: CLIENTID_BUSY (10074) where opens were left */
 };

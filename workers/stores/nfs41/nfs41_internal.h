@@ -84,6 +84,7 @@ struct nfs41_store {
     atomic_uint steps;          /* NFS41_STEP_* */
     atomic_uint next_owner;     /* of open files: one for each port */
     atomic_ullong publishes;    /* see nfs41_facts */
+    atomic_ullong reads;        /* see nfs41_facts */
     atomic_ullong combined;
     atomic_ullong cleanups;
     atomic_bool has_left;    /* left is not empty */

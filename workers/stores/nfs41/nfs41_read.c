@@ -498,6 +498,7 @@ int nfs41_read_small_in(struct port *p, struct store_op *op, const struct nfs41_
         }
     }
     if (!err) {
+        atomic_fetch_add_explicit(&nfs41_of(p)->reads, 1, memory_order_relaxed);
         *op->read_small.out_len = f.len < f.before.size ? f.len : f.before.size;
         *op->read_small.before = f.before;
         *op->read_small.after = f.after;
