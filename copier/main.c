@@ -78,6 +78,7 @@
  * workers/stores/throttle.c          --bwlimit, --ops-limit
  * workers/stores/remap.c             --chmod and --chown: a source as it is wished for
  * workers/stores/dry.c               takes every change and makes none
+ * workers/stores/claim.c             asks before the first change
  * workers/stores/watch.c             measures operations, knows what is under way
  * workers/stores/watch_tally.c       its figures
  * workers/stores/fault.c             fails the Nth operation, for tests

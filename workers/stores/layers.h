@@ -68,6 +68,11 @@ int remap_wrap(struct store *next, const struct remap_options *options, struct s
 /* dry: a destination that takes every change and makes none; looking goes to next. For --dry-run. */
 int dry_wrap(struct store *next, struct store **out_store);
 
+/* claim: a destination that ask is asked for before anything is changed there: 0 lets the change pass, -errno is what
+ * it ends with (step "lease"). ask is called before every change, by any thread and fiber, and may block; it is for ask
+ * to remember that it has let one pass. */
+int claim_wrap(struct store *next, int (*ask)(void *arg), void *arg, struct store **out_store);
+
 /* null: a destination without anything behind it: takes every change, holds nothing. Measures the core alone. */
 int null_open(const struct store_options *options, struct store **out_store);
 

@@ -333,6 +333,16 @@ int posix_handle_err(const struct store_op *op, int err)
     return op->step && strcmp(op->step, STORE_STEP_GUARD) == 0 ? 0 : err;
 }
 
+bool posix_dir_is_open(struct posix_store *s, struct dir *dir)
+{
+    bool open;
+
+    pthread_mutex_lock(&s->lock);
+    open = !dir->parent || handle_of(s, dir)->fd >= 0;
+    pthread_mutex_unlock(&s->lock);
+    return open;
+}
+
 void posix_dir_unpin_made(struct port *p, struct dir *dir, int err)
 {
     posix_dir_unpin(p, dir, err == -ENOENT ? -ESTALE : err);

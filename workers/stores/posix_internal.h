@@ -129,6 +129,8 @@ void posix_mount_look(const struct posix_store *s);
 int posix_dir_pin(struct port *p, struct dir *dir, int *out_fd);
 /* err: the result of what was done with it; -ESTALE closes the handle, so that the next pin opens it anew. */
 void posix_dir_unpin(struct port *p, struct dir *dir, int err);
+/* Whether a descriptor of dir is open, which pinning need not open. */
+bool posix_dir_is_open(struct posix_store *s, struct dir *dir);
 /* The same after something was to be made in dir: -ENOENT says that dir itself is gone, perhaps for another of its
  * name. */
 void posix_dir_unpin_made(struct port *p, struct dir *dir, int err);

@@ -26,36 +26,46 @@ struct store_list {
     uint64_t ino;      /* of the directory, at parking */
 };
 
+/* A descriptor of name in dir, a directory, for a listing alone; or -errno. */
+static int open_at(struct port *p, struct dir *dir, const char *name)
+{
+    int dir_fd;
+    int fd = posix_dir_pin(p, dir, &dir_fd);
+
+    if (!fd) {
+        fd = posix_openat(p, dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+        posix_dir_unpin(p, dir, fd);
+    }
+    return fd;
+}
+
 /* Opens the descriptor and the buffer. The list stays as it was after a failure. */
 static int list_start(struct port *p, struct store_list *list)
 {
-    int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+    struct posix_store *s = posix_of(p);
+    struct dir *dir = list->dir;
     char *buf = malloc(LIST_BUFFER);
-    int dir_fd;
-    int fd;
-    int err;
+    int fd = -ENOENT;
 
     if (!buf) {
         return -ENOMEM;
     }
-    err = posix_dir_pin(p, list->dir, &dir_fd);
-    if (err) {
-        goto fail;
+    /* An NFS client asks the server for each open: perhaps this one is all that is needed of the directory. */
+    if (s->head.caps.network && dir->parent && !posix_dir_is_open(s, dir)) {
+        fd = open_at(p, dir->parent, dir->name);
     }
-    fd = posix_openat(p, dir_fd, ".", flags, 0);
-    posix_dir_unpin(p, list->dir, fd);
     if (fd < 0) {
-        err = fd;
-        goto fail;
+        fd = open_at(p, dir, ".");
+    }
+    if (fd < 0) {
+        free(buf);
+        return fd;
     }
     list->fd = fd;
     list->buf = buf;
     list->pos = 0;
     list->len = 0;
     return 0;
-fail:
-    free(buf);
-    return err;
 }
 
 static void list_stop(struct port *p, struct store_list *list)

@@ -26,6 +26,7 @@ static const char note_groups[] =
 
 /* ---- ports ---- */
 
+/* problem: where a sentence for people goes, and then the server is asked at once; NULL: with the first operation. */
 static int port_open(struct nfs41_store *s, struct io *io, struct port **out, char **problem)
 {
     struct nfs41_port *np = calloc(1, sizeof(*np));
@@ -37,7 +38,8 @@ static int port_open(struct nfs41_store *s, struct io *io, struct port **out, ch
     np->head.store = &s->head;
     np->head.io = io;
     np->owner = atomic_fetch_add(&s->next_owner, 1);
-    err = nfs_session_open(s->client, io, &np->session, problem);
+    err = problem ? nfs_session_open(s->client, io, &np->session, problem)
+                  : nfs_session_open_later(s->client, io, &np->session);
     if (err) {
         free(np);
         return err;
@@ -253,12 +255,17 @@ static int look_around(struct nfs41_store *s, const struct nfs41_options *nfs, s
         }
         return -EPROTONOSUPPORT;
     }
-    err = nfs41_path_walk(p, nfs, &s->root, &s->made, problem);
+    err = s->untried ? 0 : nfs41_path_walk(p, nfs, &s->root, &s->made, problem);
     s->missing = err == -ENOENT && nfs->may_be_missing && !*problem;
     if (s->missing) {
         return 0;
     }
-    err = err ? err : nfs41_probe(p, nfs, problem);
+    s->untried = !err && nfs->try_later;
+    if (!s->untried) {
+        err = err ? err : nfs41_probe(p, nfs, problem);
+    } else if (!s->has_limits) {
+        err = nfs41_ask_limits(p);
+    }
     caps_init(s, &limits);
     return err;
 }
@@ -338,6 +345,61 @@ int nfs41_make(struct store *store, const struct nfs41_options *nfs, char **out_
     }
     free(*out_problem);
     *out_problem = NULL;
+    return 0;
+}
+
+int nfs41_try(struct store *store, const struct nfs41_options *nfs, char **out_problem)
+{
+    struct nfs41_store *s = (struct nfs41_store *)(uintptr_t)find(store);
+    const struct nfs41_options now = {.sessions = nfs->sessions, .read_only = nfs->read_only};
+    int err;
+
+    *out_problem = NULL;
+    if (!s || !s->untried) {
+        return -EINVAL;
+    }
+    err = look_around_alone(s, &now, out_problem);
+    if (err) {
+        explain(s, err, out_problem);
+        return err;
+    }
+    free(*out_problem);
+    *out_problem = NULL;
+    return 0;
+}
+
+int nfs41_trust(struct store *store, const struct nfs41_found *found)
+{
+    struct nfs41_store *s = (struct nfs41_store *)(uintptr_t)find(store);
+
+    if (!s || !s->untried) {
+        return -EINVAL;
+    }
+    s->uid = found->uid;
+    s->gid = found->gid;
+    s->head.caps.time_granularity_ns = found->time_granularity_ns;
+    s->head.caps.no_link_times = found->no_link_times;
+    atomic_store(&s->owner_refused, found->owner_refused);
+    atomic_fetch_or(&s->steps, found->steps);
+    s->untried = false;
+    return 0;
+}
+
+int nfs41_found(const struct store *store, struct nfs41_found *out)
+{
+    const struct nfs41_store *s = find(store);
+
+    if (!s || s->untried) {
+        return -EINVAL;
+    }
+    *out = (struct nfs41_found){
+        .uid = s->uid,
+        .gid = s->gid,
+        .time_granularity_ns = s->head.caps.time_granularity_ns,
+        .no_link_times = s->head.caps.no_link_times,
+        .owner_refused = atomic_load(&s->owner_refused),
+        .steps = atomic_load(&s->steps),
+    };
     return 0;
 }
 

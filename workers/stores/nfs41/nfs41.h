@@ -33,11 +33,13 @@ struct nfs41_options {
     unsigned sessions;     /* made at the start, at the same time as other things, besides the first: so many ports at a
                               time need not wait for theirs */
     bool read_only;        /* nothing is created or changed, not even to try the server out: for --dry-run */
-    bool make_missing;     /* create missing directories below the export; else -ENOENT */
-    bool may_be_missing;   /* without make_missing: a missing directory below the export is no error, and nfs41_make is
-                              to be called before anything else is done with the store (nfs41_facts tells) */
-    mode_t missing_mode;   /* their permission bits */
-    mode_t root_mode;      /* and those of the last one */
+    bool try_later;    /* nothing is tried out when it is opened: nfs41_try or nfs41_trust comes before anything else is
+                          done with the store, or with a layer above it, but for what looks or reads */
+    bool make_missing; /* create missing directories below the export; else -ENOENT */
+    bool may_be_missing; /* without make_missing: a missing directory below the export is no error, and nfs41_make is
+                            to be called before anything else is done with the store (nfs41_facts tells) */
+    mode_t missing_mode; /* their permission bits */
+    mode_t root_mode;    /* and those of the last one */
 };
 
 /* What was stepped down to, because the server lacks something. */
@@ -93,6 +95,27 @@ int nfs41_open(const struct store_options *options, const struct nfs41_options *
  * whatever it says; missing_mode, root_mode and sessions are looked at besides. 0 or -errno with *out_problem, as
  * nfs41_open; then nothing but store_destroy can be done with s. Before anybody else has the store. */
 int nfs41_make(struct store *s, const struct nfs41_options *nfs, char **out_problem);
+
+/* What was found out about the server by trying, or has come out since. */
+struct nfs41_found {
+    uid_t uid;                   /* who owns what we make */
+    gid_t gid;                   /* and its group */
+    int64_t time_granularity_ns; /* see struct store_caps */
+    bool no_link_times;          /* likewise */
+    bool owner_refused;          /* owners cannot be set */
+    unsigned steps;              /* NFS41_STEP_* */
+};
+
+/* Tries the server of a store out that was opened with try_later. nfs: sessions and read_only are looked at. 0 or
+ * -errno with *out_problem, as nfs41_open. Before anybody else has the store. */
+int nfs41_try(struct store *s, const struct nfs41_options *nfs, char **out_problem);
+
+/* The same without asking the server: found is what an earlier store, as the same user, found out at the same server.
+ * Where it has changed since, each file steps down for itself. 0; -EINVAL: s was not opened with try_later. */
+int nfs41_trust(struct store *s, const struct nfs41_found *found);
+
+/* What is known of the server by now. s may be a layer above it. 0; -EINVAL: it was not tried, or is none. */
+int nfs41_found(const struct store *s, struct nfs41_found *out_found);
 
 /*
  * A store on the directory so many levels (1, ...) above the root of s, through the same client; s outlives it. Asks

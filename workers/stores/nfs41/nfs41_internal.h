@@ -62,6 +62,9 @@ struct nfs41_store {
     bool shared;               /* client is another store's, which outlives this one */
     unsigned made;             /* directories that were missing when it was opened */
     bool missing;              /* its root still is */
+    bool untried;              /* it was opened with try_later, and neither tried nor trusted */
+    bool has_limits;           /* max_name ... delta_ns are filled in */
+    int64_t delta_ns;          /* of time stamps, as the server tells */
     struct nfs41_dir *way;     /* from the pseudo root to the root, the first NFS41_WAY_MAX; owned. Where the root is
                                   missing: as far as there is one */
     unsigned way_count;        /* directories on the way, so far; 0: not known */
@@ -218,6 +221,12 @@ int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs4
 /* Tries the server out; fills in what s knows of it, and makes the sessions that nfs wants. Before anybody else has
  * the store. 0 or -errno with *problem. */
 int nfs41_probe(struct port *p, const struct nfs41_options *nfs, char **problem);
+/* Adds the question for the limits of the file system where the COMPOUND stands; reads the answer into the store. 0,
+ * NFS4ERR or -errno. */
+void nfs41_put_limits(struct nfs_compound *c);
+int nfs41_get_limits(struct port *p, struct nfs_compound *c);
+/* Both, of the root. 0 or -errno. */
+int nfs41_ask_limits(struct port *p);
 
 /* ---- nfs41_dirs.c ---- */
 

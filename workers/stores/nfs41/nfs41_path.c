@@ -14,7 +14,7 @@
 #define SHOWN     8   /* names that are told where none fits */
 #define LEVELS    16U /* looked up in one COMPOUND: names of 255 bytes fit in */
 #define LEVEL_OPS 3U  /* LOOKUP, GETATTR, GETFH */
-#define OTHER_OPS 4U  /* SEQUENCE, PUTFH, and what is asked of the pseudo root */
+#define OTHER_OPS 5U  /* SEQUENCE, PUTFH, what is asked of the pseudo root, and the limits of the end */
 
 /* A walk. */
 struct walk {
@@ -252,8 +252,8 @@ static unsigned levels_at_once(const struct walk *w)
     return n < LEVELS ? n : LEVELS;
 }
 
-/* Adds those of the next components. How many, or -ENAMETOOLONG. */
-static int put_levels(struct walk *w, struct nfs_compound *c)
+/* Adds those of the next components. How many, or -ENAMETOOLONG; *out_end: it goes to the end of the way. */
+static int put_levels(struct walk *w, struct nfs_compound *c, bool *out_end)
 {
     unsigned most = levels_at_once(w);
     const char *rest = w->rest;
@@ -276,6 +276,7 @@ static int put_levels(struct walk *w, struct nfs_compound *c)
         put_found(c);
         n++;
     }
+    *out_end = rest[strspn(rest, "/")] == '\0';
     return (int)n;
 }
 
@@ -284,6 +285,7 @@ static int descend(struct walk *w)
 {
     struct nfs_compound *c;
     int r = nfs41_begin(w->p, &c);
+    bool end = false;
     bool root;
     int n;
 
@@ -292,7 +294,11 @@ static int descend(struct walk *w)
     }
     put_here(c, w);
     root = w->at.fh.len == 0;
-    n = put_levels(w, c);
+    n = put_levels(w, c, &end);
+    end = end && w->nfs;
+    if (end) {
+        nfs41_put_limits(c); /* of what was walked to */
+    }
     nfs_compound_expect(c, 1024 + (LEVELS + 1) * 256);
     r = n < 0 ? n : nfs41_send(w->p, c);
     r = r ? r : get_here(c, w);
@@ -311,6 +317,9 @@ static int descend(struct walk *w)
         if (!r) {
             walked(w, rest);
         }
+    }
+    if (!r && end) {
+        (void)nfs41_get_limits(w->p, c); /* else they are asked for by themselves */
     }
     nfs_compound_end(c);
     return r;

@@ -19,32 +19,44 @@
 
 static const char text[] = "haul looks at what this server can do; this file may be removed\n";
 
-/* Limits of the file system. 0 or -errno. */
-static int ask_limits(struct port *p, int64_t *out_delta_ns)
+void nfs41_put_limits(struct nfs_compound *c)
+{
+    nfs_put_getattr(c, NFS_ATTR_MAXNAME | NFS_ATTR_MAXREAD | NFS_ATTR_MAXWRITE | NFS_ATTR_TIME_DELTA |
+                           NFS_ATTR_FILES_AVAIL | NFS_ATTR_SPACE_AVAIL);
+}
+
+int nfs41_get_limits(struct port *p, struct nfs_compound *c)
 {
     struct nfs41_store *s = nfs41_of(p);
     struct nfs_attrs attrs = {0};
-    struct nfs_compound *c;
-    int r = nfs41_begin(p, &c);
+    int r = nfs_get_getattr(c, &attrs);
 
-    if (r) {
-        return r;
-    }
-    nfs_put_putfh(c, &s->root.fh);
-    nfs_put_getattr(c, NFS_ATTR_MAXNAME | NFS_ATTR_MAXREAD | NFS_ATTR_MAXWRITE | NFS_ATTR_TIME_DELTA |
-                           NFS_ATTR_FILES_AVAIL | NFS_ATTR_SPACE_AVAIL);
-    r = nfs41_send(p, c);
-    r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
-    r = nfs41_result(NULL, c, r ? r : nfs_get_getattr(c, &attrs));
-    nfs_compound_end(c);
     if (!r) {
         s->max_name = attrs.max_name;
         s->max_read = attrs.max_read;
         s->max_write = attrs.max_write;
         s->files_avail = attrs.mask & NFS_ATTR_FILES_AVAIL ? attrs.files_avail : UINT64_MAX;
         s->space_avail = attrs.mask & NFS_ATTR_SPACE_AVAIL ? attrs.space_avail : UINT64_MAX;
-        *out_delta_ns = attrs.time_delta_ns;
+        s->delta_ns = attrs.time_delta_ns;
+        s->has_limits = true;
     }
+    return r;
+}
+
+int nfs41_ask_limits(struct port *p)
+{
+    struct nfs_compound *c;
+    int r = nfs41_begin(p, &c);
+
+    if (r) {
+        return r;
+    }
+    nfs_put_putfh(c, &nfs41_of(p)->root.fh);
+    nfs41_put_limits(c);
+    r = nfs41_send(p, c);
+    r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
+    r = nfs41_result(NULL, c, r ? r : nfs41_get_limits(p, c));
+    nfs_compound_end(c);
     return r;
 }
 
@@ -167,7 +179,6 @@ struct probing {
     struct attr want;                                /* of the file */
     struct attr seen;                                /* and as it came out */
     bool published;                                  /* seen is valid */
-    int64_t delta_ns;                                /* as the server tells */
     int limits_err;                                  /* of asking for its limits */
     int file_err;                                    /* of the file */
     int link_err;                                    /* of the symbolic link */
@@ -201,7 +212,7 @@ static void probe_rest(void *arg)
 {
     struct probing *b = arg;
 
-    b->limits_err = ask_limits(b->p, &b->delta_ns);
+    b->limits_err = nfs41_of(b->p)->has_limits ? 0 : nfs41_ask_limits(b->p);
     if (!b->limits_err && b->writes) {
         b->link_err = try_link(b->p, &b->want);
     }
@@ -253,7 +264,7 @@ int nfs41_probe(struct port *p, const struct nfs41_options *nfs, char **problem)
         return err;
     }
     if (b.published) {
-        s->head.caps.time_granularity_ns = granularity(&b.want, &b.seen, b.delta_ns);
+        s->head.caps.time_granularity_ns = granularity(&b.want, &b.seen, s->delta_ns);
     }
     if (is_no_matter(b.file_err) && !b.published) {
         return 0;

@@ -176,6 +176,17 @@ int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_sessio
     return 0;
 }
 
+int nfs_session_open_later(struct nfs_client *client, struct io *io, struct nfs_session **out_session)
+{
+    struct nfs_session *s = unpark(client, io);
+    s = s ? s : session_create(client, io);
+    if (!s) {
+        return -ENOMEM;
+    }
+    *out_session = s;
+    return 0;
+}
+
 void nfs_session_close(struct nfs_session *session)
 {
     if (!session) {
@@ -271,5 +282,15 @@ struct nfs_client *nfs_session_client(const struct nfs_session *session)
 
 void nfs_session_limits(const struct nfs_session *session, struct nfs_limits *out_limits)
 {
-    *out_limits = session->table->limits;
+    if (session->table) {
+        *out_limits = session->table->limits;
+        return;
+    }
+    struct nfs_client_facts f;
+    nfs_client_facts(session->client, &f);
+    *out_limits = (struct nfs_limits){.max_request = f.max_request,
+                                      .max_response = f.max_response,
+                                      .max_cached = f.max_cached,
+                                      .max_ops = f.max_ops,
+                                      .slots = f.slots};
 }

@@ -49,6 +49,10 @@ struct nfs_limits {
  */
 int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_session **out_session, char **problem);
 
+/* The same, but the server is asked for one that was not parked when the first call is made, which may then end with
+ * what nfs_session_open returns. Asks nobody. 0 or -ENOMEM. */
+int nfs_session_open_later(struct nfs_client *client, struct io *io, struct nfs_session **out_session);
+
 /* Leaves it to whoever opens the next session of its client, in any thread, or to nfs_sessions_end: neither has to ask
  * the server then. One that is not whole, or one too many, is closed. No call may be under way; none of its COMPOUNDs
  * may be used any more. NULL is fine. */
@@ -63,6 +67,7 @@ void nfs_sessions_end(struct nfs_client *client);
 void nfs_session_close(struct nfs_session *session);
 
 struct nfs_client *nfs_session_client(const struct nfs_session *session);
+/* Those of another session of its client, where it has not been made yet. */
 void nfs_session_limits(const struct nfs_session *session, struct nfs_limits *out_limits);
 
 /*
