@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -40,6 +41,9 @@ enum {
 void engine_stop(struct engine *e)
 {
     if (!atomic_exchange(&e->stopping, true)) {
+        if (e->stop_event >= 0) {
+            (void)eventfd_write(e->stop_event, 1);
+        }
         upkeep_stop(e);
         if (e->planner != NULL) {
             planner_stop(e->planner);
@@ -469,7 +473,7 @@ static int prepare(struct engine *e, const struct engine_budget *b)
         r = open_staging(e);
         watchdog_step(e->watchdog, NULL, NULL);
     }
-    if (r == 0) {
+    if (r == 0 && !sync_may_idle(e)) {
         r = engine_lease_take(e);
     }
     if (r == 0) {
@@ -477,6 +481,9 @@ static int prepare(struct engine *e, const struct engine_budget *b)
     }
     if (r == 0) {
         r = sync_check(e);
+    }
+    if (r == 0 && (e->purge || !e->sync.trust) && engine_own(e) != 0) {
+        r = STATUS_CANNOT;
     }
     if (r != 0) {
         return r;
@@ -649,6 +656,7 @@ static int run(struct engine *e)
     }
     copy(e);
     refresh_mount(e);
+    engine_dst_learn(e, engine_status(e) == STATUS_OK);
     end_lease(e, engine_status(e) == STATUS_OK && e->options->command == COMMAND_COPY);
     engine_take_end_or_wait(e);
     return engine_finish(e);
@@ -681,6 +689,9 @@ static void release(struct engine *e)
         pthread_key_delete(e->reader_key);
     }
     state_close(e->state);
+    if (e->stop_event >= 0) {
+        close(e->stop_event);
+    }
     free(e->state_path);
     direct_release(&e->direct);
     places_release(&e->places);
@@ -699,9 +710,11 @@ int engine_begin(struct engine *e, const struct options *options, int channel)
                          .channel = channel,
                          .begun_ns = clock_mono_ns(),
                          .begun_real_ns = clock_real_ns(),
+                         .stop_event = -1,
                          .tempdir = {.parent = -1, .fd = -1}};
     fence_init(&e->fence);
     pthread_mutex_init(&e->sync.lock, NULL);
+    pthread_mutex_init(&e->own_lock, NULL);
     e->umask = umask(0); /* modes are set exactly as asked */
     if (report_create(&how, &e->report) != 0) {
         return STATUS_CANNOT;

@@ -5,10 +5,12 @@
  * anywhere.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/errs.h"
@@ -17,6 +19,10 @@
 #include "workers/stores/layers.h"
 #include "workers/stores/nfs41/nfs41.h"
 #include "workers/stores/posix.h"
+
+#define SERVER_AGE_NS (86400 * NS_PER_SEC) /* what was found out about a server is tried again after that */
+#define SERVER_ABOUT  256                  /* bytes of a text that says whose and which */
+#define SERVER_TEXT   128                  /* bytes of a text that says what */
 
 #define SESSIONS    10 /* at a server, made at the start: of the walkers, and of the first workers */
 #define FOR_EVER_NS (365 * 86400 * NS_PER_SEC) /* --io-timeout 0 */
@@ -64,7 +70,16 @@ static int wrap_destination(struct engine *e, struct store *next, struct store *
     if (r == 0 && o->ops_limit > 0) {
         r = throttle_operations_wrap(next, o->ops_limit, &next);
     }
-    return r == 0 ? retry_wrap(next, &e->retry, store) : r;
+    if (r == 0) {
+        r = retry_wrap(next, &e->retry, &next);
+    }
+    if (r == 0 && o->command == COMMAND_SYNC && !o->dry_run) {
+        r = claim_wrap(next, engine_own, e, &next);
+    }
+    if (r == 0) {
+        *store = next;
+    }
+    return r;
 }
 
 /* For whoever opens the destination, or what is above it. */
@@ -103,11 +118,18 @@ struct nfs41_options engine_nfs(const struct engine *e, const struct url *url)
                                   .sessions = e->places.only_name != NULL ? 0 : SESSIONS};
 }
 
+/* Whether the run may take the server for what an earlier one has found. */
+static bool is_trusting(const struct engine *e)
+{
+    return e->options->command == COMMAND_SYNC && !e->options->dry_run;
+}
+
 /* The same for the destination, with the modes of what is made there. */
 static struct nfs41_options server_options_of(const struct engine *e)
 {
     struct nfs41_options nfs = engine_nfs(e, &e->places.url);
     nfs.read_only = e->options->dry_run;
+    nfs.try_later = is_trusting(e);
     nfs.missing_mode = 0777 & ~e->umask;
     nfs.root_mode = e->places.only_name != NULL ? 0777 & ~e->umask : 0700;
     return nfs;
@@ -123,6 +145,7 @@ static int open_server(struct engine *e, bool make, char **out_problem)
     options.fence = engine_fence(e);
     nfs.make_missing = make;
     nfs.may_be_missing = !make;
+    nfs.try_later = nfs.try_later && !make;
     *out_problem = NULL;
     int r = nfs41_open(&options, &nfs, &e->bare, out_problem);
     return r == 0 && nfs41_facts(e->bare, &facts) == 0 && facts.missing ? -ENOENT : r;
@@ -195,6 +218,105 @@ static int make_at_server(struct engine *e)
     }
     free(problem);
     return r;
+}
+
+/* ---- what is remembered of it ---- */
+
+/* Who asks, and which server. */
+static void about_server(const struct engine *e, char out[SERVER_ABOUT])
+{
+    struct nfs41_facts facts = {0};
+    (void)nfs41_facts(e->bare, &facts);
+    XXH64_hash_t groups = XXH3_64bits(e->user.groups, e->user.count * sizeof e->user.groups[0]);
+    (void)snprintf(out, SERVER_ABOUT, "1 %s uid %u groups %016llx owner %d", facts.server, (unsigned)e->user.uid,
+                   (unsigned long long)groups, (int)e->options->owner);
+}
+
+static int found_text(const struct engine *e, char out[SERVER_TEXT])
+{
+    struct nfs41_found f;
+    int r = nfs41_found(e->bare, &f);
+    if (r == 0) {
+        (void)snprintf(out, SERVER_TEXT, "%u %u %lld %d %d %u", (unsigned)f.uid, (unsigned)f.gid,
+                       (long long)f.time_granularity_ns, (int)f.no_link_times, (int)f.owner_refused, f.steps);
+    }
+    return r;
+}
+
+/* Takes what the last run has found, if it ended well. Whether it did. */
+static bool trust_server(struct engine *e)
+{
+    char about[SERVER_ABOUT];
+    char *text = NULL;
+    struct state_run last;
+    struct nfs41_found f = {0};
+    unsigned uid = 0;
+    unsigned gid = 0;
+    long long granularity = 0;
+    int no_link_times = 0;
+    int refused = 0;
+    if (e->state == NULL || state_last_run(e->state, &last) != 0 || last.status < 0) {
+        return false;
+    }
+    about_server(e, about);
+    if (state_server_get(e->state, about, SERVER_AGE_NS, &text) != 0) {
+        return false;
+    }
+    int n = sscanf(text, "%u %u %lld %d %d %u", &uid, &gid, &granularity, &no_link_times, &refused, &f.steps);
+    free(text);
+    f.uid = uid;
+    f.gid = gid;
+    f.time_granularity_ns = granularity;
+    f.no_link_times = no_link_times != 0;
+    f.owner_refused = refused != 0;
+    return n == 6 && nfs41_trust(e->bare, &f) == 0;
+}
+
+static void remember_server(struct engine *e)
+{
+    char about[SERVER_ABOUT];
+    char text[SERVER_TEXT];
+    if (e->state != NULL && is_trusting(e) && found_text(e, text) == 0) {
+        about_server(e, about);
+        (void)state_server_set(e->state, about, text); /* else the next run tries it out as well */
+    }
+}
+
+/* It stands there: tried out, where that is not remembered. 0 or an exit status after a message. */
+static int try_server(struct engine *e)
+{
+    char *problem = NULL;
+    if (!is_trusting(e)) {
+        return 0;
+    }
+    e->server_trusted = trust_server(e);
+    if (e->server_trusted) {
+        return 0;
+    }
+    const struct nfs41_options nfs = server_options_of(e);
+    int r = nfs41_try(e->bare, &nfs, &problem);
+    if (r != 0) {
+        r = cannot_open(e, problem != NULL ? problem : err_text(r));
+    }
+    free(problem);
+    return r;
+}
+
+void engine_dst_learn(struct engine *e, bool succeeded)
+{
+    char about[SERVER_ABOUT];
+    char now[SERVER_TEXT];
+    char *before = NULL;
+    if (!e->server_trusted) {
+        return;
+    }
+    about_server(e, about);
+    bool same = succeeded && found_text(e, now) == 0 &&
+                state_server_get(e->state, about, INT64_MAX / 2, &before) == 0 && strcmp(before, now) == 0;
+    free(before);
+    if (!same) {
+        (void)state_server_set(e->state, about, NULL); /* it grows old all the same */
+    }
 }
 
 /* The URL of the directory so many levels above the destination's root, malloc'd; NULL: no memory. */
@@ -296,7 +418,11 @@ static int open_bare(struct engine *e, unsigned handles)
     bool nothing_there = e->places.null || (e->options->dry_run && e->places.missing);
     options.fence = engine_fence(e);
     if (!nothing_there && e->places.url.host != NULL) {
-        return e->places.missing ? make_at_server(e) : 0;
+        int r = e->places.missing ? make_at_server(e) : try_server(e);
+        if (r == 0 && !e->server_trusted) {
+            remember_server(e);
+        }
+        return r;
     }
     int r = nothing_there ? 0 : places_make(&e->places, e->umask, e->report);
     if (r != 0) {

@@ -28,13 +28,16 @@ struct watchdog;
 
 /* What a sync knows; sync.c. */
 struct sync {
-    struct state_place place; /* of the destination; under lock once the walk has begun */
-    bool trust;               /* what is remembered is right; constant after sync_check, like may_remove */
-    bool may_remove;          /* the state is that of the last sync to this destination */
-    atomic_bool max_deleted;  /* nothing was removed: it would have been too much */
-    pthread_mutex_t lock;     /* for what follows */
-    bool touched;             /* the destination bears this run's stamp */
-    int touch_err;            /* -errno of that; 0 */
+    struct state_place place;       /* of the destination; under lock once the walk has begun */
+    bool seen;                      /* sync_may_idle has seen what stands in .haul/, and no lease */
+    char seen_id[STATE_PLACE_MAX];  /* there */
+    char seen_run[STATE_PLACE_MAX]; /* there */
+    bool trust;                     /* what is remembered is right; constant after sync_check, like may_remove */
+    bool may_remove;                /* the state is that of the last sync to this destination */
+    atomic_bool max_deleted;        /* nothing was removed: it would have been too much */
+    pthread_mutex_t lock;           /* for what follows */
+    bool touched;                   /* the destination bears this run's stamp */
+    int touch_err;                  /* -errno of that; 0 */
 };
 
 struct engine {
@@ -69,7 +72,12 @@ struct engine {
     struct nfs_user user;           /* who we are to servers, if SRC or DST is at one; owned */
     unsigned dst_made;              /* directories at the server that were missing: the root and those above it */
     struct fence fence;             /* of bare, where the run takes a lease */
-    struct lease *lease;            /* owned; NULL: none (dry run, null:) */
+    struct lease *lease;            /* owned; NULL: none (dry run, null:); constant once owns is true */
+    atomic_bool owns;               /* it is taken, or none is needed */
+    pthread_mutex_t own_lock;       /* held while it is taken late; for own_err */
+    int own_err;                    /* -errno: it could not be had late */
+    int stop_event;                 /* eventfd, readable once the run is being stopped; owned; -1: none */
+    bool server_trusted;            /* what the state remembers of the server was taken for granted */
     bool lease_ended;               /* it was given back, or that was tried */
     bool lease_failed;              /* that failed */
     unsigned jobs_max;              /* operations in flight at most, by the descriptors we may have */
@@ -201,6 +209,9 @@ struct nfs41_options engine_nfs(const struct engine *e, const struct url *url);
 int engine_dst_find(struct engine *e);
 /* Makes the root where it is missing, but for a dry run, and opens dst with all its layers. The same. */
 int engine_dst_open(struct engine *e, unsigned handles);
+/* What the state remembers of the server counts no more where it has turned out to be otherwise, or the run has failed.
+ * Before the state ends the run. */
+void engine_dst_learn(struct engine *e, bool succeeded);
 /* Of a destination at a server: lease_options.above. Any thread. */
 int engine_dst_above(struct engine *e, unsigned levels, struct store **out_store, char **out_path);
 /* Takes away again what engine_dst_open made, if it is empty, for a run that does not take place. */
@@ -210,6 +221,10 @@ void engine_dst_unmake(struct engine *e);
 struct fence *engine_fence(struct engine *e);
 /* Takes the lease. 0, or an exit status after a message; then the destination is as it was before. */
 int engine_lease_take(struct engine *e);
+/* Sees to it that the run owns the destination, of which a sync that may have nothing to do makes sure only before its
+ * first change: takes the lease if need be, and looks whether everything is as it was found without. arg: the engine.
+ * 0, or -errno after a message: then the run is being stopped. Any thread; blocks, for --wait. */
+int engine_own(void *arg);
 /* lease_options.above; arg: the engine. */
 int engine_lease_above(void *arg, unsigned levels, struct store **out_store, char **out_path);
 /* Gives it back, with .haul/ where tidy. 0, or -errno after a message. Only the first call does anything. */

@@ -16,6 +16,7 @@
 #include "copier/look.h"
 #include "copier/quantity.h"
 #include "copier/status.h"
+#include "copier/sync.h"
 #include "workers/stores/nfs41/nfs41.h"
 #include "workers/stores/posix.h"
 
@@ -171,6 +172,9 @@ int event_owned(void *arg, struct port *dst, struct dir *dir)
 {
     struct engine *e = arg;
     char who[LEASE_WHO_MAX];
+    if (engine_own(e) != 0) {
+        return -ECANCELED;
+    }
     int r = e->lease != NULL ? lease_check_dir(e->lease, dst, dir, who) : 0;
     if (r == -ERR_OWNED) {
         char *path = dir_path(dir, NULL);
@@ -191,12 +195,9 @@ struct fence *engine_fence(struct engine *e)
     return takes ? &e->fence : NULL;
 }
 
-int engine_lease_take(struct engine *e)
+/* lease_take, until stop_fd is readable. */
+static int take(struct engine *e, int stop_fd, struct lease_refusal *out_refusal)
 {
-    struct lease_refusal refusal;
-    if (e->options->dry_run || e->places.null) {
-        return 0;
-    }
     const struct lease_options options = {.store = e->bare,
                                           .fence = &e->fence,
                                           .run_id = e->run_id,
@@ -213,8 +214,27 @@ int engine_lease_take(struct engine *e)
                                           .lost = lost,
                                           .evict = e->places.url.host != NULL ? evict : NULL,
                                           .is_dead = is_dead};
-    int r = lease_take(&options, e->channel, &e->lease, &refusal);
+    return lease_take(&options, stop_fd, &e->lease, out_refusal);
+}
+
+/* Why it could not be had. */
+static void tell_refusal(const struct engine *e, int err, const struct lease_refusal *refusal)
+{
+    if (err == -ERR_OWNED) {
+        report_error(e->report,
+                     "another run works on '%s' (%s); wait until it has ended, or let this one wait with --wait",
+                     refusal->path != NULL ? refusal->path : e->places.destination, refusal->who);
+    } else {
+        report_error(e->report, "no lease on DST '%s': %s", e->places.destination, refusal->who);
+    }
+}
+
+int engine_lease_take(struct engine *e)
+{
+    struct lease_refusal refusal = {0};
+    int r = e->options->dry_run || e->places.null ? 0 : take(e, e->channel, &refusal);
     if (r == 0) {
+        atomic_store(&e->owns, true);
         return 0;
     }
     int status = STATUS_CANNOT;
@@ -222,16 +242,49 @@ int engine_lease_take(struct engine *e)
         bool over = e->options->until_ns != 0 && clock_mono_ns() >= e->options->until_ns;
         status = over ? STATUS_OUT_OF_TIME : STATUS_INTERRUPTED;
         report_error(e->report, "%s: NOT everything arrived; the next run goes on", status_stopped(status));
-    } else if (r == -ERR_OWNED) {
-        report_error(e->report,
-                     "another run works on '%s' (%s); wait until it has ended, or let this one wait with --wait",
-                     refusal.path != NULL ? refusal.path : e->places.destination, refusal.who);
     } else {
-        report_error(e->report, "no lease on DST '%s': %s", e->places.destination, refusal.who);
+        tell_refusal(e, r, &refusal);
     }
     free(refusal.path);
     engine_dst_unmake(e);
     return status;
+}
+
+/* Once the walk has begun, or is about to. own_lock is held. */
+static int take_late(struct engine *e)
+{
+    struct lease_refusal refusal = {0};
+    int none = 0;
+    int r = take(e, e->stop_event, &refusal);
+    if (r != 0 && r != -ECANCELED) {
+        tell_refusal(e, r, &refusal);
+    }
+    free(refusal.path);
+    r = r == 0 ? sync_still(e) : r;
+    if (r != 0 && r != -ECANCELED) {
+        atomic_compare_exchange_strong(&e->fatal, &none, abs(r));
+    }
+    return r;
+}
+
+int engine_own(void *arg)
+{
+    struct engine *e = arg;
+    if (atomic_load_explicit(&e->owns, memory_order_acquire)) {
+        return 0;
+    }
+    pthread_mutex_lock(&e->own_lock);
+    bool late = !atomic_load(&e->owns) && e->own_err == 0;
+    if (late) {
+        e->own_err = take_late(e);
+        atomic_store(&e->owns, e->own_err == 0);
+    }
+    int r = e->own_err;
+    pthread_mutex_unlock(&e->own_lock);
+    if (r != 0 && late && atomic_load(&e->running)) {
+        engine_stop(e);
+    } /* else the run looks at fatal as soon as it runs */
+    return r;
 }
 
 int engine_lease_end(struct engine *e, bool tidy)

@@ -30,6 +30,7 @@
 #include "workers/fence.h"
 #include "workers/store.h"
 
+#define LEASE_NAME      "lease"      /* in HAUL_DIR */
 #define LEASE_PERIOD_NS 5000000000LL /* between two renewals */
 #define LEASE_WHO_MAX   384          /* bytes of a sentence about a holder */
 

@@ -13,7 +13,6 @@
 
 #include "copier/lease.h"
 
-#define LEASE_NAME     "lease" /* in HAUL_DIR */
 #define LEASE_VERSION  1
 #define LEASE_TEXT_MAX 4096 /* bytes; a longer file is none that we can read */
 

@@ -357,6 +357,14 @@ int state_swept(struct state *s)
     return err;
 }
 
+int state_last_run(struct state *s, struct state_run *out_run)
+{
+    (void)pthread_mutex_lock(&s->db_lock);
+    const int err = get_run(s, 0, out_run);
+    (void)pthread_mutex_unlock(&s->db_lock);
+    return err;
+}
+
 int state_run_begin(struct state *s, const char *run_id, bool durable, struct state_run *out_run,
                     struct state_run *out_previous)
 {

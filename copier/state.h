@@ -93,6 +93,8 @@ int state_open(const char *path, const struct state_pair *pair, struct notices *
  * it was used is moved aside as state_open does it, with a notice. NULL is fine. */
 void state_close(struct state *s);
 
+/* The last run so far. 0; -ENOENT: none; -errno. Any thread; blocks while a batch is written. */
+int state_last_run(struct state *s, struct state_run *out_run);
 /* Begins a run: its number and id are in out_run, the run before in out_previous (number 0: none). durable: the
  * destination is durable by itself. 0; -EEXIST (an earlier run has this id), -EALREADY (not the first of this state),
  * or -errno. What the functions below are given to write outside of begin and end is ignored, but for
@@ -258,6 +260,16 @@ struct state_place {
 int state_place_get(struct state *s, struct state_place *out_place);
 /* Sets it; on the disk when it returns. 0 or -errno. */
 int state_place_set(struct state *s, const struct state_place *place);
+/* What is remembered of the server that the destination is at: a line, as it was set for `about` (who asks, and which
+ * server) not longer than max_age_ns ago. malloc'd. 0; -ENOENT; -errno. Any thread, as above. */
+int state_server_get(struct state *s, const char *about, int64_t max_age_ns, char **out_text);
+/* Sets it; text NULL: forgets it. 0 or -errno: then an earlier one is as it was. */
+int state_server_set(struct state *s, const char *about, const char *text);
+/* The file in which the place was last seen, or to which it was written: inode, size, mtime, and which run stood in it.
+ * 0; -ENOENT; -errno. As above. */
+int state_place_seen(struct state *s, struct attr *out_attr, char out_run[STATE_PLACE_MAX]);
+/* Remembers it; attr NULL: forgets it. 0 or -errno. */
+int state_place_see(struct state *s, const struct attr *attr, const char *run_id);
 /* Forgets all entries and the place: another destination stands there now. 0 or -errno. */
 int state_forget_all(struct state *s);
 

@@ -47,6 +47,11 @@ static const char additions[] =
     "CREATE TABLE IF NOT EXISTS swept(run INTEGER NOT NULL);"
     /* At most one row: the destination that the entries are about (struct state_place). */
     "CREATE TABLE IF NOT EXISTS place(id TEXT NOT NULL, stamp TEXT NOT NULL, next TEXT NOT NULL);"
+    /* At most one row: the file at the destination that this was last read from. */
+    "CREATE TABLE IF NOT EXISTS place_seen(ino INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,"
+    " run TEXT NOT NULL);"
+    /* At most one row: what was found out about the server that it is at, by whom and which, and when (wall clock). */
+    "CREATE TABLE IF NOT EXISTS server(about TEXT NOT NULL, found TEXT NOT NULL, at INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS summaries(dir INTEGER NOT NULL, part INTEGER NOT NULL, parts INTEGER NOT NULL,"
     " xattrs INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY(dir, part));"
     /* One row: what the summaries are seeded with, and how many epochs were suspect when they were made. */

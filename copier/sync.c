@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <xxhash.h>
 
@@ -11,6 +12,7 @@
 #include "base/errs.h"
 #include "cleanup/temps.h"
 #include "copier/copyfile.h"
+#include "copier/lease.h"
 #include "copier/status.h"
 
 #define PLACE_NAME "sync" /* in HAUL_DIR */
@@ -61,37 +63,80 @@ static void place_close(struct place_port *p)
     io_destroy(p->io);
 }
 
-/* What stands there: id and run, "" where it is not there or cannot be understood. 0 or -errno. */
-static int place_read(struct engine *e, char id[STATE_PLACE_MAX], char run[STATE_PLACE_MAX])
+/* What the file says: id and run, "" where it is not there or cannot be understood. 0 or -errno. */
+static int place_parse(struct engine *e, const struct place_port *p, char id[STATE_PLACE_MAX],
+                       char run[STATE_PLACE_MAX])
 {
-    struct place_port p;
     char text[PLACE_TEXT + 1] = "";
     size_t len = 0;
     struct attr before = {0};
     struct attr after = {0};
+    struct store_op op = {
+        .code = STORE_READ_SMALL,
+        .dir = p->haul,
+        .name = PLACE_NAME,
+        .read_small = {.buf = text, .size = PLACE_TEXT, .out_len = &len, .before = &before, .after = &after}};
     id[0] = '\0';
     run[0] = '\0';
-    int r = place_open(e, &p);
-    if (r == 0) {
-        struct store_op op = {
-            .code = STORE_READ_SMALL,
-            .dir = p.haul,
-            .name = PLACE_NAME,
-            .read_small = {.buf = text, .size = PLACE_TEXT, .out_len = &len, .before = &before, .after = &after}};
-        r = store_run(p.port, &op);
-    }
-    place_close(&p);
+    int r = store_run(p->port, &op);
     if (r == -ENOENT || r == -ENOTDIR) {
         return 0;
     }
+    text[r == 0 ? len : 0] = '\0';
+    if (r == 0 && sscanf(text, "haul sync 1\nid %64[0-9a-f]\nrun %64[0-9a-f]\n", id, run) != 2) {
+        id[0] = '\0';
+        run[0] = '\0';
+    }
     if (r == 0) {
-        text[len] = '\0';
-        if (sscanf(text, "haul sync 1\nid %64[0-9a-f]\nrun %64[0-9a-f]\n", id, run) != 2) {
-            id[0] = '\0';
-            run[0] = '\0';
-        }
+        (void)state_place_see(e->state, &after, run); /* else it is read the next time too */
     }
     return r;
+}
+
+/* Whether the file is that which was last read or written, and the run that stood in it: each run writes a file of its
+ * own and renames it. A time of whole seconds proves nothing. */
+static bool place_same(struct engine *e, const struct place_port *p, char run[STATE_PLACE_MAX])
+{
+    struct attr seen;
+    struct attr now = {0};
+    struct store_op op = {.code = STORE_STAT, .dir = p->haul, .name = PLACE_NAME, .stat = {.out = &now, .fresh = true}};
+    return state_place_seen(e->state, &seen, run) == 0 && store_run(p->port, &op) == 0 && S_ISREG(now.mode) &&
+           now.ino == seen.ino && now.size == seen.size && now.mtime.tv_nsec != 0 &&
+           clock_cmp(&now.mtime, &seen.mtime) == 0;
+}
+
+static int place_read(struct engine *e, char id[STATE_PLACE_MAX], char run[STATE_PLACE_MAX])
+{
+    struct place_port p;
+    int r = place_open(e, &p);
+    if (r == 0) {
+        r = place_parse(e, &p, id, run);
+    }
+    place_close(&p);
+    return r;
+}
+
+/* Whether a lease stands there, of whomever; so where that cannot be told. If none does, what else is said there is
+ * seen at the same time; place: as it is remembered. */
+static bool is_leased(struct engine *e, const struct state_place *place)
+{
+    struct place_port p;
+    struct attr attr = {0};
+    struct sync *s = &e->sync;
+    int r = place_open(e, &p);
+    if (r == 0) {
+        struct store_op op = {
+            .code = STORE_STAT, .dir = p.haul, .name = LEASE_NAME, .stat = {.out = &attr, .fresh = true}};
+        r = store_run(p.port, &op);
+    }
+    if (r == -ENOENT && place_same(e, &p, s->seen_run)) {
+        s->seen = true;
+        memcpy(s->seen_id, place->id, sizeof s->seen_id);
+    } else if (r == -ENOENT) {
+        s->seen = place_parse(e, &p, s->seen_id, s->seen_run) == 0;
+    }
+    place_close(&p);
+    return !s->seen;
 }
 
 static int place_write(struct engine *e)
@@ -100,13 +145,17 @@ static int place_write(struct engine *e)
     char text[PLACE_TEXT];
     int len = snprintf(text, sizeof text, "haul sync 1\nid %s\nrun %s\n", e->sync.place.id, e->run_id);
     struct attr attr = {.mode = S_IFREG | 0644, .nlink = 1, .size = (uint64_t)len};
+    struct attr out = {0};
     int r = place_open(e, &p);
     if (r == 0) {
         struct store_op op = {.code = STORE_PUBLISH,
                               .dir = p.haul,
                               .name = PLACE_NAME,
-                              .put = {.attr = &attr, .keep = STORE_KEEP_MODE, .data = text}};
+                              .put = {.attr = &attr, .keep = STORE_KEEP_MODE, .data = text, .out = &out}};
         r = store_run(p.port, &op);
+    }
+    if (r == 0) {
+        (void)state_place_see(e->state, out.ino != 0 ? &out : NULL, e->run_id);
     }
     place_close(&p);
     return r;
@@ -135,11 +184,15 @@ static void place_purge(struct engine *e)
     }
 }
 
-/* Before the first change: the state knows what is about to stand at the destination, then it stands there. Killed in
- * between, either is taken for right. */
+/* Before the first change: the destination is ours, the state knows what is about to stand there, then it stands there.
+ * Killed in between, either is taken for right. */
 static int place_touch(struct engine *e)
 {
     struct sync *s = &e->sync;
+    int owned = engine_own(e);
+    if (owned != 0) {
+        return owned;
+    }
     pthread_mutex_lock(&s->lock);
     if (!s->touched) {
         s->touched = true;
@@ -186,6 +239,35 @@ int sync_expect(struct engine *e)
         return refuse(e, "is not there any more");
     }
     return 0;
+}
+
+bool sync_may_idle(struct engine *e)
+{
+    struct state_place place;
+    struct state_run last;
+    const struct options *o = e->options;
+    if (!is_sync(e) || e->places.missing || o->compare != WITH_STATE || o->audit != 0 || o->accept_destination ||
+        state_place_get(e->state, &place) != 0 || state_last_run(e->state, &last) != 0 || last.status != STATUS_OK ||
+        is_leased(e, &place)) {
+        return false;
+    }
+    e->stop_event = eventfd(0, EFD_CLOEXEC);
+    return e->stop_event >= 0;
+}
+
+int sync_still(struct engine *e)
+{
+    char id[STATE_PLACE_MAX];
+    char run[STATE_PLACE_MAX];
+    const struct state_place *place = &e->sync.place;
+    int r = place_read(e, id, run);
+    if (r == 0 && strcmp(id, place->id) == 0 && strcmp(run, place->stamp) == 0) {
+        return 0;
+    }
+    report_error(
+        e->report, "DST '%s': %s; nothing was changed there, the next run compares everything", e->places.destination,
+        r != 0 ? "cannot tell whether it is still the same" : "another run has changed it since this one began");
+    return r != 0 ? r : -ESTALE;
 }
 
 /* A destination that this state knows nothing of. */
@@ -236,7 +318,11 @@ int sync_check(struct engine *e)
     if (e->previous.number != 0 && e->previous.status < 0) {
         place_purge(e);
     }
-    int r = place_read(e, id, run);
+    int r = e->sync.seen ? 0 : place_read(e, id, run);
+    if (e->sync.seen) {
+        memcpy(id, e->sync.seen_id, sizeof id);
+        memcpy(run, e->sync.seen_run, sizeof run);
+    }
     int known = state_place_get(e->state, &e->sync.place);
     if (r == 0 && known == 0 && strcmp(id, e->sync.place.id) != 0) {
         if (!e->options->accept_destination) {

@@ -17,7 +17,16 @@ struct copy_job;
  */
 int sync_expect(struct engine *e);
 
-/* Once the lease is taken and the run has begun: looks at `.haul/sync`. 0 or an exit status after a message. Blocks. */
+/* Whether there may be nothing to be done at the destination, as far as can be told before the walk: the state is that
+ * of a run that has ended well, and nobody works there. Then the lease is taken by engine_own alone. Blocks. */
+bool sync_may_idle(struct engine *e);
+
+/* Once the lease was taken late: whether the destination is still that which sync_check has seen. 0, or -errno after a
+ * message. Blocks. */
+int sync_still(struct engine *e);
+
+/* Once the lease is taken, or put off, and the run has begun: looks at `.haul/sync`. 0 or an exit status after a
+ * message. Blocks. */
 int sync_check(struct engine *e);
 
 /* After the run's work: a source that has become empty is told of where nothing else tells. Blocks. */
