@@ -1,5 +1,5 @@
 /*
- * test_layers: retry, throttle, fault, remap, dry, and the null store.
+ * test_layers: retry, throttle, fault, remap, dry, claim, and the null store.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -885,5 +885,48 @@ Test(null, takes_everything_and_holds_nothing, .timeout = 20)
     cr_assert_null(list);
     dir_put(d);
     dir_put(root);
+    rig_close(&r);
+}
+
+/* ---- claim ---- */
+
+struct leave {
+    int answer;
+    unsigned asked;
+};
+
+static int ask(void *arg)
+{
+    struct leave *l = arg;
+    l->asked++;
+    return l->answer;
+}
+
+/* Every code that changes something is asked for, and none is carried out where that is refused; nothing else is. */
+Test(claim, asks_before_each_change, .timeout = 30)
+{
+    const uint64_t changes = 1U << STORE_MKDIR | 1U << STORE_PUBLISH | 1U << STORE_BEGIN | 1U << STORE_SYMLINK |
+                             1U << STORE_NODE | 1U << STORE_LINK | 1U << STORE_SETATTR | 1U << STORE_REMOVE;
+    struct leave leave = {.answer = -ERR_OWNED};
+    struct rig r;
+
+    script_init(&r.script, NULL, 0);
+    cr_assert_eq(claim_wrap(&r.script.head, ask, &leave, &r.store), 0);
+    rig_open(&r);
+    for (unsigned refused = 0; refused < 2; refused++) {
+        leave.answer = refused ? -ERR_OWNED : 0;
+        for (enum store_code code = 0; code < STORE_CODES; code++) {
+            struct store_op op = {.code = code, .name = "n"};
+            bool change = (changes >> code & 1) != 0;
+
+            if (code == STORE_LINK) {
+                op.link.from_name = "from";
+            }
+            leave.asked = r.script.calls = 0;
+            cr_expect_eq(store_run(r.port, &op), refused && change ? -ERR_OWNED : 0, "%s", store_code_name(code));
+            cr_expect_eq(leave.asked, change, "%s", store_code_name(code));
+            cr_expect_eq(r.script.calls, !(refused && change), "%s", store_code_name(code));
+        }
+    }
     rig_close(&r);
 }

@@ -16,33 +16,22 @@ struct claim_store {
     void *arg;
 };
 
+/* What ends or goes on with an upload was asked for when it was begun. SYNC is about what others have changed, if about
+ * anything. */
 static bool is_change(enum store_code code)
 {
     switch (code) {
-    case STORE_STAT:
-    case STORE_XATTRS:
-    case STORE_READLINK:
-    case STORE_LIST_OPEN:
-    case STORE_LIST_NEXT:
-    case STORE_LIST_PARK:
-    case STORE_LIST_CLOSE:
-    case STORE_READ_SMALL:
-    case STORE_OPEN:
-    case STORE_READ:
-    case STORE_EXTENT:
-    case STORE_FSTAT:
-    case STORE_CLOSE:
-    case STORE_SYNC: /* of what others have changed, if of anything */
-        return false;
-    case STORE_WRITE: /* of an upload, which BEGIN has asked for */
-    case STORE_COPY:
-    case STORE_FLUSH:
-    case STORE_COMMIT:
-    case STORE_ABORT:
-    case STORE_PARK:
-        return false;
-    default:
+    case STORE_MKDIR:
+    case STORE_PUBLISH:
+    case STORE_BEGIN:
+    case STORE_SYMLINK:
+    case STORE_NODE:
+    case STORE_LINK:
+    case STORE_SETATTR:
+    case STORE_REMOVE:
         return true;
+    default:
+        return false;
     }
 }
 
