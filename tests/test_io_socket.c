@@ -452,6 +452,48 @@ ParameterizedTest(enum way *way, io_socket, event)
     scene_close(&s);
 }
 
+/* ---- on the thread's own stack ---- */
+
+#define DEEP 2000000 /* bytes: more than a fiber has */
+
+/* Uses that much of the stack it runs on. */
+static void use_stack(void *arg)
+{
+    struct scene *s = arg;
+    volatile char deep[DEEP];
+    for (size_t i = 0; i < DEEP; i += 4096) {
+        deep[i] = (char)i;
+    }
+    s->result = fiber_self() == NULL ? deep[4096] : -1;
+}
+
+static void goes_outside(void *arg)
+{
+    struct scene *s = arg;
+    for (int i = 0; i < 3; i++) {
+        s->result = -1;
+        io_outside(s->lane.io, use_stack, s);
+        s->finished += s->result == 0 && fiber_self() != NULL;
+    }
+}
+
+ParameterizedTestParameters(io_socket, outside)
+{
+    return ways();
+}
+
+ParameterizedTest(enum way *way, io_socket, outside)
+{
+    struct scene s;
+    scene_open(&s, *way, 0);
+    lane_run(&s.lane, 1, goes_outside, &s);
+    cr_assert_eq(s.finished, 3);
+    s.result = -1;
+    io_outside(s.lane.io, use_stack, &s);
+    cr_assert_eq(s.result, 0, "without a fiber it is called at once");
+    scene_close(&s);
+}
+
 #define CROWD 500
 
 struct crowd {

@@ -360,6 +360,17 @@ void io_yield(struct io *io)
     }
 }
 
+void io_outside(struct io *io, void (*fn)(void *arg), void *arg)
+{
+    if (!fiber_self()) {
+        fn(arg);
+        return;
+    }
+    struct io_req req = {.outside = fn, .buf = arg, .fiber = fiber_self()};
+    io_list_push(&io->ready, &req);
+    fiber_park();
+}
+
 /* The whole thread waits. */
 static int poll_thread(int fd, short events, int64_t deadline_ns)
 {
@@ -569,6 +580,9 @@ void io_turn(struct io *io, int64_t timeout_ns)
     struct io_list now = io->ready;
     io->ready = (struct io_list){0};
     for (struct io_req *req = io_list_pop(&now); req; req = io_list_pop(&now)) {
+        if (req->outside) {
+            req->outside(req->buf);
+        }
         fiber_resume(req->fiber);
     }
 }

@@ -106,6 +106,10 @@ void io_event_set(struct io *io, struct io_event *e);
 /* The calling fiber goes on at the next io_turn, after all that can go on now. Nothing outside of a fiber. */
 void io_yield(struct io *io);
 
+/* fn(arg) on the thread's own stack, whatever it needs of it; it must not park. The calling fiber goes on after it, at
+ * the next io_turn. At once outside of a fiber. */
+void io_outside(struct io *io, void (*fn)(void *arg), void *arg);
+
 /* One message from another thread; in its sender's storage, which must stay until it is delivered. */
 struct io_post {
     const void *key;      /* as for io_wait and io_notify; set before io_post */

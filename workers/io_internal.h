@@ -71,6 +71,7 @@ struct io_req {
     int64_t deadline_ns;          /* the time of a sleeper, event or poll, monotonic */
     const void *key;              /* a waiter's key */
     struct io_event *event;       /* what a fiber in io_event_wait waits for */
+    void (*outside)(void *arg);   /* called with buf before the fiber is resumed; NULL: nothing is */
     struct fiber *fiber;          /* who is resumed */
     bool waiting;                 /* in the backlog of a ring */
     struct io_req *next;          /* in the one list that it is in */
