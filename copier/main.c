@@ -42,6 +42,23 @@
  * workers/stores/posix_entries.c     directories, links, nodes, attributes, removal
  * workers/stores/posix_owner.c       who may own what
  * workers/stores/posix_xattrs.c      extended attributes and ACLs
+ * workers/stores/nfs3/nfs3.c         an NFSv3 server
+ * workers/stores/nfs3/nfs3_path.c    portmapper, mountd, the way to its path
+ * workers/stores/nfs3/nfs3_probe.c   what it can do
+ * workers/stores/nfs3/nfs3_call.c    one remote procedure, until it is answered
+ * workers/stores/nfs3/nfs3_long.c    the one call that libnfs has no room for
+ * workers/stores/nfs3/nfs3_dirs.c    handles of directories
+ * workers/stores/nfs3/nfs3_owner.c   who may own what
+ * workers/stores/nfs3/nfs3_read.c    attributes and contents
+ * workers/stores/nfs3/nfs3_list.c    listings
+ * workers/stores/nfs3/nfs3_temp.c    temp names: made, settled, renamed, dropped
+ * workers/stores/nfs3/nfs3_publish.c whole small files
+ * workers/stores/nfs3/nfs3_upload.c  large files, and those that were left
+ * workers/stores/nfs3/nfs3_entries.c directories, links, nodes
+ * workers/stores/nfs3/nfs3_change.c  attributes, removal
+ * workers/stores/nfs3/nfs3err.c      the table of what NFSv3 statuses mean
+ * workers/stores/nfs3/req.c          procedures as libnfs has them: arguments and results
+ * workers/stores/nfs3/wire.c         one TCP connection with libnfs on it
  * workers/stores/nfs41/nfs41.c       an NFSv4.1 server
  * workers/stores/nfs41/nfs41_path.c  the way to its export, missing directories
  * workers/stores/nfs41/nfs41_probe.c what it can do

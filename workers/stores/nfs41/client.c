@@ -39,36 +39,36 @@ static void take_cred(struct nfs_client *c, const struct nfs_client_options *o)
     }
 }
 
-static int resolve(struct nfs_client *c, char **problem)
+int nfs_resolve(const char *host, uint16_t port_number, struct nfs_addresses *out, char **problem)
 {
     char port[8];
-    (void)snprintf(port, sizeof(port), "%u", c->port);
+    (void)snprintf(port, sizeof(port), "%u", port_number);
     /* An address needs nobody to be asked; the kernel's list of interfaces, which AI_ADDRCONFIG looks at, is long on
      * some. */
     const struct addrinfo number = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV};
     struct addrinfo *list = NULL;
-    int e = getaddrinfo(c->host, port, &number, &list);
+    int e = getaddrinfo(host, port, &number, &list);
     if (e == EAI_NONAME) {
-        e = getaddrinfo(c->host, port, &hints, &list);
+        e = getaddrinfo(host, port, &hints, &list);
     }
     if (e == EAI_ADDRFAMILY || e == EAI_NONAME) {
         /* Only loopback addresses may be configured, which AI_ADDRCONFIG does not count. */
         const struct addrinfo plain = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-        e = getaddrinfo(c->host, port, &plain, &list);
+        e = getaddrinfo(host, port, &plain, &list);
     }
     if (e != 0) {
-        nfs_problem(problem, "cannot find the address of the NFS server %s: %s", c->host, gai_strerror(e));
+        nfs_problem(problem, "cannot find the address of the NFS server %s: %s", host, gai_strerror(e));
         return e == EAI_AGAIN ? -EAGAIN : e == EAI_MEMORY ? -ENOMEM : -ENOENT;
     }
-    for (const struct addrinfo *a = list; a && c->address_count < NFS_ADDRESSES; a = a->ai_next) {
-        if (a->ai_addrlen <= sizeof(c->addresses[0]) && (a->ai_family == AF_INET || a->ai_family == AF_INET6)) {
-            memcpy(&c->addresses[c->address_count], a->ai_addr, a->ai_addrlen);
-            c->address_lens[c->address_count++] = a->ai_addrlen;
+    for (const struct addrinfo *a = list; a && out->count < NFS_ADDRESSES; a = a->ai_next) {
+        if (a->ai_addrlen <= sizeof(out->list[0]) && (a->ai_family == AF_INET || a->ai_family == AF_INET6)) {
+            memcpy(&out->list[out->count], a->ai_addr, a->ai_addrlen);
+            out->lens[out->count++] = a->ai_addrlen;
         }
     }
     freeaddrinfo(list);
-    return c->address_count > 0 ? 0 : -ENOENT;
+    return out->count > 0 ? 0 : -ENOENT;
 }
 
 int nfs_client_create(const struct nfs_client_options *options, struct nfs_client **out_client, char **problem)
@@ -101,7 +101,7 @@ int nfs_client_create(const struct nfs_client_options *options, struct nfs_clien
         r = -errno;
         goto fail;
     }
-    r = resolve(c, problem);
+    r = nfs_resolve(c->host, c->port, &c->addresses, problem);
     if (r < 0) {
         goto fail;
     }

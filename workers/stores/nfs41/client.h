@@ -20,6 +20,19 @@
 #define NFS_OWNER_MAX    128 /* bytes of a client owner with its NUL */
 #define NFS_SERVER_OWNER 256 /* bytes of the server's owner that are kept, for messages */
 
+#define NFS_ADDRESSES 8 /* of a host that are tried */
+
+/* Where a host is to be found. */
+struct nfs_addresses {
+    struct sockaddr_storage list[NFS_ADDRESSES]; /* with the port */
+    socklen_t lens[NFS_ADDRESSES];               /* bytes of each */
+    unsigned count;                              /* of list; 0 to begin with */
+};
+
+/* Adds the addresses of host, which may be one itself. Blocks (getaddrinfo). 0; -ENOENT: no such host, -EAGAIN: cannot
+ * be resolved now, -ENOMEM. problem (may be NULL): a sentence for people, malloc'd, the caller's. */
+int nfs_resolve(const char *host, uint16_t port, struct nfs_addresses *out, char **problem);
+
 struct nfs_client;
 
 struct nfs_client_options {

@@ -12,7 +12,6 @@
 #include "workers/stores/nfs41/client.h"
 #include "workers/stores/nfs41/compound.h"
 
-#define NFS_ADDRESSES    8  /* of a host that are tried */
 #define NFS_VERIFIER     8  /* bytes */
 #define NFS_LEASE_ASSUME 30 /* s, until the server has said */
 #define NFS_ORPHANS      64 /* sessions that could not be ended, remembered */
@@ -47,18 +46,16 @@ struct nfs_member {
 
 struct nfs_client {
     /* Constant. */
-    char *host;                                       /* as given, owned */
-    uint16_t port;                                    /* host order */
-    char owner[NFS_OWNER_MAX];                        /* NUL-terminated */
-    uint8_t verifier[NFS_VERIFIER];                   /* of this incarnation, random */
-    struct rpc_cred cred;                             /* who calls */
-    struct sockaddr_storage addresses[NFS_ADDRESSES]; /* of host */
-    socklen_t address_lens[NFS_ADDRESSES];            /* bytes of each */
-    unsigned address_count;                           /* of addresses */
-    bool reserved_port;                               /* wanted */
-    int64_t io_timeout_ns;                            /* see options */
-    unsigned retries;                                 /* see options */
-    unsigned connections;                             /* see options; 1 at least */
+    char *host;                     /* as given, owned */
+    uint16_t port;                  /* host order */
+    char owner[NFS_OWNER_MAX];      /* NUL-terminated */
+    uint8_t verifier[NFS_VERIFIER]; /* of this incarnation, random */
+    struct rpc_cred cred;           /* who calls */
+    struct nfs_addresses addresses; /* of host */
+    bool reserved_port;             /* wanted */
+    int64_t io_timeout_ns;          /* see options */
+    unsigned retries;               /* see options */
+    unsigned connections;           /* see options; 1 at least */
     /* Atomic. */
     atomic_uint generation;   /* see nfs_client_generation */
     atomic_llong lease_ns;    /* lease time */

@@ -87,6 +87,12 @@ static int connect_reserved(struct io *io, const struct rpc_options *o, int64_t 
     return -EADDRINUSE;
 }
 
+int rpc_socket(struct io *io, const struct rpc_options *options, int64_t deadline_ns)
+{
+    return options->reserved_port ? connect_reserved(io, options, deadline_ns)
+                                  : connect_from(io, options, 0, deadline_ns);
+}
+
 int rpc_open(struct io *io, const struct rpc_options *options, int64_t deadline_ns, struct rpc **out_rpc)
 {
     struct rpc *rpc = malloc(sizeof(*rpc));
@@ -94,8 +100,7 @@ int rpc_open(struct io *io, const struct rpc_options *options, int64_t deadline_
         return -ENOMEM;
     }
     memset(rpc, 0, offsetof(struct rpc, stage));
-    int fd =
-        options->reserved_port ? connect_reserved(io, options, deadline_ns) : connect_from(io, options, 0, deadline_ns);
+    int fd = rpc_socket(io, options, deadline_ns);
     if (fd < 0) {
         free(rpc);
         return fd;

@@ -116,6 +116,9 @@ struct rpc_call {
  * to one; -ENOMEM. deadline_ns: monotonic. */
 int rpc_open(struct io *io, const struct rpc_options *options, int64_t deadline_ns, struct rpc **out_rpc);
 
+/* Only the socket, connected and with its options set: a descriptor, the caller's; or -errno, as rpc_open. */
+int rpc_socket(struct io *io, const struct rpc_options *options, int64_t deadline_ns);
+
 /* From now on it belongs to the thread of io. No call may be under way; none is begun while io is NULL. */
 void rpc_bind(struct rpc *rpc, struct io *io);
 

@@ -154,10 +154,10 @@ static int connect_once(struct nfs_session *s, int64_t deadline_ns, struct rpc *
     struct nfs_client *client = s->client;
     unsigned first = atomic_load(&client->address);
     int r = -EHOSTUNREACH;
-    for (unsigned i = 0; i < client->address_count; i++) {
-        unsigned at = (first + i) % client->address_count;
-        struct rpc_options o = {.address = client->addresses[at],
-                                .address_len = client->address_lens[at],
+    for (unsigned i = 0; i < client->addresses.count; i++) {
+        unsigned at = (first + i) % client->addresses.count;
+        struct rpc_options o = {.address = client->addresses.list[at],
+                                .address_len = client->addresses.lens[at],
                                 .reserved_port = client->reserved_port,
                                 .silence_ns = nfs_silence_ns(client)};
         /* What does not answer at all must leave time for the others. */

@@ -1,0 +1,338 @@
+/*
+ * nfs3_list: listings, by READDIRPLUS: names, attributes and handles of many entries a round trip.
+ *
+ * A server may leave attributes or handles of an entry out, or have READDIR only: then it is looked up by itself. It
+ * may say in the middle of a directory that its cookies are worth nothing any more (BAD_COOKIE): then the directory is
+ * read from its beginning, and names that were handed out already are passed over. They are remembered as hashes, 8
+ * bytes each, for as long as the listing lasts. A server that says so whenever the directory was changed since would
+ * never let one be read to its end that never rests: so after some restarts only the verifier is fetched anew and the
+ * old cookie tried with it.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include "workers/stores/nfs3/nfs3_internal.h"
+
+#define PAGE_MAX     (128U * 1024) /* bytes of a READDIR reply at most */
+#define PAGE_MIN     4096U
+#define PAGE_GROWTH  4U /* from one page to the next */
+#define RESTARTS     3U /* from the beginning, before the old cookie is tried with a new verifier */
+#define COOKIE_TRIES 8U /* new verifiers for one page; then the listing fails */
+
+struct store_list {
+    struct dir *dir;         /* one reference */
+    struct nfs3_fh fh;       /* of the directory: cookies mean nothing in another */
+    bool want_attr;          /* as asked for */
+    uint64_t cookie;         /* behind the last entry that was handed out or passed over */
+    uint8_t verf[NFS3_VERF]; /* that belongs to it */
+    struct nfs3_page page;   /* owned; entries NULL: parked, or not read yet */
+    bool eof;                /* page is the last one */
+    size_t next;             /* in page */
+    uint32_t page_max;       /* bytes of the next page at most: small ones after a park, since the next may be near */
+    bool over;               /* the end was handed out */
+    unsigned restarts;       /* so far */
+    uint64_t mark;           /* a cookie that was asked for; when it is again the directory has no end (Brent) */
+    uint64_t pages;          /* asked for since mark was set, or since the beginning */
+    uint64_t mark_after;     /* pages after which mark is moved on */
+    uint64_t *seen;          /* hashes of names handed out, owned */
+    size_t seen_count;       /* of seen */
+    size_t seen_room;        /* entries that seen can have */
+    size_t sorted;           /* of seen: sorted, and passed over when they come again */
+    char *name;              /* the last one handed out, owned */
+};
+
+static int compare_hashes(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* From now on what was handed out so far is passed over. */
+static void seen_sort(struct store_list *list)
+{
+    if (list->seen_count > 1) {
+        qsort(list->seen, list->seen_count, sizeof(*list->seen), compare_hashes);
+    }
+    list->sorted = list->seen_count;
+}
+
+static bool seen_has(const struct store_list *list, uint64_t hash)
+{
+    return list->sorted > 0 && bsearch(&hash, list->seen, list->sorted, sizeof(*list->seen), compare_hashes) != NULL;
+}
+
+static int seen_add(struct store_list *list, uint64_t hash)
+{
+    if (list->seen_count == list->seen_room) {
+        size_t room = list->seen_room ? list->seen_room * 2 : 256;
+        uint64_t *more = realloc(list->seen, room * sizeof(*more));
+
+        if (!more) {
+            return -ENOMEM;
+        }
+        list->seen = more;
+        list->seen_room = room;
+    }
+    list->seen[list->seen_count++] = hash;
+    return 0;
+}
+
+static void page_free(struct store_list *list)
+{
+    nfs3_page_free(&list->page);
+    list->next = 0;
+}
+
+static bool is_bad_cookie(int r)
+{
+    return r == V3_BAD_COOKIE || r == V3_NOT_SYNC;
+}
+
+/* One READDIRPLUS or READDIR of size bytes from cookie. keep: its entries too, not only its verifier. 0, a status or
+ * -errno. */
+static int page_ask(struct port *p, struct store_list *list, uint64_t cookie, uint32_t size, bool keep)
+{
+    struct nfs3_store *s = nfs3_of(p);
+    bool plus = list->want_attr && !atomic_load_explicit(&s->no_plus, memory_order_relaxed);
+    struct nfs3_req req = {.proc = plus ? V3_READDIRPLUS : V3_READDIR, .fh = &list->fh, .len = size, .cookie = cookie};
+    int r;
+
+    if (cookie) {
+        memcpy(req.verf, list->verf, NFS3_VERF);
+    }
+    r = nfs3_call(p, &req);
+    if (r == V3_NOTSUPP && plus) {
+        atomic_store(&s->no_plus, true);
+        req.proc = V3_READDIR;
+        r = nfs3_call(p, &req);
+    }
+    if (r) {
+        return r;
+    }
+    memcpy(list->verf, req.verf, NFS3_VERF);
+    if (!keep) {
+        nfs3_page_free(&req.page);
+        return 0;
+    }
+    page_free(list);
+    list->page = req.page;
+    list->eof = req.eof;
+    return 0;
+}
+
+/* A page from list->cookie has come. Whether the server leads us in a circle. */
+static bool is_circle(struct store_list *list)
+{
+    if (list->cookie == 0) {
+        list->mark = list->pages = 0;
+        list->mark_after = 1;
+        return false;
+    }
+    if (list->cookie == list->mark) {
+        return true;
+    }
+    if (++list->pages >= list->mark_after) {
+        list->mark = list->cookie;
+        list->mark_after *= 2;
+        list->pages = 0;
+    }
+    return false;
+}
+
+/* The next page. 0 or -errno. */
+static int page_read(struct port *p, struct store_op *op, struct store_list *list)
+{
+    uint32_t size = list->page_max < PAGE_MAX ? list->page_max : PAGE_MAX;
+    unsigned tries = 0;
+    int r;
+
+    list->page_max = size > UINT32_MAX / PAGE_GROWTH ? UINT32_MAX : size * PAGE_GROWTH;
+    for (;;) {
+        r = page_ask(p, list, list->cookie, size, true);
+        if (r == V3_TOOSMALL && size < PAGE_MAX) {
+            size = PAGE_MAX; /* a page so small cannot hold the next entry */
+            continue;
+        }
+        if (!is_bad_cookie(r) || list->cookie == 0 || tries++ == COOKIE_TRIES) {
+            break;
+        }
+        seen_sort(list); /* nothing is handed out twice */
+        if (list->restarts++ < RESTARTS) {
+            list->cookie = 0;
+            continue;
+        }
+        r = page_ask(p, list, 0, PAGE_MIN, false);
+        if (r) {
+            break;
+        }
+    }
+    if (r) {
+        op->step = "readdir";
+    }
+    if (is_bad_cookie(r)) {
+        return -EBUSY; /* it never rests: passes perhaps */
+    }
+    if (!r && is_circle(list)) {
+        page_free(list); /* asked for again it fails again */
+        return nfs3_fail(op, "readdir", -EIO);
+    }
+    return nfs3_result(r);
+}
+
+static int open_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+{
+    struct store_list *list = calloc(1, sizeof(*list));
+    int err;
+
+    if (!list) {
+        return -ENOMEM;
+    }
+    list->fh = dir->fh;
+    list->want_attr = op->list.want_attr;
+    list->page_max = UINT32_MAX;
+    err = page_read(p, op, list);
+    if (err) {
+        free(list->seen);
+        free(list);
+        return err;
+    }
+    list->dir = dir_get(op->dir);
+    *op->list.list = list;
+    return 0;
+}
+
+int nfs3_list_open(struct port *p, struct store_op *op)
+{
+    return nfs3_in_dir(p, op, op->dir, false, open_in);
+}
+
+/* Whether a server may call an entry so (P6). */
+static bool name_good(const char *name)
+{
+    return name[0] != '\0' && !strchr(name, '/');
+}
+
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* The next entry that was not handed out yet: 1; 0: there is none; -errno. */
+static int next_entry(struct port *p, struct store_op *op, struct store_list *list, struct nfs3_entry **out)
+{
+    for (;;) {
+        struct nfs3_entry *e;
+        uint64_t hash;
+        int r;
+
+        if (list->next == list->page.count) {
+            if (list->page.entries && list->eof) {
+                list->over = true;
+                return 0;
+            }
+            if (list->page.entries && list->page.count == 0) {
+                return nfs3_fail(op, "readdir", -EIO); /* a server that brings nothing and says there is more */
+            }
+            r = page_read(p, op, list);
+            if (r) {
+                return r;
+            }
+            continue;
+        }
+        e = &list->page.entries[list->next++];
+        list->cookie = e->cookie;
+        if (is_dots(e->name)) {
+            continue;
+        }
+        if (!name_good(e->name)) {
+            return -EPROTO;
+        }
+        hash = XXH3_64bits(e->name, strlen(e->name));
+        if (seen_has(list, hash)) {
+            continue;
+        }
+        r = seen_add(list, hash);
+        if (r) {
+            return r;
+        }
+        *out = e;
+        return 1;
+    }
+}
+
+/* Attributes that the server left out. */
+static void ask_attr(struct port *p, const struct store_list *list, const struct nfs3_entry *e, struct store_entry *out)
+{
+    struct nfs3_fh fh;
+    int r = e->has_fh ? nfs3_getattr(p, &e->fh, &out->attr) : nfs3_lookup(p, &list->fh, out->name, &fh, &out->attr);
+
+    out->has_attr = r == 0;
+    out->attr_error = nfs3_result(r);
+}
+
+int nfs3_list_next(struct port *p, struct store_op *op)
+{
+    struct store_list *list = *op->list.list;
+    struct store_entry *out = op->list.out;
+    struct nfs3_entry *e = NULL;
+    int r = list->over ? 0 : next_entry(p, op, list, &e);
+
+    if (r < 0) {
+        return r;
+    }
+    *out = (struct store_entry){.type = DT_UNKNOWN};
+    if (r == 0 || !e) {
+        return 0;
+    }
+    free(list->name);
+    list->name = strdup(e->name); /* the page may go with the next park */
+    if (!list->name) {
+        return -ENOMEM;
+    }
+    out->name = list->name;
+    out->name_len = strlen(list->name);
+    if (e->has_attr) {
+        out->attr = e->attr;
+        out->has_attr = list->want_attr;
+    } else if (list->want_attr) {
+        ask_attr(p, list, e, out);
+    }
+    if (e->has_attr || out->has_attr) {
+        out->type = IFTODT(out->attr.mode);
+    }
+    return 0;
+}
+
+int nfs3_list_park(struct port *p, struct store_op *op)
+{
+    struct store_list *list = *op->list.list;
+
+    (void)p;
+    if (list->page.entries && list->next == list->page.count && list->eof) {
+        list->over = true; /* nothing is to be read again */
+    }
+    page_free(list);
+    list->page_max = PAGE_MIN;
+    list->mark = 0; /* the page may be asked for once more */
+    return 0;
+}
+
+int nfs3_list_close(struct port *p, struct store_op *op)
+{
+    struct store_list *list = *op->list.list;
+
+    (void)p;
+    page_free(list);
+    dir_put(list->dir);
+    free(list->seen);
+    free(list->name);
+    free(list);
+    *op->list.list = NULL;
+    return 0;
+}
