@@ -293,6 +293,12 @@ int enter_verify(struct walker *w, struct dir *dir)
     return err;
 }
 
+/* Whether dir's times are not what is remembered, since the store was tried out in it. */
+static bool is_stirred(const struct planner *p, const struct dir *dir)
+{
+    return dir->parent == NULL && p->options.archive_dirs && p->options.dst->caps.root_stirred;
+}
+
 int enter_prepare(struct walker *w, struct dir *dir)
 {
     struct plan_dir *node = plan_of(dir);
@@ -313,7 +319,7 @@ int enter_prepare(struct walker *w, struct dir *dir)
         }
         node->assumed = true;
         node->made = true;
-        node->right = true;
+        node->right = !is_stirred(w->p, dir);
         return 0;
     }
     if (dir->parent == NULL) {

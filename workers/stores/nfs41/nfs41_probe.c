@@ -16,6 +16,7 @@
 
 #define OTHER_ID     1   /* an owner that is not us, to see whether owners can be set */
 #define SESSIONS_MAX 32U /* made at the start */
+#define TRIES        3U  /* while the server is being restarted */
 
 static const char text[] = "haul looks at what this server can do; this file may be removed\n";
 
@@ -189,23 +190,37 @@ struct probing {
     struct nfs_session *made_sessions[SESSIONS_MAX]; /* to be parked once all are made */
 };
 
+static int try_file(struct probing *b, const char *name)
+{
+    struct store_op gone = {.code = STORE_REMOVE, .name = name};
+    int err = put(b->p, name, &b->want, STORE_KEEP_MODE | STORE_KEEP_TIMES, &b->seen);
+    int removed;
+
+    if (!err) {
+        b->published = true;
+        err = look_at(b->p, name, &b->want, &b->seen);
+        removed = nfs41_remove_in(b->p, &gone, &nfs41_of(b->p)->root);
+        err = err ? err : removed;
+    }
+    return err;
+}
+
 static void probe_file(void *arg)
 {
     struct probing *b = arg;
     struct nfs41_store *s = nfs41_of(b->p);
     char name[TEMP_NAME_MAX];
     struct store_op gone = {.code = STORE_REMOVE, .name = name};
-    int err = temp_name_make(s->run_id, name);
-    int removed;
 
-    err = err ? err : put(b->p, name, &b->want, STORE_KEEP_MODE | STORE_KEEP_TIMES, &b->seen);
-    if (!err) {
-        b->published = true;
-        err = look_at(b->p, name, &b->want, &b->seen);
-        removed = nfs41_remove_in(b->p, &gone, &s->root);
-        err = err ? err : removed;
+    for (unsigned n = 0; n < TRIES; n++) {
+        int err = temp_name_make(s->run_id, name);
+        b->file_err = err ? err : try_file(b, name);
+        if (b->file_err != -NFS_LOST) {
+            return;
+        }
+        /* The server was restarted meanwhile, and it is not known what it has carried out. */
+        (void)nfs41_remove_in(b->p, &gone, &s->root);
     }
-    b->file_err = err;
 }
 
 static void probe_rest(void *arg)
@@ -213,8 +228,11 @@ static void probe_rest(void *arg)
     struct probing *b = arg;
 
     b->limits_err = nfs41_of(b->p)->has_limits ? 0 : nfs41_ask_limits(b->p);
-    if (!b->limits_err && b->writes) {
-        b->link_err = try_link(b->p, &b->want);
+    for (unsigned n = 1; n < TRIES && b->limits_err == -NFS_LOST; n++) {
+        b->limits_err = nfs41_ask_limits(b->p);
+    }
+    for (unsigned n = 0; n < TRIES && (n == 0 || b->link_err == -NFS_LOST); n++) {
+        b->link_err = !b->limits_err && b->writes ? try_link(b->p, &b->want) : 0;
     }
 }
 
@@ -263,6 +281,7 @@ int nfs41_probe(struct port *p, const struct nfs41_options *nfs, char **problem)
     if (err || !b.writes) {
         return err;
     }
+    s->head.caps.root_stirred = true;
     if (b.published) {
         s->head.caps.time_granularity_ns = granularity(&b.want, &b.seen, s->delta_ns);
     }
