@@ -427,7 +427,7 @@ static int make_link(struct copy_job *job)
     return r;
 }
 
-static int set_attrs(struct copy_job *job)
+int copy_attrs(struct copy_job *job)
 {
     struct engine_worker *own = worker_own(job->worker);
     struct item *item = job->item;
@@ -456,7 +456,7 @@ int copy_item(struct copy_job *job)
     case ITEM_LINK:
         return make_link(job);
     case ITEM_ATTRS:
-        return set_attrs(job);
+        return job->engine->options->command == COMMAND_SYNC ? copy_retouch(job) : copy_attrs(job);
     case ITEM_CHECK:
         return copy_check(job);
     case ITEM_REMOVE:

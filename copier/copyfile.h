@@ -66,6 +66,9 @@ int copy_read_xattrs(struct copy_job *job);
 /* Whether they are still those of the entry, which has the attributes `after` now. */
 bool copy_xattrs_hold(const struct copy_job *job, const struct attr *after);
 
+/* Sets owner, mode, times and, where they are kept, extended attributes of job->item. As copy_item. */
+int copy_attrs(struct copy_job *job);
+
 /* Carries out job->item; publishing is recorded (event_published), failures are the caller's to report: 0, or -errno
  * with job->op and job->on_source. In a fiber of job->worker. */
 int copy_item(struct copy_job *job);

@@ -125,8 +125,8 @@ static bool remembered_hash(struct copy_job *job, uint8_t hash[16])
     return true;
 }
 
-/* Attributes that were set, or found right: what stands there now is remembered. */
-static int remember(struct copy_job *job, const uint8_t hash[16], int64_t read_ns)
+/* Attributes that were set, or found right: what stands there now is remembered. hash NULL: not known. */
+static int remember(struct copy_job *job, const uint8_t *hash, int64_t read_ns)
 {
     const struct engine_worker *own = worker_own(job->worker);
     struct attr out = {0};
@@ -161,9 +161,26 @@ int copy_check(struct copy_job *job)
         item->kind = ITEM_FILE; /* and what went wrong shows there */
         return copy_item(job);
     }
-    item->kind = ITEM_ATTRS;
-    r = copy_item(job);
+    if (!item->alike) {
+        item->kind = ITEM_ATTRS;
+        r = copy_attrs(job);
+    }
     return r == 0 ? remember(job, ours, read_ns) : r;
+}
+
+int copy_retouch(struct copy_job *job)
+{
+    const struct item *item = job->item;
+    struct state_file old;
+    int r = copy_attrs(job);
+    if (r != 0 || job->engine->state == NULL) {
+        return r;
+    }
+    /* The planner has not doubted the contents: what was remembered of them holds, though the entry was announced. */
+    struct state_reader *reader = event_reader(job->engine);
+    bool known = reader != NULL && state_lookup(reader, item->work.dir->id, item->name, &old) == 0 && old.hash_known &&
+                 old.src.size == item->attr.size && clock_ns_of(&old.src.ctime) == clock_ns_of(&item->attr.ctime);
+    return remember(job, known ? old.hash : NULL, clock_real_ns());
 }
 
 /* What stands there now; unknown: nothing else is expected. 0, -ENOENT, -errno. */

@@ -32,11 +32,19 @@ int sync_check(struct engine *e);
 /* After the run's work: a source that has become empty is told of where nothing else tells. Blocks. */
 void sync_over(struct engine *e);
 
+/* Once the run has begun: what earlier ones have left. 0 or an exit status after a message. Blocks. */
+int sync_begin(struct engine *e);
+
+/* Before the run ends in the state: what it leaves is remembered. 0 or -errno. Blocks. */
+int sync_keep_left(struct engine *e);
+
 /* Adds to what the planner is told. Nothing for a run that is no sync. */
 void sync_plan(struct engine *e, struct plan_options *options);
 
 /* copysync.c, pool side: ITEM_CHECK and ITEM_REMOVE, as copy_item has it. */
 int copy_check(struct copy_job *job);
+/* ITEM_ATTRS of a sync, as copy_item has it: what stands there then is remembered. */
+int copy_retouch(struct copy_job *job);
 int copy_remove(struct copy_job *job);
 
 #endif

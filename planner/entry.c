@@ -127,9 +127,9 @@ static enum known ask_state(const struct plan_options *o, struct dir *dir, const
     return o->known != NULL && asked ? o->known(o->arg, dir, name, attr) : KNOWN_NOTHING;
 }
 
-/* Compares with what stands there: no directory. 0 or -errno, reported. */
+/* Compares with what stands there: no directory. out_alike: nothing but contents can differ. 0 or -errno, reported. */
 static int compare_entry(struct walker *w, struct dir *dir, const char *name, const struct attr *attr,
-                         const struct attr *there, enum compare *out_result)
+                         const struct attr *there, enum compare *out_result, bool *out_alike)
 {
     const struct plan_options *o = &w->p->options;
     enum known known = ask_state(o, dir, name, attr, there);
@@ -154,6 +154,7 @@ static int compare_entry(struct walker *w, struct dir *dir, const char *name, co
     if (result == COMPARE_ATTRS && there->nlink > attr->nlink) {
         result = COMPARE_DIFFERS;
     }
+    *out_alike = result == COMPARE_SAME;
     if (doubt && (result == COMPARE_SAME || result == COMPARE_ATTRS)) {
         result = COMPARE_CONTENTS;
     }
@@ -212,9 +213,9 @@ static bool worth_listing(const struct walker *w, const struct dir *dir)
 }
 
 /* Looks at what stands at the destination: 0, 1: nothing needs to be done, or -errno, reported. May turn *kind into
- * ITEM_ATTRS. */
+ * ITEM_ATTRS, or ITEM_CHECK with *out_alike (item.h). */
 static int look(struct walker *w, struct dir *dir, const char *name, const struct attr *attr, enum item_kind *kind,
-                struct attr *out_there)
+                bool *out_alike, struct attr *out_there)
 {
     const char *to = dst_name(w->p, name);
     struct attr there = {0};
@@ -238,7 +239,7 @@ static int look(struct walker *w, struct dir *dir, const char *name, const struc
         return entry_clear(w, dir, to, &there);
     }
     enum compare result = COMPARE_SAME;
-    err = compare_entry(w, dir, name, attr, &there, &result);
+    err = compare_entry(w, dir, name, attr, &there, &result, out_alike);
     if (err != 0) {
         return err;
     }
@@ -286,6 +287,7 @@ static enum verdict decide(struct walker *w, struct dir *dir, const char *name, 
 {
     struct planner *p = w->p;
     enum item_kind kind = kind_of(attr->mode);
+    bool alike = false;
 
     if (!fresh) {
         struct attr there = {0};
@@ -296,7 +298,7 @@ static enum verdict decide(struct walker *w, struct dir *dir, const char *name, 
         if ((plan_of(dir)->assumed || plan_of(dir)->astray) && enter_verify(w, dir) != 0) {
             return VERDICT_FAILED;
         }
-        int found = look(w, dir, name, attr, &kind, &there);
+        int found = look(w, dir, name, attr, &kind, &alike, &there);
         if (found < 0) {
             return VERDICT_FAILED;
         }
@@ -311,6 +313,7 @@ static enum verdict decide(struct walker *w, struct dir *dir, const char *name, 
     struct item *item = item_create(kind, dir, name, name_len, attr);
     if (item != NULL) {
         item->leader = leader;
+        item->alike = alike;
         item->as = p->options.only_name != NULL ? p->options.only_as : NULL;
     }
     if (item == NULL || shards_add(w, item) != 0) {

@@ -17,7 +17,7 @@ enum item_kind {
     ITEM_NODE,    /* publish a FIFO, socket or device node */
     ITEM_LINK,    /* make a hard link to the leader of its group, which stands at the destination */
     ITEM_ATTRS,   /* contents are right; set owner, mode, times */
-    ITEM_CHECK,   /* compare contents; then as ITEM_ATTRS or ITEM_FILE */
+    ITEM_CHECK,   /* compare contents; then nothing, or as ITEM_ATTRS or ITEM_FILE */
     ITEM_REMOVE,  /* remove it at the destination */
 };
 
@@ -25,6 +25,7 @@ struct item {
     struct work work;     /* must be first; work.dir: one reference, where the entry is */
     enum item_kind kind;  /* what to do */
     bool leader;          /* first of a hard-link group: its followers wait for it */
+    bool alike;           /* ITEM_CHECK: the destination has its attributes already */
     struct attr attr;     /* of the source entry, as the walk saw it; ITEM_REMOVE: what is to stand at the destination,
                              where size, mtime and ino of 0 all together say that this is not known */
     const char *as;       /* its name at the destination where that is another one (single-file SRC), NULL else; not
