@@ -308,6 +308,14 @@ static int take_place(struct engine *e, const char *run)
     return current ? 0 : place_touch(e); /* from now on it is */
 }
 
+/* The first run ended before it could write .haul/sync, or anything else: there is nothing to be missed. */
+static bool never_stood(struct engine *e)
+{
+    struct state_run success;
+    return e->sync.place.stamp[0] == '\0' && !state_has_entries(e->state) &&
+           state_last_success(e->state, &success) == -ENOENT;
+}
+
 int sync_check(struct engine *e)
 {
     char id[STATE_PLACE_MAX];
@@ -324,6 +332,9 @@ int sync_check(struct engine *e)
         memcpy(run, e->sync.seen_run, sizeof run);
     }
     int known = state_place_get(e->state, &e->sync.place);
+    if (r == 0 && known == 0 && id[0] == '\0' && never_stood(e)) {
+        known = -ENOENT;
+    }
     if (r == 0 && known == 0 && strcmp(id, e->sync.place.id) != 0) {
         if (!e->options->accept_destination) {
             return refuse(e, id[0] == '\0' ? "has no .haul/sync, but the last sync left one"

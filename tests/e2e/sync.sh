@@ -20,6 +20,9 @@ judged() {
     [ -z "$diff" ] || fail "rsync finds: $(head -n 30 <<<"$diff")"
 }
 
+# Killed before it could say whose the destination is: the next run is not refused for that.
+HAUL_TEST_FAULT="1:EIO:kill:publish" "$HAUL_FAULTY" sync "$SRC" "$DST" >"$WORK/out" 2>"$WORK/err" && fail "it was not killed"
+[ ! -e "$DST/.haul/sync" ] || fail "it came too far"
 expect 0 sync --json "$SRC" "$DST"
 judged
 [ -s "$DST/.haul/sync" ] || fail "the destination has no id"
