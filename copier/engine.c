@@ -20,6 +20,7 @@
 #include "copier/copyfile.h"
 #include "copier/engine_internal.h"
 #include "copier/lease.h"
+#include "copier/left.h"
 #include "copier/metrics.h"
 #include "copier/partials.h"
 #include "copier/quantity.h"
@@ -278,16 +279,12 @@ static const char *ended_how(const struct state_run *p)
 /* "; failing since 2026-11-25 04:00, 5 runs"; "" where that says nothing more. */
 static void failing_since(const struct engine *e, char out[96])
 {
-    uint64_t runs = 0;
-    int64_t since_ns = 0;
     char when[32];
     struct tm tm;
+    time_t since = (time_t)(e->failing_since_ns / NS_PER_SEC);
     out[0] = '\0';
-    if (state_failing(e->state, e->run.number, &runs, &since_ns) == 0 && runs > 1) {
-        time_t since = (time_t)(since_ns / NS_PER_SEC);
-        if (localtime_r(&since, &tm) != NULL && strftime(when, sizeof when, "%Y-%m-%d %H:%M", &tm) > 0) {
-            (void)snprintf(out, 96, "; failing since %s, %llu runs", when, (unsigned long long)runs);
-        }
+    if (e->failing > 1 && localtime_r(&since, &tm) != NULL && strftime(when, sizeof when, "%Y-%m-%d %H:%M", &tm) > 0) {
+        (void)snprintf(out, 96, "; failing since %s, %llu runs", when, (unsigned long long)e->failing);
     }
 }
 
@@ -331,6 +328,10 @@ static int begin_run(struct engine *e)
             return state_failed(e, r, NULL);
         }
         e->purge = state_unswept(e->state) || lease_took_over(e->lease, NULL);
+        if (state_failing(e->state, e->run.number, &e->failing, &e->failing_since_ns) != 0 || e->failing == 0) {
+            e->failing = 0;
+            e->failing_since_ns = e->run.started_ns;
+        }
         sentence = resumed(e);
     }
     metrics_begin(e->metrics);
@@ -484,6 +485,9 @@ static int prepare(struct engine *e, const struct engine_budget *b)
     }
     if (r == 0 && (e->purge || !e->sync.trust) && engine_own(e) != 0) {
         r = STATUS_CANNOT;
+    }
+    if (r == 0) {
+        r = sync_begin(e);
     }
     if (r != 0) {
         return r;
@@ -679,6 +683,7 @@ static void release(struct engine *e)
     partials_destroy(e->partials);
     pool_destroy(e->pool);
     planner_destroy(e->planner);
+    left_destroy(e->left);
     queue_destroy(e->queue);
     staging_destroy(e->staging);
     tempdir_release(&e->tempdir);

@@ -13,6 +13,7 @@
 #include "copier/look.h"
 #include "copier/metrics.h"
 #include "copier/status.h"
+#include "copier/sync.h"
 #include "workers/stores/nfs41/nfs41.h"
 
 /* A stop that came when nothing was left to do has stopped nothing. */
@@ -50,7 +51,9 @@ int engine_status(const struct engine *e)
 /* Ends the run in the state. Where that cannot be kept, everything may have arrived, but not everything is well. */
 static int end_state(struct engine *e, int status)
 {
+    int kept = e->planner != NULL ? sync_keep_left(e) : 0;
     int r = state_run_end(e->state, status);
+    r = r == 0 ? kept : r;
     if (r == 0) {
         r = state_error(e->state);
     }
@@ -96,7 +99,9 @@ static int tell_end(struct engine *e, int status, const char *but, const char *w
             {[DIR_SRC] = engine_facts(e, DIR_SRC, &nfs[DIR_SRC]), [DIR_DST] = engine_facts(e, DIR_DST, &nfs[DIR_DST])},
         .io = &facts,
         .limit = pool_limit(e->pool),
-        .run = e->run.number};
+        .run = e->run.number,
+        .failing = e->failing,
+        .failing_since_ns = e->failing_since_ns};
     take_times(e, times, end.times);
     if (why == NULL) {
         direct_tell(&e->direct, e->report, atomic_load(&e->counts->files));

@@ -53,8 +53,11 @@ struct engine {
     struct sync sync;               /* haul sync */
     struct state_run run;           /* of this run; constant */
     struct state_run previous;      /* number 0: none; constant */
+    uint64_t failing;               /* runs in a row before this one that did not end with 0; constant */
+    int64_t failing_since_ns;       /* wall clock: when the first of them, or this one, began; 0: no state; constant */
     bool purge;                     /* earlier runs may have left temp names */
     atomic_bool purge_failed;       /* a directory could not be searched for them */
+    struct left *left;              /* what a sync leaves undone; owned; NULL: nobody asks */
     struct partials *partials;      /* large files that earlier runs have left; owned; NULL: none */
     struct upkeep *upkeep;          /* the janitor's part; owned; NULL: none */
     pthread_key_t reader_key;       /* each walker's struct state_reader */

@@ -7,6 +7,7 @@
 #include "cleanup/temps.h"
 #include "copier/copyfile.h"
 #include "copier/engine_internal.h"
+#include "copier/left.h"
 #include "copier/partials.h"
 #include "copier/upkeep.h"
 
@@ -131,6 +132,9 @@ void event_plan_failed(void *arg, const struct plan_failure *f)
     struct report_failure failure = {
         .op = f->op, .err = abs(f->err), .attempts = f->attempts, .on_source = f->on_source, .below = f->below};
     report_one(e, f->dir, f->name, &failure);
+    if (e->left != NULL) {
+        left_add(e->left, f->dir);
+    }
     stop_if_fatal(e, failure.err, f->on_source);
 }
 

@@ -115,6 +115,7 @@
  * planner/shards.c                   items into shards, shards into the queue
  * planner/finish.c                   directories that have nothing left to do
  * planner/recall.c                   what is remembered of a directory, read at once
+ * planner/first.c                    what earlier runs have left comes first
  * planner/gone.c                     what the source has no more
  * planner/links.c                    the table of hard-link groups
  * planner/linkphase.c                further names of files, after everything else
@@ -166,6 +167,7 @@
  * copier/copystage.c                 brings one file into it
  * copier/sparse.c                    runs of zeros in what was read
  * copier/copyxattrs.c                extended attributes of an item
+ * copier/left.c                      what a sync leaves undone, and since when
  * copier/sync.c                      haul sync: which destination, what is trusted, what may go
  * copier/copysync.c                  contents compared, entries removed
  * copier/copylarge.c                 one large or sparse file: begun or resumed, published or left for the next run
@@ -201,6 +203,7 @@
  * copier/state_read.c                looks it up
  * copier/state_recall.c              all entries of a directory at once
  * copier/state_summary.c             a directory's entries in one piece, for those that have not changed
+ * copier/state_left.c                directories in which runs have left something undone
  * copier/state_place.c               which destination it is about
  * copier/state_history.c             what a state file tells of its runs
  * copier/state_look.c                a state file looked at beside a run that works with it

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -497,6 +498,10 @@ static void end_json(struct report *r, const struct report_end *end)
     if (end->fatal != 0) {
         json_set_text(event, "stopped_by", err_name(end->fatal));
     }
+    if (end->status != STATUS_OK && end->failing_since_ns != 0) {
+        json_set_number(event, "failing_runs", end->failing + 1);
+        json_object_set_new(event, "failing_since", json_real((double)end->failing_since_ns / 1e9));
+    }
     if (end->why != NULL) {
         json_set_text(event, "why", end->why);
     }
@@ -573,6 +578,18 @@ static void end_summary(struct report *r, const struct report_end *end)
                same);
 }
 
+/* Since when runs have not ended well, where that is more than one. */
+static void end_failing(struct report *r, const struct report_end *end)
+{
+    char when[32];
+    time_t since = (time_t)(end->failing_since_ns / NS_PER_SEC);
+    struct tm tm;
+    if (end->status != STATUS_OK && end->failing > 0 && localtime_r(&since, &tm) != NULL &&
+        strftime(when, sizeof when, "%Y-%m-%d %H:%M", &tm) > 0) {
+        report_error(r, "failing since %s: %llu runs", when, (unsigned long long)end->failing + 1);
+    }
+}
+
 int report_ended(struct report *r, const struct report_end *end)
 {
     pthread_mutex_lock(&r->lock);
@@ -586,6 +603,7 @@ int report_ended(struct report *r, const struct report_end *end)
     if (r->options.json) {
         end_json(r, end);
     }
+    end_failing(r, end);
     end_verdict(r, end);
     return report_flush(r);
 }

@@ -141,8 +141,11 @@ struct report_end {
     const struct watch_times *times[DIR_SIDES]; /* where the time went; NULL: not measured */
     const struct nfs41_facts *nfs[DIR_SIDES];   /* of the servers; NULL: that side is at none */
     const struct io_facts *io;
-    unsigned limit; /* operations in flight at the end */
-    int64_t run;    /* number; 0: none */
+    unsigned limit;           /* operations in flight at the end */
+    int64_t run;              /* number; 0: none */
+    uint64_t failing;         /* runs in a row before it that did not end with status 0 */
+    int64_t failing_since_ns; /* wall clock at which the first of them began, or this run where there are none; 0: not
+                                 known */
 };
 /* 0, or -EIO where what was asked for on standard output (events, the list of a dry run) could not be written: then it
  * says so on standard error. */

@@ -273,6 +273,21 @@ int state_place_see(struct state *s, const struct attr *attr, const char *run_id
 /* Forgets all entries and the place: another destination stands there now. 0 or -errno. */
 int state_forget_all(struct state *s);
 
+/* ---- what runs have left undone (state_left.c) ---- */
+
+/* A directory in which something is still to be done. */
+struct state_left {
+    char *path;       /* relative to the source; owned */
+    int64_t since_ns; /* wall clock at which the first run began that left it so */
+};
+
+/* All of them in the order that they were given in; for state_left_free. 0 or -errno. Any thread; both block while a
+ * batch is written. */
+int state_left_get(struct state *s, struct state_left **out_list, size_t *out_count);
+/* Replaces them. Copied. 0 or -errno. */
+int state_left_set(struct state *s, const struct state_left *list, size_t count);
+void state_left_free(struct state_left *list, size_t count); /* NULL and 0 are fine */
+
 /* The directory that comes next after *after (NULL: the first) in the order of ids (signed): its id and its path
  * (malloc'd). 0, -ENOENT, -errno. */
 int state_dir_next(struct state_reader *r, const int64_t *after, int64_t *out_id, char **out_path);

@@ -52,6 +52,8 @@ static const char additions[] =
     " run TEXT NOT NULL);"
     /* At most one row: what was found out about the server that it is at, by whom and which, and when (wall clock). */
     "CREATE TABLE IF NOT EXISTS server(about TEXT NOT NULL, found TEXT NOT NULL, at INTEGER NOT NULL);"
+    /* Directories in which runs have left something undone, the ones that have waited longest first. */
+    "CREATE TABLE IF NOT EXISTS left_dirs(number INTEGER PRIMARY KEY, path BLOB NOT NULL, since INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS summaries(dir INTEGER NOT NULL, part INTEGER NOT NULL, parts INTEGER NOT NULL,"
     " xattrs INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY(dir, part));"
     /* One row: what the summaries are seeded with, and how many epochs were suspect when they were made. */

@@ -10,9 +10,11 @@
 
 #include "base/clock.h"
 #include "base/errs.h"
+#include "base/name.h"
 #include "cleanup/temps.h"
 #include "copier/copyfile.h"
 #include "copier/lease.h"
+#include "copier/left.h"
 #include "copier/status.h"
 
 #define PLACE_NAME "sync" /* in HAUL_DIR */
@@ -487,6 +489,14 @@ static void astray(void *arg, const struct dir *dir)
                  "what else was changed there is found with --compare=dest");
 }
 
+static void left(void *arg, const struct dir *dir)
+{
+    const struct engine *e = arg;
+    if (e->left != NULL) {
+        left_add(e->left, dir);
+    }
+}
+
 static bool may_remove(void *arg)
 {
     struct engine *e = arg;
@@ -535,6 +545,34 @@ void sync_over(struct engine *e)
     }
 }
 
+int sync_begin(struct engine *e)
+{
+    size_t count = 0;
+    if (!is_sync(e)) {
+        return 0;
+    }
+    int r = left_create(e->state, e->run.started_ns, &e->left);
+    if (r != 0) {
+        report_error(e->report, "the state '%s' cannot be read: %s", e->state_path, err_text(r));
+        return STATUS_CANNOT;
+    }
+    const char *const *first = left_first(e->left, &count);
+    if (count > 0) {
+        char *path = name_show(first[0]);
+        report_say(e->report, "first come %zu director%s in which earlier runs have left something, from '%s' on",
+                   count, count == 1 ? "y" : "ies", path != NULL ? path : "?");
+        free(path);
+    }
+    return 0;
+}
+
+int sync_keep_left(struct engine *e)
+{
+    return e->left == NULL || e->options->dry_run
+               ? 0
+               : left_keep(e->left, e->state, atomic_load(&planner_counts(e->planner)->complete));
+}
+
 void sync_plan(struct engine *e, struct plan_options *options)
 {
     const struct options *o = e->options;
@@ -560,4 +598,6 @@ void sync_plan(struct engine *e, struct plan_options *options)
     options->forget = forget;
     options->astray = astray;
     options->may_remove = may_remove;
+    options->left = left;
+    options->first = e->left != NULL ? left_first(e->left, &options->first_count) : NULL;
 }

@@ -140,6 +140,12 @@ int planner_create(const struct plan_options *options, struct planner **out_plan
     if (dir_create_root(&p->tree, &p->root) != 0) {
         goto fail;
     }
+    if (options->first_count > 0 && options->files_from == NULL && options->only_name == NULL) {
+        err = first_create(p);
+        if (err != 0) {
+            goto fail;
+        }
+    }
     *out_planner = p;
     return 0;
 
@@ -159,6 +165,7 @@ void planner_destroy(struct planner *p)
     }
     links_destroy(p->links);
     gone_destroy(p->gone);
+    first_destroy(p->first);
     stack_release(&p->stack);
     free(p->walkers);
     free(p->groups);
@@ -232,15 +239,34 @@ static void walker_end(struct walker *w)
     io_destroy(io);
 }
 
+/* What earlier runs have left is walked before all else. The root has its plan. */
+static void walk_first(struct walker *w)
+{
+    struct planner *p = w->p;
+    if (p->first == NULL) {
+        return;
+    }
+    if (enter_prepare(w, p->root) != 0) {
+        plan_left(p, p->root);
+        plan_dir_done(p, NULL, p->root); /* its plan is gone: there will be no walk */
+        return;
+    }
+    plan_of(p->root)->prepared = true;
+    first_lead(w);
+    /* Their parents are entered once more: where that needs a right that finishing them takes away, not before. */
+    if (p->uid != 0) {
+        (void)planner_wait_idle(p);
+    }
+}
+
 /* Makes the first task. The stack counts the caller as active. */
 static void seed(struct walker *w)
 {
     struct planner *p = w->p;
     struct task task = {.dir = p->root};
 
-    if (plan_dir_create(p->root, true) != 0) {
-        plan_failed(p, p->root, NULL, "list", -ENOMEM, true, true);
-        return;
+    if (plan_of(p->root) == NULL) {
+        return; /* reported */
     }
     count_add(&p->counts.dirs, 1);
     if (p->options.files_from == NULL && p->options.only_name == NULL) {
@@ -271,6 +297,12 @@ static void run_phase(struct walker *w, enum phase phase)
         return; /* it could not begin: the others do its part */
     }
     switch (phase) {
+    case PHASE_FIRST:
+        if (w->index == 0) {
+            stack_done(&w->p->stack); /* stack_begin was called before */
+        }
+        walk_run(w);
+        break;
     case PHASE_WALK:
         if (w->index == 0) {
             seed(w);
@@ -364,6 +396,7 @@ static void drain(struct planner *p)
 
     while (stack_drain(&p->stack, &task)) {
         free(task.names);
+        plan_left(p, task.dir);
         plan_dir_done(p, NULL, task.dir);
     }
 }
@@ -394,6 +427,11 @@ static void *lead_main(void *arg)
         plan_failed(p, p->root, NULL, "start", err, true, true);
     } else {
         start_followers(p);
+        if (plan_dir_create(p->root, true) != 0) {
+            plan_failed(p, p->root, NULL, "list", -ENOMEM, true, true);
+        } else {
+            walk_first(w);
+        }
         stack_begin(&p->stack);
         planner_phase(w, PHASE_WALK);
         drain(p);
@@ -493,9 +531,17 @@ static void item_settle(struct planner *p, const struct port *dst, const struct 
     }
 }
 
+static void tell_left(struct planner *p, const struct item *item, int result)
+{
+    if (result != 0 && !(item->kind == ITEM_LINK && item_link_copies(result))) {
+        plan_left(p, item->work.dir);
+    }
+}
+
 void planner_item_done(struct planner *p, struct port *dst, struct item *item, int result)
 {
     item_settle(p, dst, item, result);
+    tell_left(p, item, result);
     plan_dir_done(p, dst, item->work.dir);
     item_destroy(item);
     item_over(p);
@@ -504,6 +550,7 @@ void planner_item_done(struct planner *p, struct port *dst, struct item *item, i
 void planner_item_lost(struct planner *p, struct port *dst, struct item *item, int result)
 {
     item_settle(p, dst, item, result);
+    tell_left(p, item, result);
     plan_dir_done(p, dst, item->work.dir);
     item_over(p);
 }

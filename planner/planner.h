@@ -117,6 +117,14 @@ struct plan_options {
      * stops there and fails; -errno. Before anything is done to it; may wait. May be NULL. */
     int (*owned)(void *arg, struct port *dst, struct dir *dir);
 
+    /* Directories that are walked before all else, the first one first: paths relative to the source; not owned, they
+     * outlive the planner. Of no account with files_from and only_name. */
+    const char *const *first;
+    size_t first_count; /* of them */
+    /* Something in dir was not done, or dir itself: it failed, or the run is being stopped. Many times for one dir. May
+     * be NULL. */
+    void (*left)(void *arg, const struct dir *dir);
+
     /* ---- a run that remembers what earlier ones did (haul sync); recall NULL: none of the following counts ---- */
     bool trust;           /* what is remembered as the source has it is right at the destination, which is not asked */
     bool checksum;        /* equal attributes prove nothing: contents are compared */

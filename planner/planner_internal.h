@@ -61,6 +61,7 @@ struct plan_dir {
     bool fresh;            /* this run made it: nothing was in it */
     bool right;            /* it stood there with the right attributes already */
     bool alone;            /* its parent is not counting it */
+    bool prepared;         /* enter_prepare has done its part already */
     bool loose;            /* may be entered once more by this run: stays writable until the end (late directories) */
     struct attr attr;      /* of the source directory */
     struct xattrs *xattrs; /* of the source directory, where they are kept and it is made or not right; owned; NULL:
@@ -106,6 +107,7 @@ struct walker {
 };
 
 enum phase {
+    PHASE_FIRST, /* what is below the directories that earlier runs have left */
     PHASE_WALK,
     PHASE_LINKS,
     PHASE_END, /* the walkers leave */
@@ -125,6 +127,7 @@ struct planner {
 
     struct stack stack;            /* its own lock */
     struct links *links;           /* its own lock */
+    struct first *first;           /* what is walked before all else; NULL: nothing */
     struct gone *gone;             /* what is to be removed; its own lock; NULL: nothing ever */
     bool removed;                  /* the removals are over; written between the phases */
     struct link_phase *link_phase; /* during PHASE_LINKS; its own lock */
@@ -169,6 +172,14 @@ void plan_failed(struct planner *p, const struct dir *dir, const char *name, con
 /* The same for a request that failed; at whose side it was is known from the port. */
 void plan_op_failed(struct walker *w, const struct port *port, const struct store_op *op, const struct dir *dir,
                     const char *name, int err, bool below);
+
+/* Something in dir, or dir itself, is left undone by this run: tells options.left. */
+static inline void plan_left(struct planner *p, const struct dir *dir)
+{
+    if (p->options.left != NULL) {
+        p->options.left(p->options.arg, dir);
+    }
+}
 
 /* --- finish.c --- */
 
@@ -302,6 +313,24 @@ int gone_replace(struct walker *w, struct dir *dir, const char *name);
 
 /* In the first walker's thread, after everything else: removes what was noted. */
 void gone_lead(struct walker *w);
+
+/* --- first.c --- */
+
+/* From options.first into p->first, which first_destroy frees whatever comes of it. p->root is there. 0 or -ENOMEM. */
+int first_create(struct planner *p);
+void first_destroy(struct first *f); /* NULL is fine */
+
+/* Whether the directory name in dir is one of those, so that the walk passes over it. Once they have all had their turn
+ * one that was not there to be walked counts as walked from then on. */
+bool first_met(const struct planner *p, const struct dir *dir, const char *name, size_t name_len);
+
+/* Takes over child, a subdirectory with one pending part, until they have all had their turn. False: it is the
+ * caller's, and to be walked as any other. */
+bool first_later(const struct planner *p, struct dir *child);
+
+/* In the first walker's thread, before the walk: walks them, then, with all others, what is below them. The root is
+ * prepared. */
+void first_lead(struct walker *w);
 
 /* --- walk.c --- */
 

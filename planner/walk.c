@@ -144,7 +144,7 @@ static void enter(struct walker *w, struct dir *dir)
 
     if (err != 0) {
         plan_failed(p, dir, NULL, "list", err, true, true);
-    } else {
+    } else if (!plan_of(dir)->prepared) {
         err = enter_prepare(w, dir);
     }
     if (err == 0 && p->options.one_file_system && plan_of(dir)->attr.dev != p->root_dev) {
@@ -161,6 +161,9 @@ static void enter(struct walker *w, struct dir *dir)
         }
     }
     if (err != 0) {
+        if (err != -EXDEV) {
+            plan_left(p, dir);
+        }
         there_drop(p, dir);
         recall_drop(p, dir);
         plan_dir_done(p, finishing_port(w), dir);
@@ -174,6 +177,8 @@ static void leave(struct walker *w, bool whole)
     if (whole) {
         recall_sum(w->p, frame.dir);
         gone_look(w, frame.dir);
+    } else {
+        plan_left(w->p, frame.dir);
     }
     struct store_op op = {.code = STORE_LIST_CLOSE, .dir = frame.dir, .list = {.list = &frame.list}};
 
@@ -202,7 +207,7 @@ static void walk_subdirectory(struct walker *w, struct dir *dir, const char *nam
     struct planner *p = w->p;
     struct dir *child = NULL;
 
-    if (entry_excluded(w, dir, name, name_len, true)) {
+    if (entry_excluded(w, dir, name, name_len, true) || first_met(p, dir, name, name_len)) {
         return;
     }
     count_add(&p->counts.dirs, 1);
@@ -216,7 +221,7 @@ static void walk_subdirectory(struct walker *w, struct dir *dir, const char *nam
         plan_of(child)->intended = p->options.intend(p->options.arg, dir, name);
     }
     struct task task = {.dir = child};
-    if (!stack_push(&p->stack, &task)) {
+    if (!first_later(p, child) && !stack_push(&p->stack, &task)) {
         enter(w, child);
     }
 }

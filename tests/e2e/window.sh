@@ -26,8 +26,58 @@ rm -rf "$DST"
 for _ in 1 2 3; do
     expect 30 sync --bwlimit 2M --max-duration 1s "$SRC" "$DST"
 done
+err_has '^haul: failing since 20.*: 3 runs'
+expect 30 sync --json --bwlimit 2M --max-duration 1s "$SRC" "$DST"
+figure_is failing_runs 4
+[[ $(figure failing_since) =~ ^1[0-9]{9}(\.|$) ]] || fail "failing since $(figure failing_since)"
 expect 0 sync "$SRC" "$DST"
-out_has 'out of time .* failing since 20.*, 3 runs'
+out_has 'out of time .* failing since 20.*, 4 runs'
+
+# The next run begins with the directories that were left, whatever has changed elsewhere meanwhile: those of it that
+# were done are as large again, and the window is too short for all.
+arrived() { find "$DST.order/$1" -type f ! -name '.haul.*' 2>/dev/null | wc -l; }
+fill() { for i in $(seq 20); do head -c 100000 /dev/urandom >"$WORK/order/$1/$i"; done; }
+for dir in a b c d e f g h; do mkdir -p "$WORK/order/$dir" && fill "$dir"; done
+settle
+expect 30 sync --jobs 2 --bwlimit 4M --max-duration 3s "$WORK/order" "$DST.order"
+behind=() changed=0
+for dir in a b c d e f g h; do
+    if [ "$(arrived $dir)" = 20 ]; then
+        fill $dir
+        rm -r "${DST:?}.order/$dir"
+        changed=$((changed + 1))
+    else
+        behind+=($dir)
+    fi
+done
+[ $changed -gt 1 ] && [ ${#behind[@]} -gt 0 ] || fail "the window was too long, or too short: $changed, ${#behind[@]}"
+left=0
+for dir in "${behind[@]}"; do left=$((left + 20 - $(arrived $dir))); done
+# As long as what is left takes, and half of a directory more; some of the others are under way beside the last ones.
+expect 30 sync --compare=dest --jobs 2 --bwlimit 4M --max-duration "$(((left + 10) * 1000 / 41))ms" "$WORK/order" "$DST.order"
+out_has "first come ${#behind[@]} director"
+late=0
+for dir in "${behind[@]}"; do late=$((late + 20 - $(arrived $dir))); done
+[ $late -le 15 ] || fail "what was left did not come first: $late files of it have not arrived"
+expect 0 sync --compare=dest "$WORK/order" "$DST.order"
+judge_lax "$WORK/order" "$DST.order"
+expect 0 sync --json "$WORK/order" "$DST.order"
+! grep -q 'first come' "$WORK/err" || fail "something is still said to be left"
+
+# A signal inside the window is a signal: 20, and it counts as not well.
+env --default-signal=INT "$HAUL" sync --bwlimit 2M --max-duration 1h "$SRC" "$WORK/stopped" >"$WORK/out" 2>"$WORK/err" &
+PID=$!
+E2E_PIDS+=("$PID")
+some_arrived() { [ "$(find "$WORK/stopped" -name 'f*' 2>/dev/null | wc -l)" -ge 5 ]; }
+wait_until 20 some_arrived
+status=0
+kill -INT "$PID"
+wait "$PID" || status=$?
+[ "$status" = 20 ] || fail "interrupted within its window: exit status $status"
+err_has 'interrupted: NOT everything arrived; the next run goes on'
+expect 0 sync "$SRC" "$WORK/stopped"
+out_has 'resuming run 1 \(interrupted'
+judge_lax "$SRC" "$WORK/stopped"
 
 # So many operations a second, and no more.
 mkdir "$WORK/few"
