@@ -467,10 +467,11 @@ int copy_item(struct copy_job *job)
 
 static const char *would_what(enum item_kind kind)
 {
-    return kind == ITEM_LINK    ? "link"
-           : kind == ITEM_ATTRS ? "set attributes of"
-           : kind == ITEM_CHECK ? "compare"
-                                : "copy";
+    return kind == ITEM_LINK     ? "link"
+           : kind == ITEM_ATTRS  ? "set attributes of"
+           : kind == ITEM_CHECK  ? "compare"
+           : kind == ITEM_REMOVE ? "remove"
+                                 : "copy";
 }
 
 static void add(atomic_ulong *counter, unsigned long n)
@@ -498,8 +499,10 @@ static void count_done(struct engine *e, const struct copy_job *job)
     case ITEM_ATTRS:
         add(&c->attrs, 1);
         break;
-    case ITEM_CHECK:  /* it became one of the others */
+    case ITEM_CHECK: /* it became one of the others */
+        break;
     case ITEM_REMOVE: /* counted where it was done */
+        add(&c->removed, e->options->dry_run ? 1 : 0);
         break;
     }
 }

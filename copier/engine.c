@@ -18,6 +18,7 @@
 #include "base/errs.h"
 #include "copier/channel.h"
 #include "copier/copyfile.h"
+#include "copier/drystate.h"
 #include "copier/engine_internal.h"
 #include "copier/lease.h"
 #include "copier/left.h"
@@ -218,12 +219,28 @@ static int open_state_of(struct engine *e, const struct state_pair *pair, bool a
     return r;
 }
 
+/* A sync that changes nothing decides by what is remembered all the same. */
+static int open_state_copy(struct engine *e)
+{
+    const struct state_pair pair = {.source = e->places.source, .destination = e->places.destination};
+    int r = choose_state_path(e, &pair);
+    r = r == 0 ? drystate_open(e, &pair) : r;
+    if (r == -EBADMSG) {
+        report_error(e->report, "the state '%s' is damaged, or none of haul's", e->state_path);
+        return STATUS_CANNOT;
+    }
+    return r == 0 ? 0 : state_failed(e, r, NULL);
+}
+
 /* A single file is a pair of its own: it must not stand in the way of its whole directory, nor of another file. */
 static int open_state(struct engine *e)
 {
     const struct places *p = &e->places;
-    if (e->options->dry_run || p->null) {
+    if (p->null || (e->options->dry_run && (e->options->command != COMMAND_SYNC || p->only_name != NULL))) {
         return 0;
+    }
+    if (e->options->dry_run) {
+        return open_state_copy(e);
     }
     if (p->only_name == NULL) {
         return open_state_of(e, &(struct state_pair){.source = p->source, .destination = p->destination}, true);
@@ -327,7 +344,7 @@ static int begin_run(struct engine *e)
         if (r != 0) {
             return state_failed(e, r, NULL);
         }
-        e->purge = state_unswept(e->state) || lease_took_over(e->lease, NULL);
+        e->purge = !e->options->dry_run && (state_unswept(e->state) || lease_took_over(e->lease, NULL));
         if (state_failing(e->state, e->run.number, &e->failing, &e->failing_since_ns) != 0 || e->failing == 0) {
             e->failing = 0;
             e->failing_since_ns = e->run.started_ns;
@@ -697,6 +714,7 @@ static void release(struct engine *e)
     if (e->stop_event >= 0) {
         close(e->stop_event);
     }
+    drystate_drop(e);
     free(e->state_path);
     direct_release(&e->direct);
     places_release(&e->places);

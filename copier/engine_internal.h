@@ -50,6 +50,7 @@ struct engine {
     char run_id[RUN_ID_LEN + 1];    /* constant */
     char *state_path;               /* owned; NULL: no state (dry run, null:) */
     struct state *state;            /* thread-safe; NULL: none */
+    char *state_folder;             /* of a dry run: where its copy of the state is; owned; NULL: none */
     struct sync sync;               /* haul sync */
     struct state_run run;           /* of this run; constant */
     struct state_run previous;      /* number 0: none; constant */

@@ -167,6 +167,7 @@
  * copier/copystage.c                 brings one file into it
  * copier/sparse.c                    runs of zeros in what was read
  * copier/copyxattrs.c                extended attributes of an item
+ * copier/drystate.c                  the state of a sync that changes nothing: a copy
  * copier/left.c                      what a sync leaves undone, and since when
  * copier/sync.c                      haul sync: which destination, what is trusted, what may go
  * copier/copysync.c                  contents compared, entries removed

@@ -627,9 +627,6 @@ static int take_places(struct options *o, char **places, int count, FILE *errors
     if (o->look_option != NULL) {
         return options_usage(errors, "--%s is not for haul %s", o->look_option, command);
     }
-    if (o->remove && o->dry_run) {
-        return options_usage(errors, "--dry-run does not tell what --delete would remove; give one of them");
-    }
     if (o->max_delete_given && !o->remove) {
         return options_usage(errors, "--max-delete is about --delete, which is not given");
     }

@@ -13,7 +13,7 @@ const struct option_row options_table[] = {
     {OPT_FROM0, '0', false, "from0", NULL, "The list of --files-from is separated by NUL instead of newlines."},
     {OPT_ONE_FILE_SYSTEM, 'x', false, "one-file-system", NULL,
      "Do not go into other file systems; their mount points arrive as empty directories."},
-    {OPT_DRY_RUN, 'n', false, "dry-run", NULL, "Print what would be copied and change nothing."},
+    {OPT_DRY_RUN, 'n', false, "dry-run", NULL, "Print what would be copied, and with --delete removed, and change nothing."},
     {OPT_JOBS, 'j', false, "jobs", "N",
      "Keep N operations in flight. Without it the number tunes itself to the destination."},
     {OPT_BWLIMIT, 0, false, "bwlimit", "RATE",

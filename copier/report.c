@@ -558,7 +558,8 @@ static void end_summary(struct report *r, const struct report_end *end)
         snprintf(copies, sizeof copies, ", %lu instead of hard links", get(&end->plan->copies));
     }
     if (get(&c->removed) > 0) {
-        report_say(r, "removed %lu %s", get(&c->removed), get(&c->removed) == 1 ? "entry" : "entries");
+        report_say(r, "%s %lu %s", r->options.dry_run ? "would remove" : "removed", get(&c->removed),
+                   get(&c->removed) == 1 ? "entry" : "entries");
     }
     if (r->options.dry_run) {
         report_say(r, "would copy %lu %s%s, %s; %s right already", entries, entries == 1 ? "entry" : "entries", attrs,

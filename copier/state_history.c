@@ -3,11 +3,13 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "copier/state_internal.h"
 
@@ -187,4 +189,38 @@ void state_history_files_free(char **paths, size_t count)
         free(paths[i]);
     }
     free(paths);
+}
+
+int state_copy(const char *path, const char *to)
+{
+    sqlite3 *from = NULL;
+    sqlite3 *db = NULL;
+    sqlite3_backup *backup = NULL;
+    if (access(path, F_OK) != 0) {
+        return -errno;
+    }
+    const int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return -errno;
+    }
+    (void)close(fd);
+    int rc = sqlite3_open_v2(path, &from, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
+    int err = from == NULL ? -ENOMEM : rc == SQLITE_OK ? 0 : state_db_errno(from, rc);
+    if (err == 0) {
+        (void)sqlite3_busy_timeout(from, 5000);
+        rc = sqlite3_open_v2(to, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+        err = db == NULL ? -ENOMEM : rc == SQLITE_OK ? 0 : state_db_errno(db, rc);
+    }
+    if (err == 0) {
+        backup = sqlite3_backup_init(db, "main", from, "main");
+        rc = backup != NULL ? sqlite3_backup_step(backup, -1) : sqlite3_errcode(db);
+        (void)sqlite3_backup_finish(backup);
+        err = rc == SQLITE_DONE ? 0 : state_db_errno(rc == SQLITE_READONLY || rc == SQLITE_FULL ? db : from, rc);
+    }
+    (void)sqlite3_close(db);
+    (void)sqlite3_close(from);
+    if (err != 0) {
+        (void)unlink(to);
+    }
+    return err;
 }

@@ -56,8 +56,11 @@ bool entry_excluded(struct walker *w, struct dir *dir, const char *name, size_t 
 
 int entry_clear(struct walker *w, struct dir *dir, const char *name, const struct attr *there)
 {
+    struct planner *p = w->p;
     struct store_op op = {.code = STORE_REMOVE, .dir = dir, .name = name, .remove = {.expect = there, .dir = true}};
-    int err = store_run(w->dst, &op);
+    /* A dry run would take every directory for an empty one. */
+    bool noted = p->options.dry_run && p->gone != NULL && !p->removed;
+    int err = noted ? -ENOTEMPTY : store_run(w->dst, &op);
     if (err == -ENOENT) {
         return 0;
     }

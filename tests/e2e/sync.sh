@@ -59,6 +59,41 @@ expect 0 sync --delete --compare=dest "$SRC" "$DST"
 [ ! -e "$DST/a/foreign" ] || fail "--compare=dest left an extra"
 judged
 
+# What would be done, by what is remembered, with all its guards: nothing is touched, and a real run then does that.
+mkdir "$SRC/would" && for i in $(seq 60); do echo "$i" >"$SRC/would/$i"; done
+expect 0 sync --delete "$SRC" "$DST"
+rm "$SRC"/would/[1-4] && rm -r "$SRC/a/f5" && echo "file now" >"$SRC/a/f5" && mv "$SRC/would/5" "$SRC/would/five"
+settle
+picture() {
+    find "$SRC" "$DST" -printf '%p %i %m %s %T@ %C@\n' | sort
+    find "$XDG_STATE_HOME" -printf '%p %i %m %s %T@\n' | grep -v '\.db-shm' | sort
+    sha256sum "$XDG_STATE_HOME"/haul/*.db "$XDG_STATE_HOME"/haul/*.db-wal
+}
+picture >"$WORK/before"
+expect 0 sync --dry-run --delete --max-delete=7 "$SRC" "$DST"
+for path in would/1 would/2 would/3 would/4 would/5 a/f5 a/f5/in; do
+    out_has "would remove $path\$"
+done
+[ "$(grep -c 'would remove would/' "$WORK/out")" = 5 ] || fail "something else would be removed"
+out_has 'would remove 7 entries'
+out_has 'would copy would/five'
+expect 25 sync --dry-run --delete --max-delete=6 "$SRC" "$DST"
+err_has '7 of [0-9]+ entries would be removed, more than --max-delete allows .6.: nothing was removed'
+! grep -q 'would remove' "$WORK/out" || fail "it lists what it would not remove"
+expect 0 sync --dry-run "$SRC" "$DST"
+! grep -q 'would remove' "$WORK/out" || fail "without --delete nothing would be removed"
+mv "$SRC" "$WORK/away" && mkdir "$SRC"
+expect 25 sync --dry-run --delete "$SRC" "$DST"
+err_has 'is it mounted'
+rmdir "$SRC" && mv "$WORK/away" "$SRC"
+picture >"$WORK/after"
+# But for the change of its own name.
+diff <(grep -v "^$SRC " "$WORK/before") <(grep -v "^$SRC " "$WORK/after") || fail "a dry run has touched something"
+[ -z "$(find "$TMPDIR" -name 'haul-dry-run.*')" ] || fail "a dry run has left something in TMPDIR"
+expect 0 sync --json --delete "$SRC" "$DST"
+figure_is removed 7
+judged
+
 # Excluded names stay, unless --delete-excluded.
 expect 0 sync --delete --exclude='*.bak' "$SRC" "$DST"
 [ -e "$DST/keep/x.bak" ] || fail "an excluded name was removed"
