@@ -166,6 +166,34 @@ out_has 'another state has synced'
 mv "$WORK/f10" "$SRC/a/f10"
 expect 0 sync --delete "$SRC" "$DST"
 
+# The destination of another sync stands where ours was.
+mkdir "$WORK/another" && echo x >"$WORK/another/x"
+expect 0 sync "$WORK/another" "$WORK/exchanged"
+mv "$DST" "$WORK/ours" && mv "$WORK/exchanged" "$DST"
+expect 11 sync --delete "$SRC" "$DST"
+err_has 'is not the destination of the last sync'
+[ "$(ls -A "$DST")" = "$(printf '.haul\nx')" ] || fail "something was done to it: $(ls -A "$DST")"
+rm -r "$DST" && mv "$WORK/ours" "$DST"
+
+# The state was taken along to another machine, which has synced since: here nothing is removed by what is out of date.
+cp -r "$XDG_STATE_HOME" "$WORK/machine2"
+echo more >"$SRC/a/of-machine2"
+XDG_STATE_HOME=$WORK/machine2 expect 0 sync --delete "$SRC" "$DST"
+mv "$SRC/a/f11" "$WORK/f11"
+expect 0 sync --delete "$SRC" "$DST"
+out_has "an older one, or another machine's.*nothing is removed in this run"
+[ -e "$DST/a/f11" ] || fail "removed by a state that another machine has overtaken"
+XDG_STATE_HOME=$WORK/machine2 expect 0 sync --delete "$SRC" "$DST"
+out_has 'nothing is removed in this run'
+[ -e "$DST/a/f11" ] || fail "removed by a state that this machine has overtaken"
+mv "$WORK/f11" "$SRC/a/f11"
+expect 0 sync --delete "$SRC" "$DST"
+# That of another pair.
+expect 11 sync --delete --state "$(ls "$WORK"/machine2/haul/*.db | head -n 1)" "$WORK/another" "$WORK/exchanged"
+err_has 'belongs to another pair of SRC and DST'
+[ ! -e "$WORK/exchanged" ] || fail "something was made"
+expect 0 sync --delete "$SRC" "$DST"
+
 # Behind haul's back: found by --audit within 100/P runs.
 echo "altered" >"$DST/a/f9"
 for _ in 1 2 3 4; do

@@ -123,3 +123,27 @@ figure_is files 200
 no_temps "$DST"
 expect 0 copy "$SRC" "$DST"
 judge_lax "$SRC" "$DST"
+
+# A server that stops answering before the end of the window: gone within five seconds of it all the same.
+need_root
+. "$(dirname "$0")/ganesha.sh"
+mkdir "$WORK/served"
+start_ganesha far "$WORK/served"
+server=nfs://127.0.0.1:$GANESHA_PORT/export/dst
+begin=$(date +%s%N)
+"$HAUL" sync --bwlimit 2M --max-duration 4s "$SRC" "$server" >"$WORK/out" 2>"$WORK/err" &
+PID=$!
+E2E_PIDS+=("$PID")
+some_served() { [ "$(find "$WORK/served/dst" -name 'f*' 2>/dev/null | wc -l)" -ge 5 ]; }
+wait_until 20 some_served
+kill -STOP "$GANESHA_PID"
+status=0
+wait "$PID" || status=$?
+MS=$((($(date +%s%N) - begin) / 1000000))
+kill -CONT "$GANESHA_PID"
+[ "$status" = 30 ] || fail "a server that hangs at the end of the window: exit status $status"
+[ "$MS" -ge 3900 ] && [ "$MS" -lt 9000 ] || fail "a server that hangs: gone after $MS ms"
+err_has 'out of time: the destination does not answer: .* NOT everything arrived'
+expect 0 sync --wait 60s "$SRC" "$server"
+out_has 'resuming run 1 \(out of time'
+judge_lax "$SRC" "$WORK/served/dst"
