@@ -59,6 +59,27 @@ expect 0 sync --delete --compare=dest "$SRC" "$DST"
 [ ! -e "$DST/a/foreign" ] || fail "--compare=dest left an extra"
 judged
 
+# Attributes alone are sent without the contents, whatever moved them; what is new to a group is linked, and a group whose
+# file has changed is linked again as a whole.
+chmod 640 "$SRC"/a/f2[0-9]
+touch -r "$SRC/a/f11" "$WORK/then" && touch "$SRC/a/f11" && touch -r "$WORK/then" "$SRC/a/f11" # only ctime has moved
+expect 0 sync --json --delete "$SRC" "$DST"
+figure_is attrs 10
+figure_is files 0
+figure_is bytes_written 0
+judged
+ln "$SRC/a/f30" "$SRC/a/b/f30.b" && ln "$SRC/a/f30" "$SRC/keep/f30.c"
+expect 0 sync --delete "$SRC" "$DST"
+judged
+settle
+echo "changed under all its names" >"$SRC/keep/f30.c"
+expect 0 sync --json --delete "$SRC" "$DST"
+figure_is files 1
+figure_is links 2
+[ "$(stat -c '%i %h' "$DST/a/f30" "$DST/a/b/f30.b" "$DST/keep/f30.c" | sort -u)" = "$(stat -c '%i 3' "$DST/a/f30")" ] ||
+    fail "the group was parted"
+judged
+
 # What would be done, by what is remembered, with all its guards: nothing is touched, and a real run then does that.
 mkdir "$SRC/would" && for i in $(seq 60); do echo "$i" >"$SRC/would/$i"; done
 expect 0 sync --delete "$SRC" "$DST"
@@ -189,9 +210,9 @@ out_has 'nothing is removed in this run'
 mv "$WORK/f11" "$SRC/a/f11"
 expect 0 sync --delete "$SRC" "$DST"
 # That of another pair.
-expect 11 sync --delete --state "$(ls "$WORK"/machine2/haul/*.db | head -n 1)" "$WORK/another" "$WORK/exchanged"
+expect 11 sync --delete --state "$(ls "$WORK"/machine2/haul/*.db | head -n 1)" "$WORK/another" "$WORK/nowhere"
 err_has 'belongs to another pair of SRC and DST'
-[ ! -e "$WORK/exchanged" ] || fail "something was made"
+[ ! -e "$WORK/nowhere" ] || fail "something was made"
 expect 0 sync --delete "$SRC" "$DST"
 
 # Behind haul's back: found by --audit within 100/P runs.
