@@ -548,8 +548,8 @@ void sync_over(struct engine *e)
 int sync_begin(struct engine *e)
 {
     size_t count = 0;
-    if (!is_sync(e)) {
-        return 0;
+    if (!is_sync(e) || e->options->files_from != NULL) {
+        return 0; /* of a list of files it is no news that the rest was not met */
     }
     int r = left_create(e->state, e->run.started_ns, &e->left);
     if (r != 0) {
