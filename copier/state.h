@@ -90,8 +90,8 @@ int state_open(const char *path, const struct state_pair *pair, struct notices *
                char **out_aside);
 
 /* Copies the database of path to the new file to (mode 0600), as it is at this moment: what a run without changes works
- * with. Nothing is changed at path. 0; -ENOENT: there is none; -EBADMSG: it is none of haul's, or damaged; -errno; to is
- * not there then. Any thread; blocks. */
+ * with. Nothing is changed at path. 0; -ENOENT: there is none; -EBADMSG: it is none of haul's, or damaged; -errno; to
+ * is not there then. Any thread; blocks. */
 int state_copy(const char *path, const char *to);
 
 /* Waits until all that was queued is written. All readers must be gone. A database that turned out to be damaged while
