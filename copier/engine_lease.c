@@ -270,7 +270,7 @@ static int take_late(struct engine *e)
 int engine_own(void *arg)
 {
     struct engine *e = arg;
-    if (atomic_load_explicit(&e->owns, memory_order_acquire)) {
+    if (e->options->dry_run || atomic_load_explicit(&e->owns, memory_order_acquire)) {
         return 0;
     }
     pthread_mutex_lock(&e->own_lock);
