@@ -75,7 +75,7 @@ judge_lab "$WORK/calls" direct
 rm -rf "$EXPORT/direct" "$WORK/without" "$WORK/by-mount"
 expect 1 copy --direct "$NFS/calls" "$NFS/calls/below"
 err_has "is below SRC"
-expect 0 copy --direct --xattrs --json "$NFS/calls/d1" "$WORK/one"
+expect 0 copy --direct --xattrs --json "$NFS/calls/d00001" "$WORK/one"
 err_has "--direct: SRC '.*': extended attributes .*; it is used as it is"
 
 # A second run that finds nothing to do asks by the directory, not by the file; nothing is left in the client's caches.
