@@ -576,6 +576,9 @@ int sync_keep_left(struct engine *e)
 void sync_plan(struct engine *e, struct plan_options *options)
 {
     const struct options *o = e->options;
+    if (e->state != NULL) {
+        options->finished = finished; /* a later sync knows the directories of a copy as haul's */
+    }
     if (!is_sync(e)) {
         return;
     }
@@ -593,7 +596,6 @@ void sync_plan(struct engine *e, struct plan_options *options)
     options->linked = linked;
     options->intend = intend;
     options->commit = commit;
-    options->finished = finished;
     options->touched = touched;
     options->forget = forget;
     options->astray = astray;

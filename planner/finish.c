@@ -50,7 +50,7 @@ static void keep_loose(struct planner *p, const struct dir *dir, struct attr *at
 /* dir is as it should be. */
 static void finished(struct planner *p, const struct plan_dir *node, const struct dir *dir)
 {
-    if (p->options.recall != NULL && node->has_attr && !node->astray && !node->known) {
+    if (p->options.finished != NULL && node->has_attr && !node->astray && !node->known) {
         p->options.finished(p->options.arg, dir, &node->attr);
     }
 }

@@ -124,6 +124,9 @@ struct plan_options {
     /* Something in dir was not done, or dir itself: it failed, or the run is being stopped. Many times for one dir. May
      * be NULL. */
     void (*left)(void *arg, const struct dir *dir);
+    /* dir stands at the destination with these attributes of the source's; its entries may still be under way in later
+     * phases. Not told again of one that known_dir knows. May be NULL. */
+    void (*finished)(void *arg, const struct dir *dir, const struct attr *attr);
 
     /* ---- a run that remembers what earlier ones did (haul sync); recall NULL: none of the following counts ---- */
     bool trust;           /* what is remembered as the source has it is right at the destination, which is not asked */
@@ -152,9 +155,6 @@ struct plan_options {
     /* Blocks until what was intended up to then is remembered whatever happens. 0; else nothing may be changed at the
      * destination: the run is being stopped. */
     int (*commit)(void *arg, uint64_t intended);
-    /* dir stands at the destination with these attributes of the source's; its entries may still be under way in later
-     * phases. */
-    void (*finished)(void *arg, const struct dir *dir, const struct attr *attr);
     /* With archive_dirs: something is put into dir or taken out, and its times are not what is remembered until it has
      * been finished. */
     void (*touched)(void *arg, const struct dir *dir);

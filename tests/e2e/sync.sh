@@ -233,5 +233,20 @@ for n in 3 9 17; do
     judged
 done
 
+# What a copy has made is haul's too: files, links, directories. What it did not make is not.
+mkdir -p "$WORK/moved"/{stays,goes/below}
+echo 1 >"$WORK/moved/stays/file"
+echo 2 >"$WORK/moved/goes/below/file"
+ln "$WORK/moved/goes/below/file" "$WORK/moved/goes/second"
+ln -s nowhere "$WORK/moved/goes/link"
+mkfifo "$WORK/moved/goes/fifo"
+settle
+expect 0 copy "$WORK/moved" "$WORK/arrived"
+echo mine >"$WORK/arrived/stays/mine"
+rm -r "$WORK/moved/goes"
+expect 0 sync --delete "$WORK/moved" "$WORK/arrived"
+[ ! -e "$WORK/arrived/goes" ] || fail "left after a copy: $(find "$WORK/arrived/goes")"
+[ -e "$WORK/arrived/stays/mine" ] || fail "not haul's, and removed"
+
 expect 1 copy --delete "$SRC" "$DST"
 err_has 'is for haul sync'
