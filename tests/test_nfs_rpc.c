@@ -184,14 +184,15 @@ ParameterizedTest(size_t *number, nfs_rpc, lies_among_others)
 {
     const struct lie *lie = &lies[*number];
     struct rig r;
-    rig_open(&r, NULL, 2 * NS_PER_SEC, 4);
+    /* Three lies that only silence gives away take three quarters of it; the rest is for everybody else. */
+    rig_open(&r, NULL, 5 * NS_PER_SEC, 4);
     struct nfsd_rule rule = lie->rule;
     rule.nth = 20;
     rule.count = 3;
     nfsd_rule(r.server, &rule);
     int64_t begun = clock_mono_ns();
     lane_run(&r.lane, 60, look, &r);
-    cr_assert_lt(clock_mono_ns() - begun, 6 * NS_PER_SEC, "%s", lie->name);
+    cr_assert_lt(clock_mono_ns() - begun, 12 * NS_PER_SEC, "%s", lie->name);
     cr_assert_eq(r.fine + r.failed, 60);
     cr_assert_leq(r.failed, lie->harmless ? 0 : 3, "%s: %u %d", lie->name, r.failed, r.error);
     nfsd_clear(r.server);
