@@ -48,7 +48,7 @@
  * workers/stores/nfs3/nfs3_call.c    one remote procedure, until it is answered
  * workers/stores/nfs3/nfs3_long.c    the one call that libnfs has no room for
  * workers/stores/nfs3/nfs3_dirs.c    handles of directories
- * workers/stores/nfs3/nfs3_owner.c   who may own what
+ * workers/stores/nfs3/nfs3_owner.c   how it refuses owners
  * workers/stores/nfs3/nfs3_read.c    attributes and contents
  * workers/stores/nfs3/nfs3_list.c    listings
  * workers/stores/nfs3/nfs3_temp.c    temp names: made, settled, renamed, dropped
@@ -64,7 +64,7 @@
  * workers/stores/nfs41/nfs41_probe.c what it can do
  * workers/stores/nfs41/nfs41_call.c  one COMPOUND
  * workers/stores/nfs41/nfs41_dirs.c  handles of directories
- * workers/stores/nfs41/nfs41_owner.c who may own what
+ * workers/stores/nfs41/nfs41_owner.c how it refuses owners, and their names
  * workers/stores/nfs41/nfs41_read.c  attributes and contents
  * workers/stores/nfs41/nfs41_list.c  listings
  * workers/stores/nfs41/nfs41_temp.c  temp names: made, settled, renamed, dropped
@@ -90,6 +90,7 @@
  * workers/stores/nfs41/session_connect.c connections, made again when they break
  * workers/stores/nfs41/session_slots.c slots: taken, waited for, retired
  * workers/stores/nfs41/session_call.c one call until it is answered
+ * workers/stores/nfs_want.c          who may own what at a server, whatever its version
  * workers/stores/layer.c             what the layers before a store share
  * workers/stores/retry.c             repeats what failed with a passing error
  * workers/stores/throttle.c          --bwlimit, --ops-limit

@@ -93,7 +93,7 @@ static void destroy(struct store *store)
 
     nfs3_left_free(s);
     free(s->made_dirs);
-    free(s->groups);
+    free(s->owning.groups);
     free(s->host);
     free(s->path);
     pthread_mutex_destroy(&s->lock);
@@ -121,23 +121,23 @@ static int identity_init(struct nfs3_store *s, const struct nfs3_options *nfs)
 {
     unsigned count = nfs->group_count < RPC_GROUPS_MAX ? nfs->group_count : RPC_GROUPS_MAX;
 
-    s->groups = calloc((size_t)count + 1, sizeof(*s->groups));
-    if (!s->groups) {
+    s->owning.groups = calloc((size_t)count + 1, sizeof(*s->owning.groups));
+    if (!s->owning.groups) {
         return -ENOMEM;
     }
     for (unsigned i = 0; i < count; i++) {
-        s->groups[i] = nfs->groups[i];
+        s->owning.groups[i] = nfs->groups[i];
         s->cred.groups[i] = nfs->groups[i];
     }
-    s->groups[count] = nfs->gid;
-    s->group_count = count + 1;
+    s->owning.groups[count] = nfs->gid;
+    s->owning.group_count = count + 1;
     s->cred.group_count = count;
     s->cred.uid = nfs->uid;
     s->cred.gid = nfs->gid;
     if (gethostname(s->cred.machine, sizeof(s->cred.machine) - 1) < 0) {
         memcpy(s->cred.machine, "haul", sizeof("haul"));
     }
-    s->privileged = nfs->uid == 0;
+    s->owning.privileged = nfs->uid == 0;
     s->uid = nfs->uid;
     s->gid = nfs->gid;
     if (nfs->group_count > RPC_GROUPS_MAX) {
@@ -156,7 +156,7 @@ static int store_make(const struct store_options *options, const struct nfs3_opt
     }
     s->head.ops = &nfs3_ops;
     s->side = options->side;
-    s->owner = options->owner;
+    s->owning.owner = options->owner;
     s->run_id = options->run_id;
     s->notices = options->notices;
     pthread_mutex_init(&s->lock, NULL);
@@ -197,7 +197,7 @@ static void caps_init(struct nfs3_store *s)
     s->head.caps.in_flight_max = FLIGHT_MAX;
     s->head.caps.small_max = SMALL_MAX; /* in several WRITEs where one takes less */
     s->head.caps.part = part > BLOCK ? part / BLOCK * BLOCK : part;
-    s->head.caps.owner_refused = s->owner == OWNER_AUTO && s->privileged ? &s->owner_refused : NULL;
+    s->head.caps.owner_refused = s->owning.owner == OWNER_AUTO && s->owning.privileged ? &s->owning.refused : NULL;
     s->head.caps.clock_granularity_ns = UNKNOWN;
 }
 
@@ -344,7 +344,7 @@ int nfs3_open_above(struct store *store, unsigned levels, struct store **out_sto
         return err;
     }
     options.side = s->side;
-    options.owner = s->owner;
+    options.owner = s->owning.owner;
     options.run_id = s->run_id;
     nfs = (struct nfs3_options){.host = s->host,
                                 .port = s->port,
@@ -352,8 +352,8 @@ int nfs3_open_above(struct store *store, unsigned levels, struct store **out_sto
                                 .path = path,
                                 .uid = s->cred.uid,
                                 .gid = s->cred.gid,
-                                .groups = s->groups,
-                                .group_count = s->group_count - 1,
+                                .groups = s->owning.groups,
+                                .group_count = s->owning.group_count - 1,
                                 .reserved_port = s->reserved_port,
                                 .io_timeout_ns = s->io_timeout_ns,
                                 .retries = s->retries};
@@ -372,7 +372,7 @@ int nfs3_open_above(struct store *store, unsigned levels, struct store **out_sto
     above->info = s->info;
     above->name_max = s->name_max;
     above->link_max = s->link_max;
-    atomic_store(&above->owner_refused, atomic_load(&s->owner_refused));
+    atomic_store(&above->owning.refused, atomic_load(&s->owning.refused));
     atomic_store(&above->address, atomic_load(&s->address));
     err = find_root(above);
     if (err) {
@@ -400,7 +400,7 @@ int nfs3_facts(const struct store *store, struct nfs3_facts *out)
         .link_max = s->link_max,
         .space_avail = s->space_avail,
         .files_avail = s->files_avail,
-        .owners_refused = atomic_load(&s->owner_refused),
+        .owners_refused = atomic_load(&s->owning.refused),
         .no_attributes = atomic_load(&s->no_plus),
         .made = s->made,
         .missing = s->missing,

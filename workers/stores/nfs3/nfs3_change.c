@@ -12,7 +12,7 @@
 /* One SETATTR operation of the store. */
 struct change {
     struct nfs3_fh fh; /* of the entry */
-    struct nfs3_want want;
+    struct nfs_want want;
     struct attr seen; /* as it is now */
 };
 
@@ -62,8 +62,8 @@ static void note_refusal(struct port *p, struct store_op *op, struct change *ch)
     struct nfs3_store *s = nfs3_of(p);
     struct attr same = ch->seen;
 
-    if (ch->want.refused && s->privileged && !S_ISLNK(same.mode) && set(p, op, ch, V3_SET_MODE, &same) == 0) {
-        atomic_store(&s->owner_refused, true);
+    if (ch->want.refused && s->owning.privileged && !S_ISLNK(same.mode) && set(p, op, ch, V3_SET_MODE, &same) == 0) {
+        atomic_store(&s->owning.refused, true);
     }
     op->step = NULL;
 }
@@ -76,7 +76,7 @@ static int set_owner(struct port *p, struct store_op *op, struct change *ch)
     int r;
     int err;
 
-    if (!nfs3_want_owner_wrong(&ch->want, &ch->seen)) {
+    if (!nfs_want_owner_wrong(&ch->want, &ch->seen)) {
         return 0;
     }
     r = set(p, op, ch, mask, &target);
@@ -96,11 +96,11 @@ static int set_owner(struct port *p, struct store_op *op, struct change *ch)
 /* Mode and times, as far as they differ. */
 static int set_rest(struct port *p, struct store_op *op, struct change *ch)
 {
-    const struct nfs3_want *w = &ch->want;
+    const struct nfs_want *w = &ch->want;
     struct attr target = *w->attr;
     unsigned mask = 0;
 
-    target.mode = (w->attr->mode & S_IFMT) | nfs3_want_mode(w, ch->seen.uid, ch->seen.gid);
+    target.mode = (w->attr->mode & S_IFMT) | nfs_want_mode(w, ch->seen.uid, ch->seen.gid);
     if ((w->keep & STORE_KEEP_MODE) && !S_ISLNK(target.mode) && ((target.mode ^ ch->seen.mode) & 07777)) {
         mask |= V3_SET_MODE;
     }
@@ -117,7 +117,7 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs3_dir
     struct change ch = {0};
     int err;
 
-    nfs3_want_init(s, &ch.want, op->setattr.attr, op->setattr.keep);
+    nfs_want_init(&s->owning, &ch.want, op->setattr.attr, op->setattr.keep);
     err = find(p, op, dir, &ch.fh, &ch.seen);
     if (!err && ((ch.seen.mode & S_IFMT) != (op->setattr.attr->mode & S_IFMT) ||
                  (op->setattr.expect && !attr_is_meant(op->setattr.expect, &ch.seen)))) {
@@ -132,8 +132,8 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs3_dir
     if (!op->name) {
         nfs3_dir_note_mode(s, op->dir, ch.seen.mode);
     }
-    nfs3_want_note(s, &ch.want, &ch.seen);
-    nfs3_xattrs_note(s, op->setattr.xattrs);
+    nfs_want_note(&s->owning, s->notices, &ch.want, &ch.seen);
+    nfs_xattrs_note(s->notices, op->setattr.xattrs);
     return 0;
 }
 

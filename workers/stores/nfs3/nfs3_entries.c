@@ -66,8 +66,8 @@ int nfs3_put_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
         return err;
     }
     op->step = NULL;
-    nfs3_want_note(s, &t.want, &t.seen);
-    nfs3_xattrs_note(s, op->put.xattrs);
+    nfs_want_note(&s->owning, s->notices, &t.want, &t.seen);
+    nfs_xattrs_note(s->notices, op->put.xattrs);
     if (op->put.out) {
         *op->put.out = t.seen;
     }

@@ -7,7 +7,7 @@
  *   nfs3_path.c     portmapper, mountd, the way to the path, missing directories
  *   nfs3_probe.c    what the server can do, found out with a file of the store's own
  *   nfs3_dirs.c     handles of directories: looked up by walking down, kept, forgotten
- *   nfs3_owner.c    which owner and mode an entry gets, what is said where it cannot
+ *   nfs3_owner.c    how owners are refused; all else about them is in nfs_want.c
  *   nfs3_read.c     looking and reading: stat, readlink, read
  *   nfs3_list.c     listings
  *   nfs3_temp.c     temp names: made, settled, checked, renamed, dropped, and those that were left
@@ -28,6 +28,7 @@
 #include "workers/stores/nfs3/nfs3err.h"
 #include "workers/stores/nfs3/wire.h"
 #include "workers/stores/nfs41/client.h"
+#include "workers/stores/nfs_want.h"
 
 #define NFS3_NAME_TRIES 8 /* other temp names, where one was taken */
 #define NFS3_TRIES      6 /* of one file, each after a reason to try again */
@@ -44,7 +45,6 @@ struct nfs3_made; /* a directory that was made, nfs3_dirs.c */
 struct nfs3_store {
     struct store head;
     enum dir_side side;             /* which handle of a dir is ours */
-    enum store_owner owner;         /* what to do about owners */
     const char *run_id;             /* for temp names; not owned */
     struct notices *notices;        /* may be NULL; not owned */
     struct fence *fence;            /* may be NULL; not owned */
@@ -57,11 +57,8 @@ struct nfs3_store {
     struct rpc_cred cred;           /* who calls */
     int64_t io_timeout_ns;          /* see options */
     unsigned retries;               /* see options */
-    bool privileged;                /* we are root, and may give files away */
     uid_t uid;                      /* who owns what we make, as the server has it */
     gid_t gid;                      /* and its group, but in setgid directories */
-    gid_t *groups;                  /* that we are a member of; owned */
-    unsigned group_count;           /* entries in groups */
     unsigned made;                  /* directories that were missing when it was opened */
     bool missing;                   /* its root still is */
     struct nfs3_info info;          /* as the server told */
@@ -71,7 +68,7 @@ struct nfs3_store {
     uint64_t files_avail;           /* see facts */
 
     atomic_uint address;        /* of addresses: the one that answered last */
-    atomic_bool owner_refused;  /* the server refused an owner for a file that we had just made */
+    struct nfs_owning owning;   /* constant, but for refused; its groups are owned here */
     atomic_bool owner_surprise; /* a new file was not owned as predicted: never again rely on it */
     atomic_bool no_plus;        /* the server has no READDIRPLUS, or its entries come without attributes */
     atomic_uint write_limit;    /* bytes of a WRITE: less than was told, where that was too much; 0: as told */
@@ -111,19 +108,10 @@ struct store_file {
     bool sparse; /* it has holes, as far as its space tells */
 };
 
-/* What an entry is to get. nfs3_owner.c. */
-struct nfs3_want {
-    const struct attr *attr; /* not owned */
-    unsigned keep;           /* STORE_KEEP_* */
-    uid_t uid;               /* owner to set, or -1: as it comes */
-    gid_t gid;               /* group to set, or -1: as it comes */
-    bool refused;            /* the server said that we may not set them */
-};
-
 /* Something under a temp name, on its way to its final name. nfs3_temp.c. */
 struct nfs3_temp {
     struct nfs3_dir dir; /* in which it is */
-    struct nfs3_want want;
+    struct nfs_want want;
     struct attr attr;          /* values of what is set */
     unsigned first;            /* V3_SET_* of the first SETATTR; 0: none */
     unsigned second;           /* of the second one; 0: none */
@@ -220,25 +208,13 @@ int nfs3_in_dir(struct port *p, struct store_op *op, struct dir *dir, bool makes
 
 /* ---- nfs3_owner.c ---- */
 
-void nfs3_want_init(const struct nfs3_store *s, struct nfs3_want *w, const struct attr *attr, unsigned keep);
-/* The permission bits that an entry of that owner may have: setuid and setgid only where they mean the same as at the
- * source. */
-mode_t nfs3_want_mode(const struct nfs3_want *w, uid_t uid, gid_t gid);
-/* Whether seen has another owner than w wants; a wish that was given up is not wrong. */
-bool nfs3_want_owner_wrong(const struct nfs3_want *w, const struct attr *seen);
 /* The server refuses the owner, status says how: 0 and the wish is forgotten, or -EPERM where it is required. made: the
  * entry is new and our own. */
-int nfs3_want_refused(struct nfs3_store *s, struct nfs3_want *w, int status, bool made);
+int nfs3_want_refused(struct nfs3_store *s, struct nfs_want *w, int status, bool made);
 /* Whether that is how servers refuse to set owners. */
 bool nfs3_is_owner_refusal(int status);
-/* Raises the notices about what seen has other than the source. */
-void nfs3_want_note(struct nfs3_store *s, const struct nfs3_want *w, const struct attr *seen);
-/* Whether a mode that was set and reads back otherwise has to be taken as it is. */
-bool nfs3_mode_will_do(mode_t want, mode_t seen);
 /* Whether two times are the same, as far as the protocol can hold the first. */
 bool nfs3_time_same(const struct timespec *want, const struct timespec *seen);
-/* Extended attributes cannot be held: a notice. x may be NULL. */
-void nfs3_xattrs_note(struct nfs3_store *s, const struct xattrs *x);
 
 /* ---- nfs3_read.c ---- */
 

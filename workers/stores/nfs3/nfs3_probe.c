@@ -115,7 +115,7 @@ static int look_at(struct port *p, const char *name, const struct attr *want, co
     s->uid = seen->uid;
     s->gid = s->root.inherits ? s->gid : seen->gid;
     s->head.caps.time_granularity_ns = granularity(want, seen, s->info.delta_ns);
-    if (s->privileged && s->owner != OWNER_IGNORE) {
+    if (s->owning.privileged && s->owning.owner != OWNER_IGNORE) {
         other.uid = other.gid = OTHER_ID;
         err = put(p, name, &other, STORE_KEEP_ALL, NULL);
         if (err && err != -EPERM) { /* with --owner=require each file will say so */

@@ -122,8 +122,8 @@ int nfs3_publish_in(struct port *p, struct store_op *op, const struct nfs3_dir *
         return err;
     }
     op->step = NULL;
-    nfs3_want_note(s, &t.want, &t.seen);
-    nfs3_xattrs_note(s, op->put.xattrs);
+    nfs_want_note(&s->owning, s->notices, &t.want, &t.seen);
+    nfs_xattrs_note(s->notices, op->put.xattrs);
     atomic_fetch_add_explicit(&s->publishes, 1, memory_order_relaxed);
     if (op->put.out) {
         *op->put.out = t.seen;

@@ -35,7 +35,7 @@ static void upload_free(struct store_upload *u)
 
 /* Whether seen is what was left. A run that ended while it committed may have given the file away already, to whom it
  * is to belong. */
-static bool is_left(const struct store_temp *left, const struct nfs3_want *w, const struct attr *seen)
+static bool is_left(const struct store_temp *left, const struct nfs_want *w, const struct attr *seen)
 {
     return S_ISREG(seen->mode) && seen->nlink == 1 && seen->ino == left->ino &&
            (seen->uid == left->uid || seen->uid == w->uid);
@@ -240,7 +240,7 @@ int nfs3_upload_commit(struct port *p, struct store_op *op)
     struct store_upload *u = op->up.upload;
     int err;
 
-    nfs3_want_init(s, &u->t.want, op->up.attr, u->keep);
+    nfs_want_init(&s->owning, &u->t.want, op->up.attr, u->keep);
     u->t.expect = op->up.expect;
     err = settle(p, op, u);
     err = err ? err : nfs3_temp_rename(p, op, &u->t, u->name);
@@ -250,8 +250,8 @@ int nfs3_upload_commit(struct port *p, struct store_op *op)
         nfs3_temp_drop(p, &u->t);
         op->step = step;
     } else {
-        nfs3_want_note(s, &u->t.want, &u->t.seen);
-        nfs3_xattrs_note(s, op->up.xattrs);
+        nfs_want_note(&s->owning, s->notices, &u->t.want, &u->t.seen);
+        nfs_xattrs_note(s->notices, op->up.xattrs);
         if (op->up.out) {
             *op->up.out = u->t.seen;
         }

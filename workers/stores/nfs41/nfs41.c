@@ -114,7 +114,7 @@ static void destroy(struct store *store)
     free((void *)(uintptr_t)s->reach.groups);
     free(s->made_dirs);
     free(s->way);
-    free(s->groups);
+    free(s->owning.groups);
     free(s->path);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -141,18 +141,18 @@ static int identity_init(struct nfs41_store *s, const struct nfs41_options *nfs)
 {
     uint32_t *numbers = calloc((size_t)nfs->group_count + 1, sizeof(*numbers));
 
-    s->groups = calloc((size_t)nfs->group_count + 1, sizeof(*s->groups));
-    if (!s->groups || !numbers) {
+    s->owning.groups = calloc((size_t)nfs->group_count + 1, sizeof(*s->owning.groups));
+    if (!s->owning.groups || !numbers) {
         free(numbers);
         return -ENOMEM;
     }
     for (unsigned i = 0; i < nfs->group_count; i++) {
-        s->groups[i] = nfs->groups[i];
+        s->owning.groups[i] = nfs->groups[i];
         numbers[i] = nfs->groups[i];
     }
-    s->group_count = nfs->group_count < RPC_GROUPS_MAX ? nfs->group_count : RPC_GROUPS_MAX;
-    s->groups[s->group_count++] = nfs->gid;
-    s->privileged = nfs->uid == 0;
+    s->owning.group_count = nfs->group_count < RPC_GROUPS_MAX ? nfs->group_count : RPC_GROUPS_MAX;
+    s->owning.groups[s->owning.group_count++] = nfs->gid;
+    s->owning.privileged = nfs->uid == 0;
     s->uid = nfs->uid;
     s->gid = nfs->gid;
     s->reach.groups = numbers;
@@ -173,7 +173,7 @@ static int store_make(const struct store_options *options, const struct nfs41_op
     }
     s->head.ops = &nfs41_ops;
     s->side = options->side;
-    s->owner = options->owner;
+    s->owning.owner = options->owner;
     s->run_id = options->run_id;
     s->notices = options->notices;
     pthread_mutex_init(&s->lock, NULL);
@@ -237,7 +237,7 @@ static void caps_init(struct nfs41_store *s, const struct nfs_limits *limits)
     s->head.caps.in_flight_max = flight * 8 < FLIGHT_MAX ? flight * 8 : FLIGHT_MAX;
     s->head.caps.small_max = least(both, SMALL_MAX);
     s->head.caps.part = least(both, PART) > BLOCK ? least(both, PART) / BLOCK * BLOCK : least(both, PART);
-    s->head.caps.owner_refused = s->owner == OWNER_AUTO && s->privileged ? &s->owner_refused : NULL;
+    s->head.caps.owner_refused = s->owning.owner == OWNER_AUTO && s->owning.privileged ? &s->owning.refused : NULL;
     s->head.caps.clock_granularity_ns = UNKNOWN;
 }
 
@@ -379,7 +379,7 @@ int nfs41_trust(struct store *store, const struct nfs41_found *found)
     s->gid = found->gid;
     s->head.caps.time_granularity_ns = found->time_granularity_ns;
     s->head.caps.no_link_times = found->no_link_times;
-    atomic_store(&s->owner_refused, found->owner_refused);
+    atomic_store(&s->owning.refused, found->owner_refused);
     atomic_fetch_or(&s->steps, found->steps);
     s->untried = false;
     return 0;
@@ -397,7 +397,7 @@ int nfs41_found(const struct store *store, struct nfs41_found *out)
         .gid = s->gid,
         .time_granularity_ns = s->head.caps.time_granularity_ns,
         .no_link_times = s->head.caps.no_link_times,
-        .owner_refused = atomic_load(&s->owner_refused),
+        .owner_refused = atomic_load(&s->owning.refused),
         .steps = atomic_load(&s->steps),
     };
     return 0;
@@ -442,14 +442,14 @@ int nfs41_open_above(struct store *store, unsigned levels, struct store **out_st
         return err;
     }
     options.side = s->side;
-    options.owner = s->owner;
+    options.owner = s->owning.owner;
     options.run_id = s->run_id;
     nfs.host = s->reach.host;
     nfs.uid = s->reach.uid;
     nfs.gid = s->reach.gid;
     nfs.path = path;
-    nfs.groups = s->groups;
-    nfs.group_count = s->group_count;
+    nfs.groups = s->owning.groups;
+    nfs.group_count = s->owning.group_count;
     err = store_make(&options, &nfs, &above);
     free(path);
     if (err) {
@@ -472,7 +472,7 @@ int nfs41_open_above(struct store *store, unsigned levels, struct store **out_st
     above->space_avail = s->space_avail;
     above->files_avail = s->files_avail;
     atomic_store(&above->steps, atomic_load(&s->steps));
-    atomic_store(&above->owner_refused, atomic_load(&s->owner_refused));
+    atomic_store(&above->owning.refused, atomic_load(&s->owning.refused));
     atomic_store(&above->next_owner, 1U << 16); /* no port of the two has the same number */
     *out_store = &above->head;
     return 0;

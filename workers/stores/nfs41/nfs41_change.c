@@ -14,7 +14,7 @@
 /* One SETATTR operation of the store. */
 struct change {
     struct nfs_fh fh; /* of the entry */
-    struct nfs41_want want;
+    struct nfs_want want;
     struct attr seen; /* as it is now */
 };
 
@@ -23,31 +23,31 @@ static bool time_differs(const struct timespec *a, const struct timespec *b)
     return a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec;
 }
 
-static uint64_t owner_mask(const struct nfs41_want *w)
+static uint64_t owner_mask(const struct nfs_want *w)
 {
     return (w->uid != (uid_t)-1 ? NFS_ATTR_OWNER : 0) | (w->gid != (gid_t)-1 ? NFS_ATTR_GROUP : 0);
 }
 
 /* What is set in the end, where nothing has to be known of the entry before. False: it has to. */
-static bool foresee(const struct nfs41_store *s, const struct nfs41_want *w, struct attr *out)
+static bool foresee(const struct nfs41_store *s, const struct nfs_want *w, struct attr *out)
 {
     mode_t special = S_ISDIR(w->attr->mode) ? 0 : w->attr->mode & (S_ISUID | S_ISGID);
 
     *out = *w->attr;
     out->uid = w->uid;
     out->gid = w->gid;
-    out->mode = (w->attr->mode & S_IFMT) | nfs41_want_mode(w, w->uid, w->gid);
+    out->mode = (w->attr->mode & S_IFMT) | nfs_want_mode(w, w->uid, w->gid);
     return !nfs41_stepped(s, NFS41_STEP_OWNER_TEXT | NFS41_STEP_NO_VERIFY) && (!special || owner_mask(w) == OWNERS);
 }
 
 /* Whether nothing is to be set: Ganesha compares nothing behind the owner, and would call other times the same. */
-static bool is_right(const struct nfs41_want *w, const struct attr *seen, const struct attr *target)
+static bool is_right(const struct nfs_want *w, const struct attr *seen, const struct attr *target)
 {
     bool times = !(w->keep & STORE_KEEP_TIMES) ||
                  (!time_differs(&seen->mtime, &target->mtime) && !time_differs(&seen->atime, &target->atime));
     bool mode = !(w->keep & STORE_KEEP_MODE) || S_ISLNK(seen->mode) || ((seen->mode ^ target->mode) & 07777) == 0;
 
-    return times && mode && !nfs41_want_owner_wrong(w, seen);
+    return times && mode && !nfs_want_owner_wrong(w, seen);
 }
 
 /*
@@ -56,7 +56,7 @@ static bool is_right(const struct nfs41_want *w, const struct attr *seen, const 
  */
 static int change_at_once(struct port *p, struct store_op *op, const struct nfs41_dir *dir, struct change *ch)
 {
-    const struct nfs41_want *w = &ch->want;
+    const struct nfs_want *w = &ch->want;
     struct nfs_stateid none = nfs_stateid_anonymous();
     bool link = S_ISLNK(w->attr->mode);
     uint64_t owner = owner_mask(w);
@@ -167,8 +167,8 @@ static void note_refusal(struct port *p, struct store_op *op, struct change *ch)
     struct nfs41_store *s = nfs41_of(p);
     struct attr same = ch->seen;
 
-    if (ch->want.refused && s->privileged && !S_ISLNK(same.mode) && set(p, op, ch, NFS_ATTR_MODE, &same) == 0) {
-        atomic_store(&s->owner_refused, true);
+    if (ch->want.refused && s->owning.privileged && !S_ISLNK(same.mode) && set(p, op, ch, NFS_ATTR_MODE, &same) == 0) {
+        atomic_store(&s->owning.refused, true);
         atomic_fetch_or(&s->steps, NFS41_STEP_OWNERS);
     }
     op->step = NULL;
@@ -181,7 +181,7 @@ static int set_owner(struct port *p, struct store_op *op, struct change *ch)
     int r;
     int err;
 
-    if (!nfs41_want_owner_wrong(&ch->want, &ch->seen)) {
+    if (!nfs_want_owner_wrong(&ch->want, &ch->seen)) {
         return 0;
     }
     r = set(p, op, ch, owner_mask(&ch->want), &target);
@@ -201,12 +201,12 @@ static int set_owner(struct port *p, struct store_op *op, struct change *ch)
 /* Mode and times, as far as they differ. */
 static int set_rest(struct port *p, struct store_op *op, struct change *ch)
 {
-    const struct nfs41_want *w = &ch->want;
+    const struct nfs_want *w = &ch->want;
     struct attr target = *w->attr;
     uint64_t mask = 0;
     int r;
 
-    target.mode = (w->attr->mode & S_IFMT) | nfs41_want_mode(w, ch->seen.uid, ch->seen.gid);
+    target.mode = (w->attr->mode & S_IFMT) | nfs_want_mode(w, ch->seen.uid, ch->seen.gid);
     if ((w->keep & STORE_KEEP_MODE) && !S_ISLNK(target.mode) && ((target.mode ^ ch->seen.mode) & 07777)) {
         mask |= NFS_ATTR_MODE;
     }
@@ -224,7 +224,7 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs41_di
     struct change ch = {0};
     int err;
 
-    nfs41_want_init(s, &ch.want, op->setattr.attr, op->setattr.keep);
+    nfs_want_init(&s->owning, &ch.want, op->setattr.attr, op->setattr.keep);
     err = change_at_once(p, op, dir, &ch);
     if (err == 1) {
         op->step = NULL;
@@ -243,8 +243,8 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs41_di
     if (!op->name) {
         nfs41_dir_note_mode(s, op->dir, ch.seen.mode);
     }
-    nfs41_want_note(s, &ch.want, &ch.seen);
-    nfs41_xattrs_note(s, op->setattr.xattrs);
+    nfs_want_note(&s->owning, s->notices, &ch.want, &ch.seen);
+    nfs_xattrs_note(s->notices, op->setattr.xattrs);
     return 0;
 }
 

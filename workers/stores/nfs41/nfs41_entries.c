@@ -141,8 +141,8 @@ static int put_in(struct port *p, struct store_op *op, const struct nfs41_dir *d
         return err;
     }
     op->step = NULL;
-    nfs41_want_note(s, &t.want, &t.seen);
-    nfs41_xattrs_note(s, op->put.xattrs);
+    nfs_want_note(&s->owning, s->notices, &t.want, &t.seen);
+    nfs_xattrs_note(s->notices, op->put.xattrs);
     if (op->put.out) {
         *op->put.out = t.seen;
     }

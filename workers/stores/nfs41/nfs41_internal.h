@@ -6,7 +6,7 @@
  *   nfs41_probe.c    what the server can do, found out with a file of the store's own
  *   nfs41_call.c     one COMPOUND: sent, and what its failure means
  *   nfs41_dirs.c     handles of directories: looked up by walking down, kept, forgotten
- *   nfs41_owner.c    which owner and mode an entry gets, what is said where it cannot, names of owners
+ *   nfs41_owner.c    how owners are refused, names of owners; all else about them is in nfs_want.c
  *   nfs41_read.c     looking and reading: stat, readlink, read
  *   nfs41_list.c     listings
  *   nfs41_temp.c     temp names: made, settled, renamed, dropped, and those that were left
@@ -29,6 +29,7 @@
 #include "workers/stores/nfs41/nfserr.h"
 #include "workers/stores/nfs41/ops.h"
 #include "workers/stores/nfs41/session.h"
+#include "workers/stores/nfs_want.h"
 
 #define NFS41_NAME_TRIES 8   /* other temp names, where one was taken */
 #define NFS41_TRIES      6   /* of one file, each after a reason to try again */
@@ -54,7 +55,6 @@ struct nfs41_name; /* an owner's name and its number */
 struct nfs41_store {
     struct store head;
     enum dir_side side;        /* which handle of a dir is ours */
-    enum store_owner owner;    /* what to do about owners */
     const char *run_id;        /* for temp names; not owned */
     struct notices *notices;   /* may be NULL; not owned */
     struct fence *fence;       /* may be NULL; not owned */
@@ -71,18 +71,15 @@ struct nfs41_store {
     size_t way_len;            /* bytes of path that it goes */
     struct nfs_client_options reach; /* what it was made with; its strings and groups are owned here; owner is NULL */
     char *path;                      /* of the root, as the server's pseudo root sees it; owned */
-    bool privileged;                 /* we are root, and may give files away */
     uid_t uid;                       /* who owns what we make, as the server has it */
     gid_t gid;                       /* and its group, but in setgid directories */
-    gid_t *groups;                   /* that we are a member of; owned */
-    unsigned group_count;            /* entries in groups */
     uint32_t max_name;               /* bytes of a name; 0: the server does not say */
     uint64_t max_read;               /* bytes of a READ */
     uint64_t max_write;              /* bytes of a WRITE */
     uint64_t space_avail;            /* bytes free to us at the start; UINT64_MAX: the server does not say */
     uint64_t files_avail;            /* files that we could still make then; the same */
 
-    atomic_bool owner_refused;  /* the server refused an owner for a file that we had just made */
+    struct nfs_owning owning;   /* constant, but for refused; its groups are owned here */
     atomic_bool owner_surprise; /* a new file was not owned as predicted: never again rely on it */
     atomic_uint steps;          /* NFS41_STEP_* */
     atomic_uint next_owner;     /* of open files: one for each port */
@@ -124,15 +121,6 @@ struct store_file {
     bool sparse;                /* it has holes, as far as its space tells */
 };
 
-/* What an entry is to get. nfs41_owner.c. */
-struct nfs41_want {
-    const struct attr *attr; /* not owned */
-    unsigned keep;           /* STORE_KEEP_* */
-    uid_t uid;               /* owner to set, or -1: as it comes */
-    gid_t gid;               /* group to set, or -1: as it comes */
-    bool refused;            /* the server said that we may not set them */
-};
-
 /* How it is set and checked: what goes into SETATTR and VERIFY. nfs41_temp.c. */
 struct nfs41_plan {
     struct attr attr; /* values */
@@ -144,7 +132,7 @@ struct nfs41_plan {
 /* Something under a temp name, on its way to its final name. nfs41_temp.c. */
 struct nfs41_temp {
     struct nfs41_dir dir; /* in which it is */
-    struct nfs41_want want;
+    struct nfs_want want;
     struct nfs41_plan plan;
     struct nfs_fh fh;           /* of itself; len 0: not known */
     struct nfs_stateid stateid; /* of its OPEN */
@@ -256,23 +244,11 @@ int nfs41_in_dir(struct port *p, struct store_op *op, struct dir *dir, bool make
 
 /* ---- nfs41_owner.c ---- */
 
-void nfs41_want_init(const struct nfs41_store *s, struct nfs41_want *w, const struct attr *attr, unsigned keep);
-/* The permission bits that an entry of that owner may have: setuid and setgid only where they mean the same as at the
- * source. */
-mode_t nfs41_want_mode(const struct nfs41_want *w, uid_t uid, gid_t gid);
-/* Whether seen has another owner than w wants; a wish that was given up is not wrong. */
-bool nfs41_want_owner_wrong(const struct nfs41_want *w, const struct attr *seen);
 /* The server refuses the owner, status says how: 0 and the wish is forgotten, or -EPERM where it is required. made: the
  * entry is new and our own. */
-int nfs41_want_refused(struct nfs41_store *s, struct nfs41_want *w, uint32_t status, bool made);
+int nfs41_want_refused(struct nfs41_store *s, struct nfs_want *w, uint32_t status, bool made);
 /* Whether that is how servers refuse to set owners. */
 bool nfs41_is_owner_refusal(uint32_t status);
-/* Raises the notices about what seen has other than the source. */
-void nfs41_want_note(struct nfs41_store *s, const struct nfs41_want *w, const struct attr *seen);
-/* Whether a mode that was set and reads back otherwise has to be taken as it is. */
-bool nfs41_mode_will_do(mode_t want, mode_t seen);
-/* Extended attributes cannot be held (RFC 8881 has none): a notice. x may be NULL. */
-void nfs41_xattrs_note(struct nfs41_store *s, const struct xattrs *x);
 /* The number of an owner, or of a group, that the server calls by name ("root@example.org"); nobody's where it is not
  * known here. May block in the name service, once for each name. */
 uint32_t nfs41_owner_number(struct nfs41_store *s, const struct nfs_owner_text *text, bool group);

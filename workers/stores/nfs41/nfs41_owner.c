@@ -1,74 +1,12 @@
 /*
- * nfs41_owner: which owner and mode an entry gets, and what is said where it cannot have them.
+ * nfs41_owner: how a server of NFSv4.1 refuses owners, and those that it calls by name; all else is in nfs_want.c.
  */
-#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "workers/stores/nfs41/nfs41_internal.h"
-
-#define SPECIAL (S_ISUID | S_ISGID | S_ISVTX)
-
-static const char note_owner[] = "the destination refuses to set owners; files keep the owner it gives them";
-static const char note_special[] = "setuid or setgid was left out where owner or group are not those of the source";
-static const char note_mode[] = "the destination cannot hold permission bits as they are";
-static const char note_times[] = "the destination cannot hold times of some entries";
-static const char note_xattrs[] = "the destination cannot hold extended attributes of some entries";
-static const char note_acls[] = "the destination cannot hold the POSIX ACLs of some entries; they have mode bits only";
-
-static bool group_is_ours(const struct nfs41_store *s, gid_t gid)
-{
-    for (unsigned i = 0; i < s->group_count; i++) {
-        if (s->groups[i] == gid) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void nfs41_want_init(const struct nfs41_store *s, struct nfs41_want *w, const struct attr *attr, unsigned keep)
-{
-    bool all =
-        s->owner == OWNER_REQUIRE || (s->privileged && !atomic_load_explicit(&s->owner_refused, memory_order_relaxed));
-
-    *w = (struct nfs41_want){.attr = attr, .keep = keep, .uid = (uid_t)-1, .gid = (gid_t)-1};
-    if (s->owner == OWNER_IGNORE) {
-        return;
-    }
-    if ((keep & STORE_KEEP_OWNER) && all) {
-        w->uid = attr->uid;
-    }
-    if ((keep & STORE_KEEP_GROUP) && (all || (!s->privileged && group_is_ours(s, attr->gid)))) {
-        w->gid = attr->gid;
-    }
-}
-
-mode_t nfs41_want_mode(const struct nfs41_want *w, uid_t uid, gid_t gid)
-{
-    mode_t mode = w->attr->mode & 07777;
-
-    if (!(w->keep & STORE_KEEP_MODE)) {
-        return mode & 0755;
-    }
-    if (S_ISDIR(w->attr->mode)) {
-        return mode;
-    }
-    if (uid != w->attr->uid) {
-        mode &= ~(mode_t)S_ISUID;
-    }
-    if (gid != w->attr->gid) {
-        mode &= ~(mode_t)S_ISGID;
-    }
-    return mode;
-}
-
-bool nfs41_want_owner_wrong(const struct nfs41_want *w, const struct attr *seen)
-{
-    return (w->uid != (uid_t)-1 && seen->uid != w->uid) || (w->gid != (gid_t)-1 && seen->gid != w->gid);
-}
 
 bool nfs41_is_owner_refusal(uint32_t status)
 {
@@ -76,82 +14,17 @@ bool nfs41_is_owner_refusal(uint32_t status)
            status == NFS4ERR_INVAL || status == NFS4ERR_NOTSUPP || status == NFS4ERR_ATTRNOTSUPP;
 }
 
-int nfs41_want_refused(struct nfs41_store *s, struct nfs41_want *w, uint32_t status, bool made)
+int nfs41_want_refused(struct nfs41_store *s, struct nfs_want *w, uint32_t status, bool made)
 {
     /* An id that the server cannot have is that entry's trouble, not all others'; but one that takes no numbers
      * (BADOWNER) takes none. */
     bool for_all = status != NFS4ERR_INVAL;
+    int err = nfs_want_refused(&s->owning, w, for_all, made);
 
-    if (s->owner == OWNER_REQUIRE) {
-        return -EPERM;
-    }
-    if (made && for_all) {
-        atomic_store(&s->owner_refused, true);
+    if (!err && made && for_all) {
         atomic_fetch_or(&s->steps, NFS41_STEP_OWNERS);
     }
-    w->refused = for_all;
-    w->uid = (uid_t)-1;
-    w->gid = (gid_t)-1;
-    return 0;
-}
-
-/* Whether a time is another one, and not only less fine. */
-static bool time_lost(const struct timespec *want, const struct timespec *seen)
-{
-    int64_t early = want->tv_sec < seen->tv_sec ? want->tv_sec : seen->tv_sec;
-    int64_t late = want->tv_sec < seen->tv_sec ? seen->tv_sec : want->tv_sec;
-
-    return (uint64_t)late - (uint64_t)early > 1; /* the server's may be any */
-}
-
-void nfs41_want_note(struct nfs41_store *s, const struct nfs41_want *w, const struct attr *seen)
-{
-    bool uid_lost = (w->keep & STORE_KEEP_OWNER) && seen->uid != w->attr->uid;
-    bool gid_lost = (w->keep & STORE_KEEP_GROUP) && seen->gid != w->attr->gid;
-
-    /* Who is not root cannot give files away anywhere: nothing to be said about this destination. */
-    if (s->owner == OWNER_AUTO && s->privileged && (uid_lost || gid_lost)) {
-        notice_raise(s->notices, note_owner);
-    }
-    if ((w->keep & STORE_KEEP_TIMES) && time_lost(&w->attr->mtime, &seen->mtime)) {
-        notice_raise(s->notices, note_times); /* Ganesha: of symbolic links */
-    }
-    if ((w->keep & STORE_KEEP_MODE) && !S_ISLNK(seen->mode)) {
-        mode_t lost = w->attr->mode & ~seen->mode & 07777;
-
-        if (lost & (S_ISUID | S_ISGID)) {
-            notice_raise(s->notices, note_special);
-        }
-        if (lost & (0777 | S_ISVTX)) {
-            notice_raise(s->notices, note_mode);
-        }
-    }
-}
-
-bool nfs41_mode_will_do(mode_t want, mode_t seen)
-{
-    /* The server takes setuid and setgid away where it does not trust us with them, and says nothing. */
-    return (want & 0777) == (seen & 0777) && (seen & SPECIAL & ~want) == 0;
-}
-
-void nfs41_xattrs_note(struct nfs41_store *s, const struct xattrs *x)
-{
-    bool xattrs = false;
-    bool acls = false;
-    struct xattr one;
-
-    for (size_t at = 0; x && xattrs_next(x, &at, &one);) {
-        if (xattr_is_label(one.name)) {
-            continue; /* the destination has its own */
-        }
-        *(xattr_kind(one.name) == XATTRS_ACL ? &acls : &xattrs) = true;
-    }
-    if (xattrs) {
-        notice_raise(s->notices, note_xattrs);
-    }
-    if (acls) {
-        notice_raise(s->notices, note_acls);
-    }
+    return err;
 }
 
 /* ---- owners that are no numbers ---- */

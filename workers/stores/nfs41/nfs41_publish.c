@@ -228,8 +228,8 @@ int nfs41_publish_in(struct port *p, struct store_op *op, const struct nfs41_dir
     }
     op->step = NULL;
     nfs41_temp_drop(p, &put.t); /* a temp name whose REMOVE failed, after a link */
-    nfs41_want_note(s, &put.t.want, &put.t.seen);
-    nfs41_xattrs_note(s, op->put.xattrs);
+    nfs_want_note(&s->owning, s->notices, &put.t.want, &put.t.seen);
+    nfs_xattrs_note(s->notices, op->put.xattrs);
     atomic_fetch_add_explicit(&s->publishes, 1, memory_order_relaxed);
     if (op->put.out) {
         *op->put.out = put.t.seen;

@@ -405,7 +405,7 @@ int nfs41_upload_commit(struct port *p, struct store_op *op)
     struct store_upload *u = op->up.upload;
     int err;
 
-    nfs41_want_init(s, &u->t.want, op->up.attr, u->keep);
+    nfs_want_init(&s->owning, &u->t.want, op->up.attr, u->keep);
     u->t.expect = op->up.expect;
     err = u->lost ? nfs41_fail(op, "commit", -EREMOTEIO) : settle_often(p, op, u);
     if (!err) {
@@ -417,8 +417,8 @@ int nfs41_upload_commit(struct port *p, struct store_op *op)
         nfs41_temp_drop(p, &u->t);
         op->step = step;
     } else {
-        nfs41_want_note(s, &u->t.want, &u->t.seen);
-        nfs41_xattrs_note(s, op->up.xattrs);
+        nfs_want_note(&s->owning, s->notices, &u->t.want, &u->t.seen);
+        nfs_xattrs_note(s->notices, op->up.xattrs);
         if (op->up.out) {
             *op->up.out = u->t.seen;
         }
