@@ -120,12 +120,9 @@ static void park_outer(struct walker *w)
 
 static int list_begin(struct walker *w, struct dir *dir)
 {
-    struct planner *p = w->p;
     struct store_list *list = NULL;
 
-    /* Servers list with attributes at no price; locally they cost a call each, which directories do not need. */
-    struct store_op op = {
-        .code = STORE_LIST_OPEN, .dir = dir, .list = {.list = &list, .want_attr = p->options.src->caps.network}};
+    struct store_op op = {.code = STORE_LIST_OPEN, .dir = dir, .list = {.list = &list, .want_attr = true}};
     int err = store_run(w->src, &op);
     if (err != 0) {
         plan_op_failed(w, w->src, &op, dir, NULL, err, true);
@@ -229,14 +226,10 @@ static void walk_subdirectory(struct walker *w, struct dir *dir, const char *nam
 static void walk_entry(struct walker *w, struct dir *dir, const struct store_entry *entry)
 {
     struct attr attr = {0};
-    bool known = entry->has_attr;
+    bool known = entry->has_attr; /* if not, they are asked for by themselves, with all that the layers do for a call */
 
     recall_see(w->p, dir, entry->name, entry->name_len, true);
     there_see(w->p, dir, entry->name, entry->name_len);
-    if (entry->attr_error != 0) {
-        plan_failed(w->p, dir, entry->name, store_code_name(STORE_STAT), entry->attr_error, true, false);
-        return;
-    }
     if (known) {
         attr = entry->attr;
     } else if (entry->type == DT_UNKNOWN) {

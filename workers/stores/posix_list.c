@@ -42,7 +42,6 @@ static int open_at(struct port *p, struct dir *dir, const char *name)
 /* Opens the descriptor and the buffer. The list stays as it was after a failure. */
 static int list_start(struct port *p, struct store_list *list)
 {
-    struct posix_store *s = posix_of(p);
     struct dir *dir = list->dir;
     char *buf = malloc(LIST_BUFFER);
     int fd = -ENOENT;
@@ -50,8 +49,8 @@ static int list_start(struct port *p, struct store_list *list)
     if (!buf) {
         return -ENOMEM;
     }
-    /* An NFS client asks the server for each open: perhaps this one is all that is needed of the directory. */
-    if (s->head.caps.network && dir->parent && !posix_dir_is_open(s, dir)) {
+    /* An open costs, at a server a call: perhaps this one is all that is needed of the directory. */
+    if (dir->parent && !posix_dir_is_open(posix_of(p), dir)) {
         fd = open_at(p, dir->parent, dir->name);
     }
     if (fd < 0) {
