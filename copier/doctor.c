@@ -21,6 +21,7 @@
 #include "copier/mounturl.h"
 #include "copier/nfsuser.h"
 #include "copier/report_server.h"
+#include "copier/server.h"
 #include "copier/status.h"
 #include "workers/stores/posix.h"
 
@@ -135,7 +136,7 @@ static int open_server(const struct doctor *d, const struct url *url, struct sto
                                       .reserved_port = !o->no_reserved_port,
                                       .io_timeout_ns = o->io_timeout_ns != 0 ? o->io_timeout_ns : FOR_EVER_NS,
                                       .retries = o->retries};
-    r = nfs41_open(&options, &nfs, out_store, out_problem);
+    r = server_open(&options, url, &nfs, out_store, out_problem);
     nfs_user_release(&user);
     return r;
 }
@@ -156,11 +157,17 @@ static int open_url(struct doctor *d)
         free(problem);
         return r;
     }
-    struct nfs41_facts facts = {0};
-    if (nfs41_facts(d->store, &facts) == 0) {
-        doctor_judge_server(&d->chart, &facts);
+    struct server_facts facts;
+    if (server_facts(d->store, &facts) == 0) {
+        const bool old = facts.version == URL_NFS3;
+        if (old) {
+            doctor_judge_server3(&d->chart, &facts.nfs3);
+        } else {
+            doctor_judge_server(&d->chart, &facts.nfs41);
+        }
         report_server_json(d->chart.figures, DIR_DST, &facts);
-        d->room = (struct doctor_room){.bytes = facts.space_avail, .inodes = facts.files_avail};
+        d->room = (struct doctor_room){.bytes = old ? facts.nfs3.space_avail : facts.nfs41.space_avail,
+                                       .inodes = old ? facts.nfs3.files_avail : facts.nfs41.files_avail};
     }
     return 0;
 }

@@ -48,6 +48,15 @@ void doctor_judge_server(struct doctor_chart *c, const struct nfs41_facts *f)
     }
 }
 
+void doctor_judge_server3(struct doctor_chart *c, const struct nfs3_facts *f)
+{
+    char read[QUANTITY_MAX];
+    char write[QUANTITY_MAX];
+    doctor_add(c, DOCTOR_BETTER, "protocol", "?version=4.1, where the server has it: one round trip a file, not four",
+               "NFSv3, through libnfs; port %u, mountd at port %u, reads to %s, writes to %s", f->port, f->mount_port,
+               quantity_show_bytes(f->read_max, read), quantity_show_bytes(f->write_max, write));
+}
+
 static void judge_times(struct doctor_chart *c, const char *topic, const char *what, const struct doctor_times *t)
 {
     char median[QUANTITY_MAX];

@@ -6,10 +6,14 @@
 
 #include "copier/doctor_chart.h"
 #include "copier/doctor_measure.h"
+#include "workers/stores/nfs3/nfs3.h"
 #include "workers/stores/nfs41/nfs41.h"
 
 /* What a session with the server is like. */
 void doctor_judge_server(struct doctor_chart *c, const struct nfs41_facts *facts);
+
+/* The same of a server that is spoken to in version 3. */
+void doctor_judge_server3(struct doctor_chart *c, const struct nfs3_facts *facts);
 
 /* What a file costs. network: as the store's caps say. */
 void doctor_judge_times(struct doctor_chart *c, const struct doctor_figures *f, bool network);

@@ -15,9 +15,9 @@
 #include "base/clock.h"
 #include "base/errs.h"
 #include "copier/engine_internal.h"
+#include "copier/server.h"
 #include "copier/status.h"
 #include "workers/stores/layers.h"
-#include "workers/stores/nfs41/nfs41.h"
 #include "workers/stores/posix.h"
 
 #define SERVER_AGE_NS (86400 * NS_PER_SEC) /* what was found out about a server is tried again after that */
@@ -118,10 +118,10 @@ struct nfs41_options engine_nfs(const struct engine *e, const struct url *url)
                                   .sessions = e->places.only_name != NULL ? 0 : SESSIONS};
 }
 
-/* Whether the run may take the server for what an earlier one has found. */
+/* Whether the run may take the server for what an earlier one has found: one of 4.1, where that costs round trips. */
 static bool is_trusting(const struct engine *e)
 {
-    return e->options->command == COMMAND_SYNC && !e->options->dry_run;
+    return e->places.url.version == URL_NFS41 && e->options->command == COMMAND_SYNC && !e->options->dry_run;
 }
 
 /* The same for the destination, with the modes of what is made there. */
@@ -135,20 +135,20 @@ static struct nfs41_options server_options_of(const struct engine *e)
     return nfs;
 }
 
-/* Opens it as e->bare. make: missing directories are made; else -ENOENT where one is, with e->bare for nfs41_make
- * where that can be tried. 0; -errno, with *out_problem as nfs41_open says. */
+/* Opens it as e->bare. make: missing directories are made; else -ENOENT where one is, with e->bare for server_make
+ * where that can be tried. 0; -errno, with *out_problem as server_open says. */
 static int open_server(struct engine *e, bool make, char **out_problem)
 {
     struct store_options options = store_options_of(e, e->places.destination, 0);
     struct nfs41_options nfs = server_options_of(e);
-    struct nfs41_facts facts;
+    struct server_facts facts;
     options.fence = engine_fence(e);
     nfs.make_missing = make;
     nfs.may_be_missing = !make;
     nfs.try_later = nfs.try_later && !make;
     *out_problem = NULL;
-    int r = nfs41_open(&options, &nfs, &e->bare, out_problem);
-    return r == 0 && nfs41_facts(e->bare, &facts) == 0 && facts.missing ? -ENOENT : r;
+    int r = server_open(&options, &e->places.url, &nfs, &e->bare, out_problem);
+    return r == 0 && server_facts(e->bare, &facts) == 0 && server_missing(&facts) ? -ENOENT : r;
 }
 
 static void close_server(struct engine *e)
@@ -207,14 +207,14 @@ int engine_dst_find(struct engine *e)
 static int make_at_server(struct engine *e)
 {
     char *problem = NULL;
-    struct nfs41_facts facts = {0};
+    struct server_facts facts;
     const struct nfs41_options nfs = server_options_of(e);
-    int r = e->bare != NULL ? nfs41_make(e->bare, &nfs, &problem) : open_server(e, true, &problem);
+    int r = e->bare != NULL ? server_make(e->bare, &nfs, &problem) : open_server(e, true, &problem);
     if (r != 0) {
         r = cannot_open(e, problem != NULL ? problem : err_text(r));
-    } else if (nfs41_facts(e->bare, &facts) == 0) {
-        e->dst_made = facts.made;
-        e->places.missing = facts.made > 0; /* else somebody else was quicker */
+    } else if (server_facts(e->bare, &facts) == 0) {
+        e->dst_made = server_made(&facts);
+        e->places.missing = e->dst_made > 0; /* else somebody else was quicker */
     }
     free(problem);
     return r;
@@ -341,7 +341,7 @@ int engine_dst_above(struct engine *e, unsigned levels, struct store **out_store
 {
     struct store *store = NULL;
     char *path = url_above(&e->places.url, levels);
-    int r = path == NULL ? -ENOMEM : nfs41_open_above(e->bare, levels, &store);
+    int r = path == NULL ? -ENOMEM : server_open_above(e->bare, levels, &store);
     if (r != 0) {
         free(path);
         return r;
@@ -384,7 +384,7 @@ static int unmake_at_server(struct engine *e)
     for (unsigned level = 1; level <= e->dst_made && r == 0; level++) {
         struct store *store = NULL;
         char *parent = url_parent(&at);
-        r = parent == NULL ? -ENOMEM : nfs41_open_above(e->bare, level, &store);
+        r = parent == NULL ? -ENOMEM : server_open_above(e->bare, level, &store);
         if (r == 0) {
             r = remove_in(store, url_name(&at));
             free(at.path);

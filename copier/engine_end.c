@@ -12,9 +12,9 @@
 #include "copier/engine_internal.h"
 #include "copier/look.h"
 #include "copier/metrics.h"
+#include "copier/server.h"
 #include "copier/status.h"
 #include "copier/sync.h"
-#include "workers/stores/nfs41/nfs41.h"
 
 /* A stop that came when nothing was left to do has stopped nothing. */
 static bool was_interrupted(const struct engine *e)
@@ -81,7 +81,7 @@ static int tell_end(struct engine *e, int status, const char *but, const char *w
 {
     struct watch_times times[DIR_SIDES];
     struct io_facts facts;
-    struct nfs41_facts nfs[DIR_SIDES];
+    struct server_facts nfs[DIR_SIDES];
     pool_io_facts(e->pool, &facts);
     if (!facts.ring && facts.ring_error != 0) {
         notice_raise(e->notices, "io_uring is not available here; haul works without it");

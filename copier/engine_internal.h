@@ -201,7 +201,7 @@ int engine_places_find(struct engine *e);
 /* Opens src with all its layers. The same. */
 int engine_src_open(struct engine *e, unsigned handles);
 /* What is known of that side's server so far, in buf; NULL: that side is at none, or not open. */
-const struct nfs41_facts *engine_facts(const struct engine *e, enum dir_side side, struct nfs41_facts *buf);
+const struct server_facts *engine_facts(const struct engine *e, enum dir_side side, struct server_facts *buf);
 
 /* engine_dst.c. */
 

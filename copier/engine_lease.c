@@ -158,6 +158,12 @@ static void evict(void *arg, struct io *io, const char *run_id)
     }
 }
 
+/* A server of NFSv3 knows of no client. */
+static bool can_evict(const struct engine *e)
+{
+    return e->places.url.host != NULL && e->places.url.version == URL_NFS41;
+}
+
 /* How often a server must hear of us: a third of the time after which it forgets us. 0: it is no server. */
 static int64_t touch_period(const struct engine *e)
 {
@@ -212,7 +218,7 @@ static int take(struct engine *e, int stop_fd, struct lease_refusal *out_refusal
                                           .above = engine_lease_above,
                                           .waiting = waiting,
                                           .lost = lost,
-                                          .evict = e->places.url.host != NULL ? evict : NULL,
+                                          .evict = can_evict(e) ? evict : NULL,
                                           .is_dead = is_dead};
     return lease_take(&options, stop_fd, &e->lease, out_refusal);
 }

@@ -11,10 +11,10 @@
 #include "base/errs.h"
 #include "copier/chmod.h"
 #include "copier/engine_internal.h"
+#include "copier/server.h"
 #include "copier/status.h"
 #include "copier/watchdog.h"
 #include "workers/stores/layers.h"
-#include "workers/stores/nfs41/nfs41.h"
 #include "workers/stores/posix.h"
 
 static int cannot_open(struct engine *e, const char *problem)
@@ -31,14 +31,14 @@ static struct store_options store_options_of(const struct engine *e, unsigned ha
 
 /* ---- at a server ---- */
 
-/* Opens it as e->src, still without its layers. 0; -errno, with *out_problem as nfs41_open says. */
+/* Opens it as e->src, still without its layers. 0; -errno, with *out_problem as server_open says. */
 static int open_server(struct engine *e, char **out_problem)
 {
     const struct store_options options = store_options_of(e, 0);
     struct nfs41_options nfs = engine_nfs(e, &e->places.source_url);
     nfs.read_only = true;
     *out_problem = NULL;
-    return nfs41_open(&options, &nfs, &e->src, out_problem);
+    return server_open(&options, &e->places.source_url, &nfs, &e->src, out_problem);
 }
 
 /* As what it turns out to be: a directory, or a single entry of the one above. The same. */
@@ -151,10 +151,10 @@ static int wrap_wishes(struct engine *e, struct store *next, struct store **stor
     return remap_wrap(next, &wishes, store);
 }
 
-const struct nfs41_facts *engine_facts(const struct engine *e, enum dir_side side, struct nfs41_facts *buf)
+const struct server_facts *engine_facts(const struct engine *e, enum dir_side side, struct server_facts *buf)
 {
     const struct store *bare = side == DIR_SRC ? e->src_bare : e->bare;
-    return nfs41_facts(bare, buf) == 0 ? buf : NULL;
+    return server_facts(bare, buf) == 0 ? buf : NULL;
 }
 
 int engine_src_open(struct engine *e, unsigned handles)

@@ -10,7 +10,6 @@
 #include "copier/quantity.h"
 #include "copier/report_server.h"
 #include "copier/report_times.h"
-#include "workers/stores/nfs41/nfs41.h"
 
 #define PLAIN_NS    (30 * NS_PER_SEC) /* between progress lines in a log */
 #define EVENT_NS    (1 * NS_PER_SEC)  /* between lines with --progress, and JSON events */
@@ -97,11 +96,11 @@ static void tell_times(struct look *l, json_t *event)
     const struct engine *e = &l->engine;
     struct watch_times times[DIR_SIDES] = {0};
     const struct watch_times *out_of[DIR_SIDES] = {NULL, NULL};
-    struct nfs41_facts facts[DIR_SIDES];
+    struct server_facts facts[DIR_SIDES];
     for (int side = 0; side < DIR_SIDES; side++) {
         bool asked = side == DIR_DST || e->options->source != NULL;
         out_of[side] = asked && watch_times(e->watch[side], &times[side]) == 0 ? &times[side] : NULL;
-        const struct nfs41_facts *nfs = engine_facts(e, side, &facts[side]);
+        const struct server_facts *nfs = engine_facts(e, side, &facts[side]);
         report_server_json(event, side, nfs);
         if (e->options->stats) {
             report_server_text(e->report, side, nfs);

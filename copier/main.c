@@ -143,6 +143,7 @@
  * copier/quantity.c                  sizes, rates and durations as people write them
  * copier/chmod.c                     --chmod: parsed and applied
  * copier/chown.c                     --chown: whose everything is to be
+ * copier/server.c                    the store at a server, for either version of NFS
  * copier/url.c                       nfs:// as people write it
  * copier/mounts.c                    whether SRC lies on a mount of DST's server
  * copier/mounturl.c                  the server behind a mount as a URL, or why not

@@ -535,7 +535,7 @@ int options_take_server(struct options *o, FILE *errors)
     if (o->source_url.host != NULL && (o->xattrs || o->acls)) {
         return options_usage(
             errors,
-            "--%s: SRC '%s' is an NFSv4.1 server, which haul cannot ask for them; mount it and give the path, "
+            "--%s: SRC '%s' is an NFS server, which haul cannot ask for them; mount it and give the path, "
             "or leave the option out",
             o->xattrs ? "xattrs" : "acls", o->source);
     }

@@ -21,7 +21,7 @@
 #define REPORT_FAILURES_SHOWN 20 /* listed as text; all are in --json and in the state */
 
 struct report;
-struct nfs41_facts;
+struct server_facts;
 struct json_t;
 
 /* What workers have done; relaxed counters. */
@@ -139,7 +139,7 @@ struct report_end {
     const char *but;    /* last line where all arrived and status says that not all is well; NULL else */
     int64_t elapsed_ns; /* of the whole run */
     const struct watch_times *times[DIR_SIDES]; /* where the time went; NULL: not measured */
-    const struct nfs41_facts *nfs[DIR_SIDES];   /* of the servers; NULL: that side is at none */
+    const struct server_facts *nfs[DIR_SIDES];  /* of the servers; NULL: that side is at none */
     const struct io_facts *io;
     unsigned limit;           /* operations in flight at the end */
     int64_t run;              /* number; 0: none */

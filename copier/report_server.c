@@ -6,7 +6,8 @@
 #include "copier/json.h"
 #include "copier/quantity.h"
 
-#define PROTOCOL "NFSv4.1"
+#define PROTOCOL   "NFSv4.1"
+#define PROTOCOL_3 "NFSv3"
 
 /* What was stepped down to: a word for programs, a phrase for people. */
 static const struct {
@@ -63,16 +64,13 @@ static void tell_counts(struct report *r, const char *who, enum dir_side side, c
                (unsigned long long)f->cleanups);
 }
 
-void report_server_text(struct report *r, enum dir_side side, const struct nfs41_facts *f)
+static void text41(struct report *r, enum dir_side side, const struct nfs41_facts *f)
 {
     const char *who = side == DIR_SRC ? PROTOCOL " (SRC)" : PROTOCOL;
     char request[QUANTITY_MAX];
     char response[QUANTITY_MAX];
     char read[QUANTITY_MAX];
     char write[QUANTITY_MAX];
-    if (f == NULL) {
-        return;
-    }
     report_say(
         r,
         "%s%s%s: %u slots, %u operations in a COMPOUND, requests to %s, answers to %s (%u bytes kept for a replay), "
@@ -88,11 +86,8 @@ void report_server_text(struct report *r, enum dir_side side, const struct nfs41
     tell_counts(r, who, side, f);
 }
 
-void report_server_json(json_t *event, enum dir_side side, const struct nfs41_facts *f)
+static json_t *json41(enum dir_side side, const struct nfs41_facts *f)
 {
-    if (f == NULL) {
-        return;
-    }
     const struct {
         const char *key;
         uint64_t value;
@@ -129,5 +124,73 @@ void report_server_json(json_t *event, enum dir_side side, const struct nfs41_fa
         }
     }
     json_object_set_new(nfs, "steps", chosen);
-    json_object_set_new(event, side == DIR_SRC ? "nfs_source" : "nfs", nfs);
+    return nfs;
+}
+
+/* ---- version 3 ---- */
+
+static void text3(struct report *r, enum dir_side side, const struct nfs3_facts *f)
+{
+    const char *who = side == DIR_SRC ? PROTOCOL_3 " (SRC)" : PROTOCOL_3;
+    char read[QUANTITY_MAX];
+    char write[QUANTITY_MAX];
+    report_say(r, "%s: port %u, mountd at port %u, reads to %s, writes to %s", who, f->port, f->mount_port,
+               quantity_show_bytes(f->read_max, read), quantity_show_bytes(f->write_max, write));
+    if (f->owners_refused) {
+        report_say(r, "%s: owners are refused", who);
+    }
+    if (f->no_attributes) {
+        report_say(r, "%s: listings come without attributes", who);
+    }
+    report_say(r,
+               "%s: %llu calls, %.2f for each of %llu small files; %llu connections made again, %llu calls "
+               "sent again, %llu put off, %llu cleaned up",
+               who, (unsigned long long)f->calls, f->publishes > 0 ? (double)f->calls / (double)f->publishes : 0,
+               (unsigned long long)f->publishes, (unsigned long long)f->connects, (unsigned long long)f->repeats,
+               (unsigned long long)f->waits, (unsigned long long)f->cleanups);
+}
+
+static json_t *json3(const struct nfs3_facts *f)
+{
+    const struct {
+        const char *key;
+        uint64_t value;
+    } numbers[] = {
+        {"port", f->port},   {"mount_port", f->mount_port}, {"read_max", f->read_max}, {"write_max", f->write_max},
+        {"calls", f->calls}, {"published", f->publishes},   {"connects", f->connects}, {"repeats", f->repeats},
+        {"waits", f->waits}, {"cleanups", f->cleanups},
+    };
+    json_t *nfs = json_object();
+    json_t *chosen = json_array();
+    json_set_text(nfs, "protocol", PROTOCOL_3);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        json_set_number(nfs, numbers[i].key, numbers[i].value);
+    }
+    if (f->owners_refused) {
+        json_array_append_new(chosen, json_string("owners-refused"));
+    }
+    if (f->no_attributes) {
+        json_array_append_new(chosen, json_string("no-attributes"));
+    }
+    json_object_set_new(nfs, "steps", chosen);
+    return nfs;
+}
+
+/* ---- either ---- */
+
+void report_server_text(struct report *r, enum dir_side side, const struct server_facts *f)
+{
+    if (f != NULL && f->version == URL_NFS41) {
+        text41(r, side, &f->nfs41);
+    } else if (f != NULL) {
+        text3(r, side, &f->nfs3);
+    }
+}
+
+void report_server_json(json_t *event, enum dir_side side, const struct server_facts *f)
+{
+    if (f != NULL) {
+        json_object_set_new(event, side == DIR_SRC ? "nfs_source" : "nfs",
+                            f->version == URL_NFS41 ? json41(side, &f->nfs41) : json3(&f->nfs3));
+    }
 }

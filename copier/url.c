@@ -13,7 +13,8 @@
 #define SCHEME   "nfs://"
 #define HOST_MAX 255 /* bytes of a host name */
 #define HEX      "0123456789ABCDEF"
-#define VERSION  "version=" /* what the query says */
+#define VERSION  "version="   /* what the query says */
+#define MOUNT    "mountport=" /* and for version 3 */
 #define ALNUM    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 #define IN_HOST  ALNUM "-._"
 #define IN_PATH  ALNUM "-._~!$&'()*+,;=:@/" /* needs no percent sign (RFC 3986, 3.3) */
@@ -128,20 +129,36 @@ static int take_path(struct parse *p, const char *text)
 
 /* ---- the rest ---- */
 
+static int take_mount_port(struct parse *p, const char *text)
+{
+    uint64_t port = 0;
+    if (strncmp(text, MOUNT, strlen(MOUNT)) != 0) {
+        return wrong(p, "'%s' is not known; there is ?version=3&mountport=N", text);
+    }
+    if (quantity_number(text + strlen(MOUNT), 1, UINT16_MAX, &port) != 0) {
+        return wrong(p, "'%s' is not a port from 1 to 65535", text + strlen(MOUNT));
+    }
+    p->url.mount_port = (uint16_t)port;
+    return 0;
+}
+
 static int take_query(struct parse *p, const char *query)
 {
     if (strncmp(query, VERSION, strlen(VERSION)) != 0) {
-        return wrong(p, "'?%s' is not known; there is ?version=4.1, and a question mark in a name is written '%%3F'",
+        return wrong(p,
+                     "'?%s' is not known; there are ?version=4.1 and ?version=3, and a question mark in a name is "
+                     "written '%%3F'",
                      query);
     }
     const char *version = query + strlen(VERSION);
-    if (strcmp(version, "3") == 0) {
-        return wrong(p, "NFS version 3 is not spoken by this version of haul; mount the server and give the path");
+    if (strcmp(version, "4.1") == 0) {
+        return 0;
     }
-    if (strcmp(version, "4.1") != 0) {
-        return wrong(p, "'%s' is no version of NFS that haul speaks; it speaks 4.1", version);
+    if (version[0] != '3' || (version[1] != '\0' && version[1] != '&')) {
+        return wrong(p, "'%s' is no version of NFS that haul speaks; it speaks 4.1 and 3", version);
     }
-    return 0;
+    p->url.version = URL_NFS3;
+    return version[1] == '&' ? take_mount_port(p, version + 2) : 0;
 }
 
 static int take_port(struct parse *p, const char *text)
@@ -151,6 +168,7 @@ static int take_port(struct parse *p, const char *text)
         return wrong(p, "'%s' is not a port from 1 to 65535", text);
     }
     p->url.port = (uint16_t)port;
+    p->url.port_given = true;
     return 0;
 }
 
@@ -260,7 +278,9 @@ int url_parse(const char *text, struct url *out_url, char **out_problem)
 
 int url_copy(const struct url *url, const char *path, struct url *out_url)
 {
-    struct url u = {.host = strdup(url->host), .port = url->port, .path = strdup(path), .slash = url->slash};
+    struct url u = *url;
+    u.host = strdup(url->host);
+    u.path = strdup(path);
     if (u.host == NULL || u.path == NULL) {
         url_release(&u);
         return -ENOMEM;
@@ -289,7 +309,7 @@ static char *encode(char *out, const char *text, const char *plain)
 char *url_text(const struct url *url)
 {
     bool brackets = strchr(url->host, ':') != NULL;
-    char *text = malloc(strlen(SCHEME "[]:65535") + 3 * (strlen(url->host) + strlen(url->path)) + 1);
+    char *text = malloc(strlen(SCHEME "[]:65535?" VERSION "3") + 3 * (strlen(url->host) + strlen(url->path)) + 1);
     if (text == NULL) {
         return NULL;
     }
@@ -299,7 +319,10 @@ char *url_text(const struct url *url)
     if (url->port != URL_PORT) {
         end += sprintf(end, ":%u", (unsigned)url->port);
     }
-    encode(end, url->path, IN_PATH);
+    end = encode(end, url->path, IN_PATH);
+    if (url->version == URL_NFS3) {
+        memcpy(end, "?" VERSION "3", sizeof("?" VERSION "3"));
+    }
     return text;
 }
 

@@ -126,7 +126,14 @@ Test(url, what_no_path_can_hold)
 
 Test(url, versions)
 {
-    refuses("nfs://s/a?version=3", "version 3");
+    takes("nfs://s/a?version=3", "s", 2049, "/a", "nfs://s/a?version=3");
+    takes("nfs://s:2049/a?version=3&mountport=20048", "s", 2049, "/a", "nfs://s/a?version=3");
+    takes("nfs://s:2050/a/b/?version=3", "s", 2050, "/a/b", "nfs://s:2050/a/b?version=3");
+    refuses("nfs://s/a?version=3&mountport=0", "'0' is not a port");
+    refuses("nfs://s/a?version=3&mountport=", "'' is not a port");
+    refuses("nfs://s/a?version=3&x=y", "'x=y' is not known");
+    refuses("nfs://s/a?version=30", "'30' is no version");
+    refuses("nfs://s/a?mountport=20048", "'?mountport=20048' is not known");
     refuses("nfs://s/a?version=4", "'4' is no version");
     refuses("nfs://s/a?version=4.2", "'4.2' is no version");
     refuses("nfs://s/a?version=", "'' is no version");

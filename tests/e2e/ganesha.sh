@@ -15,6 +15,11 @@
 #   ganesha_clients NAME           how many clients it knows: those that have not said goodbye (DESTROY_CLIENTID, which it
 #                                  refuses while one has a file open)
 #
+#   own_network "$@"               before lib.sh: the script goes on in a network with nothing but a loopback interface, and
+#                                  with a /run of its own: servers of NFSv3, each of which registers itself with the one
+#                                  portmapper that there is, do not meet those of other tests
+#   start_portmap                  a portmapper there: PORTMAP_PID
+#
 # To be set before start_ganesha, where they differ:
 #   GANESHA_V3=1          NFSv3 and MOUNT too; ganesha_mount_port NAME
 #   GANESHA_GRACE=N       after each start clients may only reclaim for N seconds (0: no grace)
@@ -28,6 +33,28 @@
 #   start_cutproxy PORT [COMMAND...]   a proxy before that port: CUT_PORT. cut_tell COMMAND WORDS...: gives it a command
 #                                      (tools/cutproxy.c). cut_stat NAME: one of its figures
 # shellcheck shell=bash
+
+own_network() {
+    if [ "$(id -u)" = 0 ] && [ -z "${E2E_OWN_NETWORK:-}" ]; then
+        E2E_OWN_NETWORK=1 exec unshare --net --mount --propagation private -- bash "$0" "$@"
+    fi
+}
+# The second address is for Ganesha, whose look-up of 127.0.0.1 finds nothing where there is no other (AI_ADDRCONFIG).
+start_portmap() {
+    if ! mountpoint -q /run || [ ! -d /run/ganesha ]; then
+        mount -t tmpfs run /run
+        mkdir /run/rpcbind /run/ganesha
+        ip link set lo up
+        ip address add 10.255.255.1/32 dev lo
+    fi
+    rpcbind -f </dev/null >/dev/null 2>&1 &
+    PORTMAP_PID=$!
+    E2E_PIDS+=("$PORTMAP_PID")
+    wait_until 10 portmap_answers
+}
+portmap_answers() {
+    (: <>/dev/tcp/127.0.0.1/111) 2>/dev/null
+}
 
 ganesha_conf() {
     local home=$WORK/ganesha.$1 protocols=4 folder id=0

@@ -38,7 +38,7 @@ within() {
 # The URL.
 bad 1 "DST 'nfs://': it names no server" "$SRC" nfs://
 bad 1 "'x' is not a port" "$SRC" nfs://127.0.0.1:x/export
-bad 1 'NFS version 3 is not spoken' "$SRC" "$url?version=3"
+bad 1 "'2' is no version of NFS" "$SRC" "$url?version=2"
 bad 1 "'5' is no version" "$SRC" "$url?version=5"
 bad 1 "'\\?nconnect=4' is not known" "$SRC" "$url?nconnect=4"
 bad 1 "'\\.\\.' is in it" "$SRC" "$url/../x"

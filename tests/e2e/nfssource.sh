@@ -47,7 +47,7 @@ echo end | dd of="$from/odd/small hole" bs=1 seek=400000 conv=notrunc status=non
 
 # What is wrong.
 look >"$WORK/look"
-bad 1 'NFS version 3 is not spoken' "$url/from?version=3" "$DST"
+bad 1 "'2' is no version of NFS" "$url/from?version=2" "$DST"
 bad 1 "SRC 'nfs://': it names no server" nfs:// "$DST"
 bad 1 'cannot ask for them; mount it' --xattrs "$url/from" "$DST"
 bad 1 'cannot ask for them; mount it' --acls "$url/from" "$DST"
