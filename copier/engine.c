@@ -477,11 +477,22 @@ static int open_staging(struct engine *e)
     return 0;
 }
 
+/* From here on there may be temp names of this run, which is to be known for dead should it be killed. 0 or an exit
+ * status after a message. */
+static int announce(struct engine *e)
+{
+    int r = e->state != NULL && !e->options->dry_run ? state_announce(e->state, e->run_id) : 0;
+    return r == 0 ? 0 : state_failed(e, r, NULL);
+}
+
 /* Everything between the checks and the walk. 0 or an exit status after a message. */
 static int prepare(struct engine *e, const struct engine_budget *b)
 {
     watchdog_step(e->watchdog, "DST", e->options->destination);
     int r = sync_expect(e);
+    if (r == 0) {
+        r = announce(e);
+    }
     if (r == 0) {
         r = engine_dst_open(e, b->handles);
     }
@@ -671,6 +682,8 @@ static int run(struct engine *e)
         engine_take_end_or_wait(e);
         if (e->run.number != 0) {
             state_run_end(e->state, r);
+        } else if (e->state != NULL && !e->options->dry_run) {
+            (void)state_withdraw(e->state, e->run_id); /* else later runs look for what it has not left */
         }
         metrics_end(e->metrics, r, METRICS_WAIT_NS);
         return r;

@@ -129,7 +129,7 @@ static struct nfs41_options server_options_of(const struct engine *e)
 {
     struct nfs41_options nfs = engine_nfs(e, &e->places.url);
     nfs.read_only = e->options->dry_run;
-    nfs.try_later = is_trusting(e);
+    nfs.try_later = !e->options->dry_run; /* once the state knows whose temp names there may be */
     nfs.missing_mode = 0777 & ~e->umask;
     nfs.root_mode = e->places.only_name != NULL ? 0777 & ~e->umask : 0700;
     return nfs;
@@ -286,15 +286,15 @@ static void remember_server(struct engine *e)
 static int try_server(struct engine *e)
 {
     char *problem = NULL;
-    if (!is_trusting(e)) {
+    if (e->options->dry_run) {
         return 0;
     }
-    e->server_trusted = trust_server(e);
+    e->server_trusted = is_trusting(e) && trust_server(e);
     if (e->server_trusted) {
         return 0;
     }
     const struct nfs41_options nfs = server_options_of(e);
-    int r = nfs41_try(e->bare, &nfs, &problem);
+    int r = server_try(e->bare, &nfs, &problem);
     if (r != 0) {
         r = cannot_open(e, problem != NULL ? problem : err_text(r));
     }

@@ -16,6 +16,7 @@ static struct nfs3_options options3(const struct nfs41_options *nfs, const struc
                                  .io_timeout_ns = nfs->io_timeout_ns,
                                  .retries = nfs->retries,
                                  .read_only = nfs->read_only,
+                                 .try_later = nfs->try_later,
                                  .make_missing = nfs->make_missing,
                                  .may_be_missing = nfs->may_be_missing,
                                  .missing_mode = nfs->missing_mode,
@@ -40,6 +41,16 @@ int server_make(struct store *s, const struct nfs41_options *nfs, char **out_pro
     }
     const struct nfs3_options nfs3 = {.missing_mode = nfs->missing_mode, .root_mode = nfs->root_mode};
     return nfs3_make(s, &nfs3, out_problem);
+}
+
+int server_try(struct store *s, const struct nfs41_options *nfs, char **out_problem)
+{
+    struct nfs3_facts facts;
+    if (nfs3_facts(s, &facts) != 0) {
+        return nfs41_try(s, nfs, out_problem);
+    }
+    const struct nfs3_options nfs3 = {.read_only = nfs->read_only};
+    return nfs3_try(s, &nfs3, out_problem);
 }
 
 int server_open_above(struct store *s, unsigned levels, struct store **out_store)

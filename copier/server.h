@@ -26,6 +26,9 @@ int server_open(const struct store_options *options, const struct url *url, cons
 /* As nfs41_make and nfs3_make say. */
 int server_make(struct store *s, const struct nfs41_options *nfs, char **out_problem);
 
+/* As nfs41_try and nfs3_try say. */
+int server_try(struct store *s, const struct nfs41_options *nfs, char **out_problem);
+
 /* As nfs41_open_above and nfs3_open_above say. */
 int server_open_above(struct store *s, unsigned levels, struct store **out_store);
 

@@ -85,7 +85,8 @@ static int load_numbers(struct state *s, const char *sql, bool text, uint64_t **
 
 static int load_memory(struct state *s)
 {
-    const int err = load_numbers(s, "SELECT id FROM runs", true, &s->dead, &s->dead_count);
+    const int err =
+        load_numbers(s, "SELECT id FROM runs UNION SELECT id FROM announced", true, &s->dead, &s->dead_count);
     if (err != 0) {
         return err;
     }
@@ -300,6 +301,14 @@ static int run_with(struct state *s, const char *sql, const int64_t numbers[3], 
     return rc == SQLITE_DONE ? 0 : state_db_errno(s->db, rc);
 }
 
+/* Takes run_id down as announced, or no more so. db_lock is held. */
+static int set_announced(struct state *s, const char *run_id, bool is)
+{
+    static const int64_t none[3] = {0, 0, 0};
+    return run_with(s, is ? "INSERT OR IGNORE INTO announced(id) VALUES(?4)" : "DELETE FROM announced WHERE id=?4",
+                    none, run_id);
+}
+
 /* The rows of a new run. db_lock is held. */
 static int insert_run(struct state *s, const struct state_run *run, int64_t epoch, bool durable)
 {
@@ -322,7 +331,9 @@ static int find_unswept(struct state *s, bool *out_unswept)
 {
     sqlite3_stmt *stmt = NULL;
     int err = state_db_prepare(
-        s->db, "SELECT EXISTS(SELECT 1 FROM runs WHERE status<>0 AND number>coalesce((SELECT max(run) FROM swept), 0))",
+        s->db,
+        "SELECT EXISTS(SELECT 1 FROM runs WHERE status<>0 AND number>coalesce((SELECT max(run) FROM swept), 0))"
+        " OR EXISTS(SELECT 1 FROM announced)",
         &stmt);
     if (err != 0) {
         return err;
@@ -348,7 +359,9 @@ int state_swept(struct state *s)
     (void)pthread_mutex_lock(&s->db_lock);
     int err = state_db_begin(s->db);
     if (err == 0) {
-        err = state_db_end(s->db, run_with(s, "INSERT INTO swept(run) VALUES(?1)", numbers, NULL));
+        err = run_with(s, "INSERT INTO swept(run) VALUES(?1)", numbers, NULL);
+        err = err == 0 ? run_with(s, "DELETE FROM announced", numbers, NULL) : err;
+        err = state_db_end(s->db, err);
     }
     (void)pthread_mutex_unlock(&s->db_lock);
     if (err != 0) {
@@ -363,6 +376,37 @@ int state_last_run(struct state *s, struct state_run *out_run)
     const int err = get_run(s, 0, out_run);
     (void)pthread_mutex_unlock(&s->db_lock);
     return err;
+}
+
+/* Whether run_id is announced, on disk where it is. 0 or -errno. */
+static int note_announced(struct state *s, const char *run_id, bool is)
+{
+    if (!run_id_valid(run_id)) {
+        return -EINVAL;
+    }
+    (void)pthread_mutex_lock(&s->db_lock);
+    int err = is ? state_db_synced(s->db, true) : 0;
+    if (err == 0) {
+        err = state_db_begin(s->db);
+    }
+    if (err == 0) {
+        err = state_db_end(s->db, set_announced(s, run_id, is));
+    }
+    if (is) {
+        (void)state_db_synced(s->db, false); /* else the run is slower, no more */
+    }
+    (void)pthread_mutex_unlock(&s->db_lock);
+    return err;
+}
+
+int state_announce(struct state *s, const char *run_id)
+{
+    return note_announced(s, run_id, true);
+}
+
+int state_withdraw(struct state *s, const char *run_id)
+{
+    return note_announced(s, run_id, false);
 }
 
 int state_run_begin(struct state *s, const char *run_id, bool durable, struct state_run *out_run,
@@ -396,6 +440,7 @@ int state_run_begin(struct state *s, const char *run_id, bool durable, struct st
     if (err == 0) {
         err = get_run(s, 0, &previous);
         err = err == -ENOENT ? 0 : err;
+        err = err == 0 ? set_announced(s, run_id, false) : err; /* from here on it is known as a run */
         err = err == 0 ? find_unswept(s, &unswept) : err;
         run.number = previous.number + 1;
         epoch = (int64_t)((uint64_t)run.number << EPOCH_BITS);

@@ -100,6 +100,14 @@ void state_close(struct state *s);
 
 /* The last run so far. 0; -ENOENT: none; -errno. Any thread; blocks while a batch is written. */
 int state_last_run(struct state *s, struct state_run *out_run);
+/* Before anything is made at the destination, which may be long before the run begins: takes down that temp names may
+ * be run_id's, so that later runs know it for dead (state_run_is_dead) should it be killed before state_run_begin.
+ * Synced: it is known after a power cut. 0 or -errno. Blocks. */
+int state_announce(struct state *s, const char *run_id);
+
+/* It ends in order without having begun, and has left nothing. 0 or -errno. Blocks. */
+int state_withdraw(struct state *s, const char *run_id);
+
 /* Begins a run: its number and id are in out_run, the run before in out_previous (number 0: none). durable: the
  * destination is durable by itself. 0; -EEXIST (an earlier run has this id), -EALREADY (not the first of this state),
  * or -errno. What the functions below are given to write outside of begin and end is ignored, but for
@@ -127,8 +135,8 @@ int state_failing(struct state *s, int64_t number, uint64_t *out_runs, int64_t *
 /* The last run that ended with status 0. 0, -ENOENT, -errno. The same. */
 int state_last_success(struct state *s, struct state_run *out_run);
 
-/* Whether run_id is an earlier run of this database: it is dead then, since one run at a time holds the lock. Any
- * thread, non-blocking. */
+/* Whether run_id is an earlier run of this database, if only announced: it is dead then, since one run at a time holds
+ * the lock. Any thread, non-blocking. */
 bool state_run_is_dead(struct state *s, const char *run_id);
 
 /* Whether runs before the present one may have left temp names: one of them did not end well, and none after it has

@@ -45,6 +45,8 @@ static const char schema_2[] =
  * one in swept no temp name is left anywhere. */
 static const char additions[] =
     "CREATE TABLE IF NOT EXISTS swept(run INTEGER NOT NULL);"
+    /* Runs that have made, or were about to make, temp names before they were begun (state_announce). */
+    "CREATE TABLE IF NOT EXISTS announced(id TEXT PRIMARY KEY) WITHOUT ROWID;"
     /* At most one row: the destination that the entries are about (struct state_place). */
     "CREATE TABLE IF NOT EXISTS place(id TEXT NOT NULL, stamp TEXT NOT NULL, next TEXT NOT NULL);"
     /* At most one row: the file at the destination that this was last read from. */

@@ -7,7 +7,8 @@
 
 #include "copier/state_internal.h"
 
-#define RUN_SQL "SELECT ended, number = (SELECT max(number) FROM runs) FROM runs WHERE id=?1"
+#define RUN_SQL       "SELECT ended, number = (SELECT max(number) FROM runs) FROM runs WHERE id=?1"
+#define ANNOUNCED_SQL RUN_SQL " UNION ALL SELECT 0, 1 FROM announced WHERE id=?1" /* older databases know of none */
 #define ENTRY_SQL                                                                                                      \
     "SELECT " STATE_ENTRY_COLUMNS ", (SELECT boot FROM epochs WHERE id = files.epoch) FROM files"                      \
     " WHERE dir=?1 AND name=?2"
@@ -68,7 +69,7 @@ int state_look_open(const char *path, struct state_look **out_look)
         err = read_meta(l);
     }
     if (err == 0) {
-        err = state_db_prepare(l->db, RUN_SQL, &l->run);
+        err = state_db_prepare(l->db, ANNOUNCED_SQL, &l->run) == 0 ? 0 : state_db_prepare(l->db, RUN_SQL, &l->run);
     }
     if (err == 0) {
         err = state_db_prepare(l->db, ENTRY_SQL, &l->entry);

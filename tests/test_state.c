@@ -669,6 +669,36 @@ Test(state, what_a_bad_run_left_is_looked_for_until_it_is_gone)
     }
 }
 
+/* Killed before it began, a run is known for dead all the same, until somebody has looked for what it left. */
+Test(state, an_announced_run_is_dead_to_the_next_one)
+{
+    static const char id[] = "00000000000000ee";
+    struct state *s = open_state();
+    cr_assert_eq(state_announce(s, "nonsense"), -EINVAL);
+    cr_assert_eq(state_announce(s, id), 0);
+    cr_expect_not(state_run_is_dead(s, id), "it is the present run");
+    state_close(s);
+    s = open_state();
+    cr_expect(state_run_is_dead(s, id));
+    cr_assert_eq(state_announce(s, "00000000000000ef"), 0);
+    (void)begin(s, "00000000000000ef", true);
+    cr_expect(state_unswept(s), "of a run that never began");
+    cr_expect_eq(state_swept(s), 0);
+    cr_expect_eq(state_run_end(s, 0), 0);
+    state_close(s);
+    s = open_state();
+    cr_expect_not(state_run_is_dead(s, id), "nothing is left of it");
+    cr_expect(state_run_is_dead(s, "00000000000000ef"));
+    cr_assert_eq(state_announce(s, id), 0);
+    cr_assert_eq(state_withdraw(s, id), 0);
+    state_close(s);
+    s = open_state();
+    cr_expect_not(state_run_is_dead(s, id), "it took back what it had announced");
+    (void)begin(s, new_id(), true);
+    cr_expect_not(state_unswept(s));
+    state_close(s);
+}
+
 Test(state, directories_are_gone_through)
 {
     static const uint64_t ids[] = {0, 1, UINT64_MAX, INT64_MAX, (uint64_t)INT64_MAX + 1};

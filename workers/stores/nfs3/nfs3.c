@@ -201,6 +201,20 @@ static void caps_init(struct nfs3_store *s)
     s->head.caps.clock_granularity_ns = UNKNOWN;
 }
 
+/* The way to the root, and what the server says of it. 0 or -errno with *problem, or s->missing. */
+static int find_root_asking(struct port *p, const struct nfs3_options *nfs, char **problem)
+{
+    struct nfs3_store *s = nfs3_of(p);
+    int err = nfs3_path_walk(p, nfs, &s->root, &s->made, problem);
+
+    s->missing = err == -ENOENT && nfs->may_be_missing && !*problem;
+    err = err ? err : nfs3_ask_limits(p);
+    if (!err) {
+        caps_init(s);
+    }
+    return err;
+}
+
 /* Through a port that lives only now. 0 or -errno with *problem. */
 static int look_around(struct nfs3_store *s, const struct nfs3_options *nfs, char **problem)
 {
@@ -214,11 +228,10 @@ static int look_around(struct nfs3_store *s, const struct nfs3_options *nfs, cha
     err = err ? err : nfs3_ports_find(s, io, problem);
     err = err ? err : port_create(&s->head, io, &p);
     if (!err) {
-        err = nfs3_path_walk(p, nfs, &s->root, &s->made, problem);
-        s->missing = err == -ENOENT && nfs->may_be_missing && !*problem;
-        if (!err) {
+        err = s->untried ? 0 : find_root_asking(p, nfs, problem);
+        s->untried = !err && nfs->try_later;
+        if (!err && !s->untried) {
             err = nfs3_probe(p, nfs, problem);
-            caps_init(s);
         }
         port_destroy(p);
     }
@@ -276,6 +289,26 @@ int nfs3_make(struct store *store, const struct nfs3_options *nfs, char **out_pr
     }
     s->missing = false;
     err = look_around(s, &make, out_problem);
+    if (err) {
+        explain(s, err, out_problem);
+        return err;
+    }
+    free(*out_problem);
+    *out_problem = NULL;
+    return 0;
+}
+
+int nfs3_try(struct store *store, const struct nfs3_options *nfs, char **out_problem)
+{
+    struct nfs3_store *s = find(store);
+    const struct nfs3_options now = {.read_only = nfs->read_only};
+    int err;
+
+    *out_problem = NULL;
+    if (!s || !s->untried) {
+        return -EINVAL;
+    }
+    err = look_around(s, &now, out_problem);
     if (err) {
         explain(s, err, out_problem);
         return err;

@@ -4,8 +4,9 @@
  * A small file is published by CREATE under a temp name (GUARDED), WRITE (FILE_SYNC), SETATTR, a look at what came of
  * it, RENAME: one round trip each, of many files at a time. The protocol has no sessions: what was under way when a
  * connection broke is sent again on another one, and where twice is not as good as once, a second answer is judged by
- * looking at what the first try may have done. (A try that a server begins only after its second one was answered, as
- * none does that has closed the connection, could not be told.)
+ * looking at what the first try may have done. Servers may carry it out even after the second one was answered: a small
+ * file of which a WRITE was sent again is begun anew under another name, and all else whose order matters waits for a
+ * second. (What comes later than that could not be told.)
  *
  * One connection for each port. Handles of directories are kept in dir->handle[side].data.
  */
@@ -32,6 +33,8 @@ struct nfs3_options {
     int64_t io_timeout_ns; /* an operation without an answer ends with -ETIMEDOUT before that; 0: 60 s */
     unsigned retries;      /* of a connection that breaks, before an operation fails */
     bool read_only;        /* nothing is created or changed, not even to try the server out: for --dry-run */
+    bool try_later;        /* nothing is tried out when it is opened: nfs3_try comes before anything else is done with
+                              the store, or with a layer above it, but for what looks or reads */
     bool make_missing;     /* create missing directories below the export; else -ENOENT */
     bool may_be_missing;   /* without make_missing: a missing directory below the export is no error, and nfs3_make is
                               to be called before anything else is done with the store (nfs3_facts tells) */
@@ -75,6 +78,10 @@ int nfs3_open(const struct store_options *options, const struct nfs3_options *nf
  * whatever it says; missing_mode and root_mode are looked at besides. 0 or -errno with *out_problem, as nfs3_open; then
  * nothing but store_destroy can be done with s. Before anybody else has the store. */
 int nfs3_make(struct store *s, const struct nfs3_options *nfs, char **out_problem);
+
+/* Tries the server of a store out that was opened with try_later. nfs: read_only is looked at. 0 or -errno with
+ * *out_problem, as nfs3_open. Before anybody else has the store. */
+int nfs3_try(struct store *s, const struct nfs3_options *nfs, char **out_problem);
 
 /*
  * A store on the directory so many levels (1, ...) above the root of s, at the same server; s outlives it. Asks

@@ -24,6 +24,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "workers/stores/nfs3/nfs3.h"
 #include "workers/stores/nfs3/nfs3err.h"
 #include "workers/stores/nfs3/wire.h"
@@ -32,6 +33,10 @@
 
 #define NFS3_NAME_TRIES 8 /* other temp names, where one was taken */
 #define NFS3_TRIES      6 /* of one file, each after a reason to try again */
+
+/* Of a call that was sent again, the first try may still lie at the server, which carries it out some time after the
+ * second one was answered. After so long it has done so. */
+#define NFS3_LATE_NS NS_PER_SEC
 
 /* A directory as it is kept. */
 struct nfs3_dir {
@@ -61,6 +66,7 @@ struct nfs3_store {
     gid_t gid;                      /* and its group, but in setgid directories */
     unsigned made;                  /* directories that were missing when it was opened */
     bool missing;                   /* its root still is */
+    bool untried;                   /* it was opened with try_later, and not tried out since */
     struct nfs3_info info;          /* as the server told */
     uint32_t name_max;              /* bytes of a name; 0: the server does not say */
     uint32_t link_max;              /* hard links of a file; 0: the server does not say */
@@ -120,6 +126,9 @@ struct nfs3_temp {
     bool apart;                /* the mode is set apart from all else, whatever is expected */
     bool made;                 /* it is there, as far as we know */
     bool unknown;              /* what became of it, nobody knows: its answer was lost */
+    bool made_twice;           /* it was asked for twice: once it has its final name, it may come to be again */
+    bool written_twice;        /* the same of a WRITE, whose first try may come late and change the times */
+    bool set_twice;            /* the same of a SETATTR, where another one followed or comes before */
     bool has_seen;             /* seen is filled in */
     const struct attr *expect; /* it replaces only what is this; NULL: anything; not owned */
     struct attr seen;          /* as last looked at */
@@ -152,6 +161,8 @@ int64_t nfs3_deadline_ns(const struct nfs3_store *s);
 int nfs3_fence(struct port *p, struct store_op *op);
 /* Says so and returns err. */
 int nfs3_fail(struct store_op *op, const char *step, int err);
+/* After a call that was sent again, where its first try must not come behind what follows: waits for NFS3_LATE_NS. */
+void nfs3_wait_late(struct port *p);
 /* What r (0, a status or -errno) is for a store. */
 int nfs3_result(int r);
 /* Whether a handle is to be looked up anew. */
@@ -186,7 +197,9 @@ int nfs3_path_walk(struct port *p, const struct nfs3_options *nfs, struct nfs3_d
 
 /* ---- nfs3_probe.c ---- */
 
-/* Tries the server out; fills in what s knows of it. Before anybody else has the store. 0 or -errno with *problem. */
+/* Asks for the limits of the file system. Before anybody else has the store. 0 or -errno. */
+int nfs3_ask_limits(struct port *p);
+/* Tries the server out; fills in what s knows of it. The same; with *problem. */
 int nfs3_probe(struct port *p, const struct nfs3_options *nfs, char **problem);
 
 /* ---- nfs3_dirs.c ---- */
@@ -259,7 +272,8 @@ void nfs3_temp_drop(struct port *p, struct nfs3_temp *t);
 int nfs3_temp_rename(struct port *p, struct store_op *op, struct nfs3_temp *t, const char *name);
 /* The same; -EEXIST where anything stands under name. */
 int nfs3_temp_link(struct port *p, struct store_op *op, struct nfs3_temp *t, const char *name);
-/* Removes what could not be removed before: a few, or all; until the server cannot be asked. */
+/* Removes what could not be removed before: a few of those whose time has come, or all, waiting for it; until the
+ * server cannot be asked. */
 void nfs3_left_clean(struct port *p, bool all);
 void nfs3_left_free(struct nfs3_store *s);
 

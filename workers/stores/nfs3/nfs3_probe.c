@@ -18,8 +18,8 @@
 
 static const char text[] = "haul looks at what this server can do; this file may be removed\n";
 
-/* Limits of the file system; FSSTAT and PATHCONF may be refused. 0 or -errno. */
-static int ask_limits(struct port *p)
+/* FSSTAT and PATHCONF may be refused. */
+int nfs3_ask_limits(struct port *p)
 {
     struct nfs3_store *s = nfs3_of(p);
     struct nfs3_req info = {.proc = V3_FSINFO, .fh = &s->root.fh};
@@ -177,10 +177,10 @@ static int try_out(struct port *p)
 
 int nfs3_probe(struct port *p, const struct nfs3_options *nfs, char **problem)
 {
-    int err = ask_limits(p);
+    int err;
 
-    if (err || nfs->read_only || nfs3_of(p)->side != DIR_DST) {
-        return err;
+    if (nfs->read_only || nfs3_of(p)->side != DIR_DST) {
+        return 0;
     }
     err = try_out(p);
     if (err && !*problem &&
