@@ -277,6 +277,11 @@ int nfs3_call(struct port *p, struct nfs3_req *req)
     }
 }
 
+void nfs3_wait_late(struct port *p)
+{
+    (void)io_sleep(p->io, NFS3_LATE_NS);
+}
+
 int nfs3_result(int r)
 {
     return r > 0 ? nfs3_errno((uint32_t)r) : r;

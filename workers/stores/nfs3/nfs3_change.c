@@ -44,6 +44,9 @@ static int set(struct port *p, struct store_op *op, struct change *ch, unsigned 
     struct nfs3_req req = {.proc = V3_SETATTR, .fh = &ch->fh, .attr_in = attr, .set = mask};
     int r = nfs3_call(p, &req);
 
+    if (req.again && r >= 0) {
+        nfs3_wait_late(p); /* other attributes may be set before long */
+    }
     if (r) {
         op->step = "setattr";
         return r;
@@ -187,6 +190,9 @@ int nfs3_remove_in(struct port *p, struct store_op *op, const struct nfs3_dir *d
         return err;
     }
     r = nfs3_call(p, &req);
+    if (req.again && r >= 0) {
+        nfs3_wait_late(p); /* the name may be somebody's again before long */
+    }
     if (r == V3_NOENT && req.again) {
         return 0; /* the first try did it, and only its answer was lost */
     }

@@ -131,6 +131,7 @@ static int link_over(struct port *p, struct store_op *op, struct linking *l, str
 
     t->made = r == 0;
     t->unknown = r < 0 || (r > 0 && req.again);
+    t->made_twice = r == 0 && req.again;
     if (r) {
         nfs3_temp_drop(p, t);
         return nfs3_fail(op, "link", nfs3_result(r));

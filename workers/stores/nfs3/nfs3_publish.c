@@ -72,7 +72,14 @@ int nfs3_write_all(struct port *p, const struct nfs3_fh *fh, const void *data, s
     return 0;
 }
 
-/* One try. 0 or -errno; nothing is there then. */
+static void note_twice(void *arg, const struct nfs3_req *req)
+{
+    struct nfs3_temp *t = arg;
+
+    t->written_twice |= req->again;
+}
+
+/* One try. 0 or -errno; nothing is there then. -EAGAIN: it had to be given up, and another one may do better. */
 static int try_once(struct port *p, struct store_op *op, struct nfs3_temp *t)
 {
     int err = nfs3_temp_make(p, op, t, V3_CREATE, NULL);
@@ -80,7 +87,9 @@ static int try_once(struct port *p, struct store_op *op, struct nfs3_temp *t)
     if (err) {
         return err;
     }
-    err = nfs3_write_all(p, &t->fh, op->put.data, op->put.attr->size, 0, true, NULL, NULL);
+    err = nfs3_write_all(p, &t->fh, op->put.data, op->put.attr->size, 0, true, note_twice, t);
+    /* A WRITE that comes late would change the times that are set now; it cannot reach another file. */
+    err = err || !t->written_twice ? err : -EAGAIN;
     if (err) {
         op->step = "write";
     }
@@ -95,6 +104,26 @@ static int try_once(struct port *p, struct store_op *op, struct nfs3_temp *t)
         op->step = step;
     }
     return err;
+}
+
+/* The same, after connections that broke, with further names. */
+static int try_often(struct port *p, struct store_op *op, struct nfs3_temp *t)
+{
+    for (unsigned tries = 0;; tries++) {
+        int err = try_once(p, op, t);
+
+        if (err != -EAGAIN || !t->written_twice) {
+            return err;
+        }
+        if (tries >= NFS3_TRIES) {
+            return -ETIMEDOUT;
+        }
+        op->step = NULL;
+        err = nfs3_temp_again(p, t);
+        if (err) {
+            return err;
+        }
+    }
 }
 
 static bool is_broken(const struct store_op *op, int err)
@@ -112,11 +141,11 @@ int nfs3_publish_in(struct port *p, struct store_op *op, const struct nfs3_dir *
         return err;
     }
     t.expect = op->put.expect;
-    err = try_once(p, op, &t);
+    err = try_often(p, op, &t);
     if (is_broken(op, err)) { /* a short write or the like: once more, then it is reported */
         op->step = NULL;
         err = nfs3_temp_again(p, &t);
-        err = err ? err : try_once(p, op, &t);
+        err = err ? err : try_often(p, op, &t);
     }
     if (err) {
         return err;

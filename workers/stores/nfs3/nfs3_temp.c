@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "workers/stores/nfs3/nfs3_internal.h"
 
 #define SPECIAL    (S_ISUID | S_ISGID | S_ISVTX)
@@ -20,6 +21,7 @@
 struct nfs3_left {
     struct nfs3_left *next;
     struct nfs3_fh dir; /* in which it is */
+    int64_t due_ns;     /* not before that, monotonic: it may come to be until then */
     char name[TEMP_NAME_MAX];
 };
 
@@ -52,6 +54,7 @@ void nfs3_temp_plan(struct port *p, struct nfs3_temp *t)
 int nfs3_temp_again(struct port *p, struct nfs3_temp *t)
 {
     t->made = t->unknown = t->has_seen = false;
+    t->made_twice = t->written_twice = t->set_twice = false;
     t->fh.len = 0;
     nfs3_temp_plan(p, t);
     return temp_name_make(nfs3_of(p)->run_id, t->name);
@@ -93,6 +96,7 @@ int nfs3_temp_make(struct port *p, struct store_op *op, struct nfs3_temp *t, enu
 
         t->made = r == 0;
         t->unknown = r < 0 || (r > 0 && req.again); /* of two tries the first may have made it */
+        t->made_twice = r == 0 && req.again;
         r = r ? r : find_made(p, t, &req);
         if (!r) {
             return 0;
@@ -116,6 +120,7 @@ static int set(struct port *p, struct nfs3_temp *t, unsigned what)
     struct nfs3_req req = {.proc = V3_SETATTR, .fh = &t->fh, .attr_in = &t->attr, .set = what};
     int r = nfs3_call(p, &req);
 
+    t->set_twice |= req.again && t->second;
     t->has_seen = !r && req.has_attr;
     if (t->has_seen) {
         t->seen = req.attr;
@@ -191,9 +196,53 @@ int nfs3_temp_settle(struct port *p, struct store_op *op, struct nfs3_temp *t)
             t->has_seen = true;
         }
         r = judge(p, op, t, tries);
-        if (r <= 0) {
+        if (r < 0 || (r == 0 && !t->set_twice)) {
             return r;
         }
+        if (t->set_twice) { /* in the wrong order, perhaps: once more */
+            nfs3_wait_late(p);
+            t->set_twice = false;
+        }
+    }
+}
+
+/* ---- kept in mind ---- */
+
+/* Behind the others. False: there are too many. */
+static bool left_put(struct nfs3_store *s, struct nfs3_left *left)
+{
+    bool fits;
+
+    left->next = NULL;
+    pthread_mutex_lock(&s->lock);
+    fits = s->left_count < LEFT_MAX;
+    if (fits) {
+        struct nfs3_left **end = &s->left;
+
+        while (*end) {
+            end = &(*end)->next;
+        }
+        *end = left;
+        s->left_count++;
+        atomic_store(&s->has_left, true);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return fits;
+}
+
+static void left_add(struct port *p, const struct nfs3_temp *t)
+{
+    struct nfs3_store *s = nfs3_of(p);
+    struct nfs3_left *left = malloc(sizeof(*left));
+
+    if (!left) {
+        return; /* it goes with the next janitor */
+    }
+    left->dir = t->dir.fh;
+    left->due_ns = clock_mono_ns() + NFS3_LATE_NS;
+    memcpy(left->name, t->name, sizeof(left->name));
+    if (!left_put(s, left)) {
+        free(left);
     }
 }
 
@@ -243,6 +292,9 @@ int nfs3_temp_rename(struct port *p, struct store_op *op, struct nfs3_temp *t, c
     }
     op->step = NULL;
     t->made = t->unknown = false;
+    if (t->made_twice) {
+        left_add(p, t);
+    }
     return 0;
 }
 
@@ -295,28 +347,6 @@ int nfs3_temp_link(struct port *p, struct store_op *op, struct nfs3_temp *t, con
 
 /* ---- dropped ---- */
 
-static void left_add(struct port *p, const struct nfs3_temp *t)
-{
-    struct nfs3_store *s = nfs3_of(p);
-    struct nfs3_left *left = malloc(sizeof(*left));
-
-    if (!left) {
-        return; /* it goes with the next janitor */
-    }
-    left->dir = t->dir.fh;
-    memcpy(left->name, t->name, sizeof(left->name));
-    pthread_mutex_lock(&s->lock);
-    if (s->left_count < LEFT_MAX) {
-        left->next = s->left;
-        s->left = left;
-        s->left_count++;
-        left = NULL;
-    }
-    pthread_mutex_unlock(&s->lock);
-    atomic_store(&s->has_left, true);
-    free(left);
-}
-
 static int remove_name(struct port *p, const struct nfs3_fh *dir, const char *name)
 {
     struct nfs3_req req = {.proc = V3_REMOVE, .fh = dir, .name = name};
@@ -334,6 +364,9 @@ void nfs3_temp_drop(struct port *p, struct nfs3_temp *t)
         nfs3_left_clean(p, false);
         return;
     }
+    if (t->made && t->made_twice) {
+        left_add(p, t);
+    }
     if (!t->made) {
         return;
     }
@@ -347,31 +380,45 @@ void nfs3_temp_drop(struct port *p, struct nfs3_temp *t)
     }
 }
 
+/* The first one, whose time has come; wait: whose time will have come. NULL: there is none. */
+static struct nfs3_left *left_take(struct port *p, bool wait)
+{
+    struct nfs3_store *s = nfs3_of(p);
+    struct nfs3_left *left;
+    int64_t early = 0;
+
+    pthread_mutex_lock(&s->lock);
+    left = s->left;
+    early = left ? left->due_ns - clock_mono_ns() : 0;
+    if (left && !wait && early > 0) {
+        left = NULL;
+    }
+    if (left) {
+        s->left = left->next;
+        s->left_count--;
+    }
+    atomic_store(&s->has_left, s->left != NULL);
+    pthread_mutex_unlock(&s->lock);
+    if (left && early > 0) {
+        (void)io_sleep(p->io, early);
+    }
+    return left;
+}
+
 void nfs3_left_clean(struct port *p, bool all)
 {
     struct nfs3_store *s = nfs3_of(p);
 
     for (unsigned i = 0; (all || i < LEFT_BATCH) && atomic_load(&s->has_left); i++) {
-        struct nfs3_left *left;
+        struct nfs3_left *left = left_take(p, all);
 
-        pthread_mutex_lock(&s->lock);
-        left = s->left;
-        if (left) {
-            s->left = left->next;
-            s->left_count--;
-        }
-        atomic_store(&s->has_left, s->left != NULL);
-        pthread_mutex_unlock(&s->lock);
         if (!left) {
             return;
         }
         if (remove_name(p, &left->dir, left->name) < 0) {
-            pthread_mutex_lock(&s->lock);
-            left->next = s->left;
-            s->left = left;
-            s->left_count++;
-            atomic_store(&s->has_left, true);
-            pthread_mutex_unlock(&s->lock);
+            if (!left_put(s, left)) {
+                free(left);
+            }
             return;
         }
         free(left);

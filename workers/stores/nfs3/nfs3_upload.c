@@ -19,6 +19,7 @@ struct store_upload {
 
     pthread_mutex_t lock;    /* guards what follows; held for moments only */
     bool unstable;           /* something has to be committed */
+    bool twice;              /* a WRITE was sent again, and its first try may come late */
     bool lost;               /* two WRITEs had different verifiers: what came before may be gone */
     uint8_t verf[NFS3_VERF]; /* of the WRITEs, where unstable */
     char name[];             /* the final name */
@@ -135,10 +136,12 @@ static void note_written(void *arg, const struct nfs3_req *req)
 
     while (high < end && !atomic_compare_exchange_weak(&u->high, &high, end)) {
     }
+    pthread_mutex_lock(&u->lock);
+    u->twice |= req->again;
     if (req->sync) {
+        pthread_mutex_unlock(&u->lock);
         return;
     }
-    pthread_mutex_lock(&u->lock);
     if (u->unstable && memcmp(u->verf, req->verf, NFS3_VERF) != 0) {
         u->lost = true;
     }
@@ -220,8 +223,12 @@ static int settle(struct port *p, struct store_op *op, struct store_upload *u)
     struct nfs3_temp *t = &u->t;
     struct nfs3_req grow = {.proc = V3_SETATTR, .fh = &t->fh, .attr_in = t->want.attr, .set = V3_SET_SIZE};
     uint8_t verf[NFS3_VERF];
-    int err = u->unstable ? flush_once(p, u, verf) : 0;
+    int err = 0;
 
+    if (u->twice) {
+        nfs3_wait_late(p); /* or it changes the times that are set now */
+    }
+    err = u->unstable ? flush_once(p, u, verf) : 0;
     if (!err && u->unstable && memcmp(verf, u->verf, NFS3_VERF) != 0) {
         u->lost = true;
     }
