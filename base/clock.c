@@ -38,6 +38,16 @@ int64_t clock_ns_of(const struct timespec *ts)
     return ns;
 }
 
+struct timespec clock_timespec_of(int64_t ns)
+{
+    struct timespec ts = {.tv_sec = ns / NS_PER_SEC, .tv_nsec = ns % NS_PER_SEC};
+    if (ts.tv_nsec < 0) {
+        ts.tv_sec--;
+        ts.tv_nsec += NS_PER_SEC;
+    }
+    return ts;
+}
+
 int clock_cmp(const struct timespec *a, const struct timespec *b)
 {
     if (a->tv_sec != b->tv_sec) {

@@ -25,6 +25,9 @@ int64_t clock_real_ns(void);
 /* ts in ns since the epoch; a time outside of what 64 bits can hold becomes the nearest one that they can. */
 int64_t clock_ns_of(const struct timespec *ts);
 
+/* And back; tv_nsec is never negative. */
+struct timespec clock_timespec_of(int64_t ns);
+
 /* <0, 0, >0 as a is before, equal to, after b. */
 int clock_cmp(const struct timespec *a, const struct timespec *b);
 

@@ -116,6 +116,7 @@
  * planner/shards.c                   items into shards, shards into the queue
  * planner/finish.c                   directories that have nothing left to do
  * planner/recall.c                   what is remembered of a directory, read at once
+ * planner/summary.c                  the same in one piece, to be kept
  * planner/first.c                    what earlier runs have left comes first
  * planner/gone.c                     what the source has no more
  * planner/links.c                    the table of hard-link groups

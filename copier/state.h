@@ -241,9 +241,9 @@ int state_recall(struct state_reader *r, uint64_t dir_id, const char *after, int
                  void *arg);
 
 /*
- * A directory's summary: what the caller makes of all its entries, in one piece of bytes that mean nothing to the
- * state. It is gone as soon as anything is written about an entry of the directory, and with the first opening after
- * which a row may have been lost; so it holds what the rows say.
+ * A directory's summary (planner/summary.h): all its entries in one piece. What is written about an entry of the
+ * directory is written into it too, or removes it; and it is gone with the first opening after which a row may have
+ * been lost. So it holds what the rows say.
  *
  * put: len above 0; made of rows that this run has read, each of them sure, with these XATTRS_*. Ignored where the run
  * has written about the directory. Copied. Any thread; blocks while the queue is full.

@@ -176,6 +176,8 @@ enum statement {
     STMT_OVER,
     STMT_OVER_PARTS,
     STMT_SUMMARY,
+    STMT_SUMMARY_READ,
+    STMT_SUMMARY_MEND,
     STMT_SUMMARY_OVER,
     STMT_EPOCH,
     STMT_DURABLE,
@@ -361,6 +363,11 @@ void state_summary_spoil(struct state *s, uint64_t dir_id);
 bool state_summary_spoilt(const struct state *s, uint64_t dir_id);
 /* At the opening, once the suspect epochs are known. 0 or -errno. */
 int state_summary_load(struct state *s);
+/* Removes the summary of a directory. By the writer, within its transaction. 0 or -errno. */
+int state_summary_over(struct state *s, uint64_t dir_id);
+/* Brings the summary of a directory up to date with count records of its entries, in the order in which they came; or
+ * removes it, where that costs more than to make it anew. By the writer, within its transaction. 0 or -errno. */
+int state_summary_mend(struct state *s, const struct record_key *keys, size_t count);
 
 int state_batches_create(struct state *s);
 void state_batches_destroy(struct state *s);

@@ -238,16 +238,6 @@ enum known state_known_touched(struct state_reader *r, uint64_t dir_id, const ch
     return known;
 }
 
-static struct timespec timespec_of(int64_t ns)
-{
-    struct timespec ts = {.tv_sec = ns / NS_PER_SEC, .tv_nsec = ns % NS_PER_SEC};
-    if (ts.tv_nsec < 0) {
-        ts.tv_sec--;
-        ts.tv_nsec += NS_PER_SEC;
-    }
-    return ts;
-}
-
 /* A dst_* column: NULL stands for the source's value. */
 static uint64_t column_or(sqlite3_stmt *stmt, int i, uint64_t src)
 {
@@ -265,17 +255,17 @@ struct state_file state_file_of_row(sqlite3_stmt *stmt, uint64_t dir_id, const c
     file.src.dev = column(stmt, 3);
     file.src.ino = column(stmt, 4);
     file.src.size = column(stmt, 5);
-    file.src.mtime = timespec_of(mtime);
-    file.src.ctime = timespec_of(sqlite3_column_int64(stmt, 7));
+    file.src.mtime = clock_timespec_of(mtime);
+    file.src.ctime = clock_timespec_of(sqlite3_column_int64(stmt, 7));
     file.src.uid = (uid_t)column(stmt, 8);
     file.src.gid = (gid_t)column(stmt, 9);
     file.dst.mode = (mode_t)column_or(stmt, 10, file.src.mode);
     file.dst.uid = (uid_t)column_or(stmt, 11, file.src.uid);
     file.dst.gid = (gid_t)column_or(stmt, 12, file.src.gid);
     file.dst.size = column_or(stmt, 13, file.src.size);
-    file.dst.mtime = timespec_of((int64_t)column_or(stmt, 14, (uint64_t)mtime));
+    file.dst.mtime = clock_timespec_of((int64_t)column_or(stmt, 14, (uint64_t)mtime));
     file.dst.ino = column(stmt, 15);
-    file.dst.ctime = timespec_of(sqlite3_column_int64(stmt, 16));
+    file.dst.ctime = clock_timespec_of(sqlite3_column_int64(stmt, 16));
     const void *hash = sqlite3_column_blob(stmt, 17);
     if (hash != NULL && sqlite3_column_bytes(stmt, 17) == (int)sizeof(file.hash)) {
         memcpy(file.hash, hash, sizeof(file.hash));
@@ -348,8 +338,8 @@ static int partial_of_row(sqlite3_stmt *stmt, struct state_partial *out, char **
     p.src.dev = column(stmt, 2);
     p.src.ino = column(stmt, 3);
     p.src.size = column(stmt, 4);
-    p.src.mtime = timespec_of(sqlite3_column_int64(stmt, 5));
-    p.src.ctime = timespec_of(sqlite3_column_int64(stmt, 6));
+    p.src.mtime = clock_timespec_of(sqlite3_column_int64(stmt, 5));
+    p.src.ctime = clock_timespec_of(sqlite3_column_int64(stmt, 6));
     const char *temp = (const char *)sqlite3_column_text(stmt, 7);
     if (temp == NULL || !temp_name_parse(temp, NULL)) {
         return -EBADMSG;

@@ -2,18 +2,22 @@
  * state_summary: what the planner keeps of a directory's entries to tell whether they are as they were, in one piece:
  * many times faster to read than the rows, which it is made from and which remain the truth.
  *
- * A summary stands only as long as nothing is written about its directory: any record about one of its entries removes
- * it with the same transaction, and in a run that has queued one none is taken any more for that directory, since the
- * rows that it was made from may be older. Where rows turn out to be lost (suspect epochs), all summaries go.
+ * A summary says what the rows say: with whatever is written about an entry it is brought up to date in the same
+ * transaction, or removed where much is written or the directory is large. In a run that has queued a record about a
+ * directory no new one is taken for it, since the rows that it was made from may be older. Where rows turn out to be
+ * lost (suspect epochs), all summaries go.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/clock.h"
 #include "copier/state_internal.h"
+#include "planner/summary.h"
 
-#define CHUNK (32U << 10) /* bytes of a summary in one record and row */
+#define CHUNK     (32U << 10) /* bytes of a summary in one record and row */
+#define MEND_MOST 64U         /* records about a directory, in one transaction, that its summary is mended for */
 
 /* A bit of the map of directories that were written about; others may share it. */
 static size_t bit_of(uint64_t dir_id)
@@ -144,4 +148,100 @@ void state_summary_put(struct state *s, uint64_t dir_id, unsigned xattrs, const 
         };
         state_queue_summary(s, &head, bytes + at);
     }
+}
+
+/* The only part of a directory's summary, as the writer mends it. */
+struct piece {
+    char *bytes;     /* room for CHUNK; owned */
+    size_t len;      /* bytes of it */
+    unsigned xattrs; /* XATTRS_* that its rows have */
+};
+
+/* 0; -ENOENT: there is none; -EFBIG: it has several parts; -errno. */
+static int piece_read(struct state *s, uint64_t dir_id, struct piece *piece)
+{
+    sqlite3_stmt *stmt = s->statements[STMT_SUMMARY_READ];
+    (void)sqlite3_bind_int64(stmt, 1, (int64_t)dir_id);
+    const int rc = sqlite3_step(stmt);
+    int err = rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? -ENOENT : state_db_errno(s->db, rc);
+    if (err == 0) {
+        const void *bytes = sqlite3_column_blob(stmt, 2);
+        piece->len = (size_t)sqlite3_column_bytes(stmt, 2);
+        piece->xattrs = (unsigned)sqlite3_column_int64(stmt, 1);
+        if (sqlite3_column_int64(stmt, 0) != 1 || piece->len > CHUNK || bytes == NULL) {
+            err = -EFBIG;
+        } else {
+            memcpy(piece->bytes, bytes, piece->len);
+        }
+    }
+    (void)sqlite3_reset(stmt);
+    return err;
+}
+
+/* Runs a statement about a directory that yields no rows. */
+static int run_on(struct state *s, enum statement which, uint64_t dir_id)
+{
+    sqlite3_stmt *stmt = s->statements[which];
+    (void)sqlite3_bind_int64(stmt, 1, (int64_t)dir_id);
+    const int rc = sqlite3_step(stmt);
+    const int err = rc == SQLITE_DONE ? 0 : state_db_errno(s->db, rc);
+    (void)sqlite3_reset(stmt);
+    return err;
+}
+
+int state_summary_over(struct state *s, uint64_t dir_id)
+{
+    return run_on(s, STMT_SUMMARY_OVER, dir_id);
+}
+
+static int piece_write(struct state *s, uint64_t dir_id, const struct piece *piece)
+{
+    (void)sqlite3_bind_blob64(s->statements[STMT_SUMMARY_MEND], 2, piece->bytes, piece->len, SQLITE_STATIC);
+    return run_on(s, STMT_SUMMARY_MEND, dir_id);
+}
+
+/* What a record says of its entry's row. False: the piece has no room for it. */
+static bool piece_mend(const struct state *s, struct piece *piece, const struct record *r)
+{
+    struct attr src = {0};
+    struct summary_change change = {
+        .name = r->heap != NULL ? r->heap : r->text, .name_len = r->text_len, .fate = SUMMARY_KEPT};
+    switch ((enum record_kind)r->kind) {
+    case RECORD_FILE:
+        src = (struct attr){.mode = r->file.src.mode,
+                            .uid = r->file.src.uid,
+                            .gid = r->file.src.gid,
+                            .size = r->file.src.size,
+                            .ino = r->file.src.ino,
+                            .mtime = clock_timespec_of(r->file.src.mtime_ns),
+                            .ctime = clock_timespec_of(r->file.src.ctime_ns)};
+        change.src = r->racy || (piece->xattrs & ~(unsigned)r->xattrs) != 0 ? NULL : &src;
+        break;
+    case RECORD_INTEND:
+        break;
+    case RECORD_FORGET:
+        change.fate = SUMMARY_GONE;
+        break;
+    default:
+        change.fate = SUMMARY_DOUBTED;
+        break;
+    }
+    return summary_mend(piece->bytes, &piece->len, CHUNK, s->summary_seed, &change);
+}
+
+int state_summary_mend(struct state *s, const struct record_key *keys, size_t count)
+{
+    const uint64_t dir_id = keys[0].dir;
+    struct piece piece = {.bytes = count <= MEND_MOST ? malloc(CHUNK) : NULL};
+    int err = piece.bytes != NULL ? piece_read(s, dir_id, &piece) : -EFBIG;
+    for (size_t i = 0; err == 0 && i < count; i++) {
+        err = piece_mend(s, &piece, keys[i].record) ? 0 : -EFBIG;
+    }
+    if (err == 0 && piece.len > 0) {
+        err = piece_write(s, dir_id, &piece);
+    } else if (err == 0 || err == -EFBIG) {
+        err = state_summary_over(s, dir_id);
+    }
+    free(piece.bytes);
+    return err == -ENOENT ? 0 : err;
 }

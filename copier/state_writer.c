@@ -31,6 +31,8 @@ static const char *const statement_sql[STMT_COUNT] = {
     [STMT_OVER] = "DELETE FROM partials WHERE id=?1",
     [STMT_OVER_PARTS] = "DELETE FROM parts WHERE partial=?1",
     [STMT_SUMMARY] = "INSERT OR REPLACE INTO summaries(dir, part, parts, xattrs, bytes) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [STMT_SUMMARY_READ] = "SELECT parts, xattrs, bytes FROM summaries WHERE dir=?1 AND part=0",
+    [STMT_SUMMARY_MEND] = "UPDATE summaries SET bytes=?2 WHERE dir=?1 AND part=0",
     [STMT_SUMMARY_OVER] = "DELETE FROM summaries WHERE dir=?1",
     [STMT_EPOCH] = "INSERT OR REPLACE INTO epochs(id, run, boot) VALUES(?1, ?2, ?3)",
     /* One sync covers what earlier runs of the boot left. */
@@ -249,17 +251,10 @@ static int write_over(struct state *s, const struct record *r)
     return err != 0 ? err : run(s, STMT_OVER_PARTS);
 }
 
-/* What is remembered of the directory's entries changes. */
-static int write_spoilt(struct state *s, uint64_t dir)
-{
-    bind_int(s->statements[STMT_SUMMARY_OVER], 1, dir);
-    return run(s, STMT_SUMMARY_OVER);
-}
-
 static int write_summary(struct state *s, const struct record *r)
 {
     sqlite3_stmt *stmt = s->statements[STMT_SUMMARY];
-    const int err = r->summary.part == 0 ? write_spoilt(s, r->dir) : 0;
+    const int err = r->summary.part == 0 ? state_summary_over(s, r->dir) : 0;
     if (err != 0) {
         return err;
     }
@@ -348,7 +343,7 @@ static int write_records(struct state *s, struct batch *batch)
         case RECORD_DOUBT:
             break; /* below, sorted */
         case RECORD_CLEAR:
-            err = write_spoilt(s, r->dir);
+            err = state_summary_over(s, r->dir);
             err = err == 0 ? write_clear(s, r) : err;
             break;
         case RECORD_SUMMARY:
@@ -379,10 +374,12 @@ static int write_records(struct state *s, struct batch *batch)
         }
     }
     qsort(batch->keys, batch->keys_count, sizeof(batch->keys[0]), compare_keys);
-    for (size_t i = 0; err == 0 && i < batch->keys_count; i++) {
-        const bool another = i == 0 || batch->keys[i].dir != batch->keys[i - 1].dir;
-        err = another ? write_spoilt(s, batch->keys[i].dir) : 0;
-        err = err == 0 ? write_keyed(s, batch->keys[i].record) : err;
+    for (size_t i = 0, of_dir = 0; err == 0 && i < batch->keys_count; i++) {
+        err = write_keyed(s, batch->keys[i].record);
+        if (err == 0 && (i + 1 == batch->keys_count || batch->keys[i + 1].dir != batch->keys[i].dir)) {
+            err = state_summary_mend(s, batch->keys + of_dir, i + 1 - of_dir);
+            of_dir = i + 1;
+        }
     }
     return err;
 }

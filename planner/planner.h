@@ -137,9 +137,9 @@ struct plan_options {
     /* Calls fn for what is remembered of dir's entries in the order of their names, from the first after `after` (NULL:
      * all) on, at most limit (-1: no limit). 0, what fn returned, or -errno. */
     int (*recall)(void *arg, const struct dir *dir, const char *after, int64_t limit, plan_recalled fn, void *fn_arg);
-    /* A directory's summary: what the planner makes of the rows that recall tells of, read at once in later runs, as
-     * long as those rows are the same. seed: the same in all runs. get: malloc'd; 0, -ENOENT, -errno; put: len above 0,
-     * copied. NULL: rows are read always. */
+    /* A directory's summary (planner/summary.h): what the planner makes of the rows that recall tells of, read at once
+     * in later runs. Whoever keeps it keeps it the same as those rows. seed: the same in all runs. get: malloc'd; 0,
+     * -ENOENT, -errno; put: len above 0, copied. NULL: rows are read always. */
     uint64_t summary_seed;
     int (*summary_get)(void *arg, const struct dir *dir, char **out_bytes, size_t *out_len);
     void (*summary_put)(void *arg, const struct dir *dir, const char *bytes, size_t len);

@@ -8,48 +8,26 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
-#include "base/clock.h"
 #include "planner/planner_internal.h"
+#include "planner/summary.h"
 
 #define RECALL_MAX   (6UL * 1024 * 1024) /* slots of all tables together: 96 MiB; beyond that entries are asked for */
 #define RECALL_FIRST 64U                 /* slots of a table at first; a power of 2 */
-#define FLAG_SEEN    1U                  /* in digest: the source has it */
-#define FLAG_SURE    2U                  /* in digest: equal attributes prove that it is right */
-#define FLAGS        3U
-#define SUMMARY_MIN  8U /* entries below which rows do as well */
-
-struct slot {
-    uint64_t name;   /* hash; 0: free */
-    uint64_t digest; /* of its attributes, less FLAGS; and those */
-};
+#define FLAG_SEEN    1U                  /* in digest, of a table alone: the source has it */
+#define SUMMARY_MIN  8U                  /* entries below which rows do as well */
 
 struct recall {
-    struct slot *slots; /* open addressing, at most three quarters full; owned */
-    size_t capacity;    /* of slots, a power of 2; what the planner's bound counts */
-    size_t count;       /* entries */
-    size_t seen;        /* of them, those that the source has */
-    bool unsure;        /* one of them proves nothing */
-    bool summed;        /* they come from the directory's summary */
+    struct summary_slot *slots; /* name 0: free; open addressing, at most three quarters full; owned */
+    size_t capacity;            /* of slots, a power of 2; what the planner's bound counts */
+    size_t count;               /* entries */
+    size_t seen;                /* of them, those that the source has */
+    bool unsure;                /* one of them proves nothing */
+    bool summed;                /* they come from the directory's summary */
 };
 
-/* What proves that an entry is the same: all but the device, whose number changes with a mount. */
-static uint64_t digest_of(const struct planner *p, const struct attr *a)
-{
-    const uint64_t words[] = {a->mode, (uint64_t)a->uid << 32 | a->gid,  a->size,
-                              a->ino,  (uint64_t)clock_ns_of(&a->mtime), (uint64_t)clock_ns_of(&a->ctime)};
-    return XXH3_64bits_withSeed(words, sizeof words, p->options.summary_seed) & ~(uint64_t)FLAGS;
-}
-
-static uint64_t name_of(const struct planner *p, const char *name, size_t len)
-{
-    uint64_t hash = XXH3_64bits_withSeed(name, len, p->options.summary_seed);
-    return hash != 0 ? hash : 1;
-}
-
 /* The slot of name: its own, or the free one where it would be. */
-static struct slot *slot_of(const struct recall *r, uint64_t name)
+static struct summary_slot *slot_of(const struct recall *r, uint64_t name)
 {
     size_t at = name & (r->capacity - 1);
     while (r->slots[at].name != 0 && r->slots[at].name != name) {
@@ -98,12 +76,12 @@ static int take(void *arg, const struct plan_remembered *row)
             return err;
         }
     }
-    uint64_t name = name_of(reading->p, row->name, row->name_len);
-    struct slot *slot = slot_of(r, name);
+    uint64_t name = summary_name(reading->p->options.summary_seed, row->name, row->name_len);
+    struct summary_slot *slot = slot_of(r, name);
     r->count += slot->name == 0 ? 1 : 0;
     slot->name = name;
     bool sure = row->sure && !row->intent;
-    slot->digest = sure ? digest_of(reading->p, row->src) | FLAG_SURE : 0;
+    slot->digest = sure ? summary_digest(reading->p->options.summary_seed, row->src) | SUMMARY_SURE : 0;
     r->unsure |= !sure;
     return 0;
 }
@@ -120,14 +98,14 @@ static int read_summary(struct planner *p, const struct dir *dir, struct recall 
     if (err != 0) {
         return err;
     }
-    size_t count = len / sizeof(struct slot);
+    size_t count = len / sizeof(struct summary_slot);
     size_t capacity = RECALL_FIRST;
     while (capacity / 4 * 3 < count) {
         capacity *= 2;
     }
-    err = len % sizeof(struct slot) != 0 ? -ENOENT : grow(p, r, capacity);
+    err = len % sizeof(struct summary_slot) != 0 ? -ENOENT : grow(p, r, capacity);
     for (size_t i = 0; i < count && err == 0; i++) {
-        struct slot one;
+        struct summary_slot one;
         memcpy(&one, bytes + i * sizeof one, sizeof one);
         *slot_of(r, one.name) = one;
     }
@@ -146,7 +124,7 @@ void recall_sum(struct planner *p, const struct dir *dir)
         r->seen != r->count) {
         return;
     }
-    struct slot *slots = malloc(r->count * sizeof *slots);
+    struct summary_slot *slots = malloc(r->count * sizeof *slots);
     size_t count = 0;
     for (size_t i = 0; slots != NULL && i < r->capacity; i++) {
         if (r->slots[i].name != 0) {
@@ -187,13 +165,13 @@ void recall_drop(struct planner *p, struct dir *dir)
 }
 
 /* The slot of a name that is remembered, or NULL. */
-static struct slot *find(const struct planner *p, const struct dir *dir, const char *name, size_t name_len)
+static struct summary_slot *find(const struct planner *p, const struct dir *dir, const char *name, size_t name_len)
 {
     const struct recall *r = plan_of(dir)->recall;
     if (r == NULL || r->count == 0) {
         return NULL;
     }
-    struct slot *slot = slot_of(r, name_of(p, name, name_len));
+    struct summary_slot *slot = slot_of(r, summary_name(p->options.summary_seed, name, name_len));
     return slot->name != 0 ? slot : NULL;
 }
 
@@ -205,13 +183,14 @@ bool recall_has(const struct planner *p, const struct dir *dir, const char *name
 bool recall_same(const struct planner *p, const struct dir *dir, const char *name, size_t name_len,
                  const struct attr *attr)
 {
-    const struct slot *slot = find(p, dir, name, name_len);
-    return slot != NULL && (slot->digest & FLAG_SURE) != 0 && (slot->digest & ~(uint64_t)FLAGS) == digest_of(p, attr);
+    const struct summary_slot *slot = find(p, dir, name, name_len);
+    return slot != NULL && (slot->digest & SUMMARY_SURE) != 0 &&
+           (slot->digest & ~(uint64_t)SUMMARY_FLAGS) == summary_digest(p->options.summary_seed, attr);
 }
 
 void recall_see(const struct planner *p, const struct dir *dir, const char *name, size_t name_len, bool see)
 {
-    struct slot *slot = find(p, dir, name, name_len);
+    struct summary_slot *slot = find(p, dir, name, name_len);
     struct recall *r = plan_of(dir)->recall;
     if (slot == NULL || ((slot->digest & FLAG_SEEN) != 0) == see) {
         return;
@@ -228,6 +207,6 @@ bool recall_unseen(const struct dir *dir)
 
 bool recall_seen(const struct planner *p, const struct dir *dir, const char *name, size_t name_len)
 {
-    const struct slot *slot = find(p, dir, name, name_len);
+    const struct summary_slot *slot = find(p, dir, name, name_len);
     return slot != NULL && (slot->digest & FLAG_SEEN) != 0;
 }
