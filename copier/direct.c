@@ -10,9 +10,12 @@
 #include "copier/mountcalls.h"
 #include "copier/mounturl.h"
 
-/* COMPOUNDs a small file takes over nfs://, all told, in tenths. To publish it: 1.16 to a Linux server, 1.26 to
- * NFS-Ganesha. To read it: one, and its share of a listing. */
-static const uint64_t tenths_a_file[DIR_SIDES] = {[DIR_SRC] = 11, [DIR_DST] = 12};
+/* Calls a small file takes over nfs://, all told, in tenths. To publish it in NFSv4.1: 1.16 to a Linux server, 1.26 to
+ * NFS-Ganesha; in NFSv3 4.2. To read it: 1.04 and 2.1, a share of a listing included. */
+static const unsigned tenths_a_file[][DIR_SIDES] = {
+    [URL_NFS41] = {[DIR_SRC] = 11, [DIR_DST] = 12},
+    [URL_NFS3] = {[DIR_SRC] = 21, [DIR_DST] = 42},
+};
 
 #define FILES_MIN 10 /* of fewer it is not worth a word */
 
@@ -26,6 +29,7 @@ void direct_watch(struct direct *d, enum dir_side side, const char *path)
     }
     if (mounturl_of(&place, &m) == 0 && m.url.host != NULL && mountcalls_now(place.point, &s->before) == 0) {
         s->url = url_text(&m.url);
+        s->tenths = tenths_a_file[m.url.version][side];
         s->point = place.point;
         place.point = NULL;
     }
@@ -33,7 +37,7 @@ void direct_watch(struct direct *d, enum dir_side side, const char *path)
     mounts_release(&place);
 }
 
-static void tell(const struct direct_side *s, struct report *report, uint64_t files, uint64_t tenths)
+static void tell(const struct direct_side *s, struct report *report, uint64_t files, unsigned tenths)
 {
     uint64_t now = 0;
     if (s->url == NULL || files < FILES_MIN || mountcalls_now(s->point, &now) != 0 || now < s->before) {
@@ -55,11 +59,11 @@ void direct_tell(const struct direct *d, struct report *report, uint64_t files)
     const struct direct_side *from = &d->sides[DIR_SRC];
     const struct direct_side *to = &d->sides[DIR_DST];
     if (from->url != NULL && to->url != NULL && strcmp(from->point, to->point) == 0) {
-        tell(to, report, files, tenths_a_file[DIR_SRC] + tenths_a_file[DIR_DST]); /* one mount, one count */
+        tell(to, report, files, from->tenths + to->tenths); /* one mount, one count */
         return;
     }
-    tell(from, report, files, tenths_a_file[DIR_SRC]);
-    tell(to, report, files, tenths_a_file[DIR_DST]);
+    tell(from, report, files, from->tenths);
+    tell(to, report, files, to->tenths);
 }
 
 void direct_refresh(const char *path)

@@ -11,8 +11,7 @@ static const struct {
     const char *value; /* that it begins with; "": any */
     const char *why;
 } obstacles[] = {
-    {"vers", "2", "it is mounted with NFSv2, and haul speaks NFSv4.1 to servers"},
-    {"vers", "3", "it is mounted with NFSv3, and haul speaks NFSv4.1 to servers"},
+    {"vers", "2", "it is mounted with NFSv2, and haul speaks NFSv4.1 and NFSv3 to servers"},
     {"sec", "krb5", "it is mounted with Kerberos, which haul does not speak"},
     {"sec", "null", "it is mounted without any user (sec=none), and haul says to a server who it is"},
     {"sec", "none", "it is mounted without any user (sec=none), and haul says to a server who it is"},
@@ -24,8 +23,25 @@ static const struct {
     {"proto", "udp", "it is mounted over UDP, and haul speaks TCP"},
 };
 
+static const char mountd_elsewhere[] = "it is mounted with NFSv3, by a mountd at another address than the server's";
 static const char no_mount[] = "it is not on an NFS mount";
 static const char not_plain[] = "the server's path has '..' in it";
+
+static bool option_begins(const char *options, const char *key, const char *with)
+{
+    const char *value = mounts_option(options, key, NULL);
+    return value != NULL && strncmp(value, with, strlen(with)) == 0;
+}
+
+/* NFSv3's mountd is asked for the first handle, at the address that the server has. */
+static bool is_mountd_elsewhere(const char *options)
+{
+    size_t len = 0;
+    size_t mountd_len = 0;
+    const char *address = mounts_option(options, "addr", &len);
+    const char *mountd = mounts_option(options, "mountaddr", &mountd_len);
+    return address != NULL && mountd != NULL && (len != mountd_len || memcmp(address, mountd, len) != 0);
+}
 
 /* NULL: nothing stands in the way. */
 static const char *find_obstacle(const char *options)
@@ -37,7 +53,7 @@ static const char *find_obstacle(const char *options)
             return obstacles[i].why;
         }
     }
-    return NULL;
+    return option_begins(options, "vers", "3") && is_mountd_elsewhere(options) ? mountd_elsewhere : NULL;
 }
 
 /* path as a URL has it: no empty name, no ".". malloc'd; NULL with *err 0: it has ".."; -ENOMEM. */
@@ -68,6 +84,26 @@ static char *plain_path(const char *path, int *err)
     return plain;
 }
 
+/* The value of a port's option; 0: the kernel does not say, or nothing that could be one. */
+static uint16_t port_option(const char *options, const char *key)
+{
+    const char *value = mounts_option(options, key, NULL);
+    unsigned long number = value != NULL ? strtoul(value, NULL, 10) : 0;
+    return number <= UINT16_MAX ? (uint16_t)number : 0;
+}
+
+/* Of NFSv3 the ports that the mount was given, or has found; the portmapper is asked for the others. mountd's is
+ * another one where it was spoken to over UDP. */
+static void take_version(const char *options, struct url *url)
+{
+    if (!option_begins(options, "vers", "3")) {
+        return;
+    }
+    url->version = URL_NFS3;
+    url->port_given = port_option(options, "port") != 0;
+    url->mount_port = option_begins(options, "mountproto", "tcp") ? port_option(options, "mountport") : 0;
+}
+
 int mounturl_of(const struct mount_place *place, struct mounturl *out_mounturl)
 {
     int r = 0;
@@ -79,6 +115,7 @@ int mounturl_of(const struct mount_place *place, struct mounturl *out_mounturl)
         m.url = (struct url){.port = place->port, .host = strdup(place->host), .path = plain_path(place->path, &r)};
         r = m.url.host == NULL ? -ENOMEM : r;
         m.why = m.url.path == NULL ? not_plain : NULL;
+        take_version(place->options, &m.url);
     }
     if (r != 0 || m.why != NULL) {
         url_release(&m.url);

@@ -11,7 +11,8 @@
 #include "copier/url.h"
 
 struct mounturl {
-    struct url url;     /* the same directory at the server, spoken to in NFSv4.1; host NULL: it cannot be; owned */
+    struct url url; /* the same directory at the server, spoken to in NFSv4.1, or in NFSv3 as the mount does; host NULL:
+                       it cannot be; owned */
     const char *why;    /* why it cannot be: a sentence's end, as "it is ..."; NULL where it can; static */
     bool none;          /* why: it is on no NFS mount at all */
     bool read_only;     /* nothing may be written through this mount, whatever the server would let us */

@@ -62,7 +62,10 @@ Test(mounturl, urls)
 
 Test(mounturl, why_not)
 {
-    cannot("rw,vers=3,sec=sys,proto=tcp", "NFSv3");
+    cannot("rw,vers=2,sec=sys,proto=tcp", "NFSv2");
+    cannot("rw,vers=3,proto=tcp,sec=krb5", "Kerberos");
+    cannot("rw,vers=3,proto=tcp,mountaddr=10.0.0.2,mountproto=tcp,addr=10.0.0.1", "another address");
+    cannot("rw,vers=3,proto=tcp,mountaddr=10.0.0.10,mountproto=tcp,addr=10.0.0.1", "another address");
     cannot("rw,vers=4.1,sec=krb5,proto=tcp", "Kerberos");
     cannot("rw,vers=4.1,sec=krb5i", "Kerberos");
     cannot("rw,vers=4.1,sec=krb5p", "Kerberos");
@@ -71,11 +74,42 @@ Test(mounturl, why_not)
     cannot("rw,vers=4.1,sec=null", "any user");
     cannot("rw,vers=4.1,proto=rdma", "RDMA");
     cannot("rw,vers=4.1,proto=rdma6", "RDMA");
-    cannot("rw,vers=3,proto=udp", "NFSv3");
+    cannot("rw,vers=3,proto=udp", "UDP");
     struct mounturl m = of("rw", "nfs4", "server:/a/../b", "rw,vers=4.1", "/mnt");
     cr_expect_not_null(m.why);
     cr_expect_null(m.url.host);
     mounturl_release(&m);
+}
+
+/* A mount of NFSv3: with its ports, as far as they are said and of use. */
+Test(mounturl, version_3)
+{
+    static const struct {
+        const char *options;
+        unsigned port;       /* as given; 0: not */
+        unsigned mount_port; /* 0: to be asked for */
+        const char *text;
+    } rows[] = {
+        {"rw,vers=3,proto=tcp,mountaddr=10.0.0.1,mountvers=3,mountport=20048,mountproto=udp,addr=10.0.0.1", 0, 0,
+         "nfs://server/e/a?version=3"},
+        {"rw,vers=3,proto=tcp,mountaddr=10.0.0.1,mountvers=3,mountport=20048,mountproto=tcp,addr=10.0.0.1", 0, 20048,
+         "nfs://server/e/a?version=3"},
+        {"rw,vers=3,proto=tcp,port=2049,mountport=0,mountproto=tcp", 2049, 0, "nfs://server/e/a?version=3"},
+        {"rw,vers=3,proto=tcp6,port=20049,mountport=70000,mountproto=tcp6", 20049, 0,
+         "nfs://server:20049/e/a?version=3"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct mounturl m = of("rw", "nfs", "server:/e", rows[i].options, "/mnt/a");
+        cr_assert_null(m.why, "row %zu: %s", i, m.why);
+        char *text = url_text(&m.url);
+        cr_expect_str_eq(text, rows[i].text, "row %zu", i);
+        cr_expect_eq(m.url.version, URL_NFS3);
+        cr_expect_eq(m.url.port_given, rows[i].port != 0, "row %zu", i);
+        cr_expect_eq(m.url.port, rows[i].port != 0 ? rows[i].port : URL_PORT, "row %zu", i);
+        cr_expect_eq(m.url.mount_port, rows[i].mount_port, "row %zu", i);
+        free(text);
+        mounturl_release(&m);
+    }
 }
 
 Test(mounturl, how_it_is_mounted)

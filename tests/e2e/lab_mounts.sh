@@ -10,11 +10,7 @@ settle
 for vers in 4.1 3 4.0 4.2; do
     nfs_mount "$vers"
     begin=$SECONDS
-    # Where the mount cannot be done without, that is said, and it is used.
-    direct=()
-    [ "$vers" != 3 ] || direct=(--direct)
-    expect 0 copy --json "${direct[@]}" "$SRC" "$NFS/everything.$vers"
-    [ "$vers" != 3 ] || err_has "--direct: DST '.*': it is mounted with NFSv3, .*; it is used as it is"
+    expect 0 copy --json "$SRC" "$NFS/everything.$vers"
     figure_is failed 0
     case $vers in
     4.0) err_has 'NFS 4\.0 mount opens' ;;
@@ -77,6 +73,27 @@ expect 1 copy --direct "$NFS/calls" "$NFS/calls/below"
 err_has "is below SRC"
 expect 0 copy --direct --xattrs --json "$NFS/calls/d00001" "$WORK/one"
 err_has "--direct: SRC '.*': extended attributes .*; it is used as it is"
+
+# A mount of NFSv3 is left alone in NFSv3: to it, from it, from it to it.
+nfs_mount 3
+rpc_begin
+expect 0 copy --direct --json "$WORK/calls" "$NFS/direct3"
+jq -es 'any(.[]; .event == "start" and (.destination | test("^nfs://.*/direct3.version=3$")))' "$WORK/out" >/dev/null ||
+    fail "--direct does not say where it goes"
+rpc_per 1000 0.02 "calls of the mount of NFSv3 with --direct"
+judge_lab "$WORK/calls" direct3
+diff=$(rsync -rlptgoDHnO --itemize-changes "$WORK/calls/" "$NFS/direct3/")
+[ -z "$diff" ] || fail "the mount of NFSv3 does not show what arrived without it: $(head -n 5 <<<"$diff")"
+nfs_mount 3
+rpc_begin
+expect 0 copy --direct --json "$NFS/direct3" "$WORK/without"
+jq -es 'any(.[]; .event == "start" and (.source | test("^nfs://.*/direct3.version=3$")))' "$WORK/out" >/dev/null ||
+    fail "--direct does not say where it reads"
+rpc_per 1000 0.03 "calls of the mount of NFSv3 with --direct from it"
+judge_lab "$WORK/without" direct3
+expect 0 copy --direct --json "$NFS/direct3" "$NFS/again3"
+judge_lab "$WORK/calls" again3
+rm -rf "$EXPORT/direct3" "$EXPORT/again3" "$WORK/without"
 
 # A second run that finds nothing to do asks by the directory, not by the file; nothing is left in the client's caches.
 nfs_mount 4.1
