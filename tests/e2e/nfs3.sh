@@ -77,6 +77,19 @@ judge "$SRC" "$other/3to4"
 no_temps "$other"
 rm -rf "$DST" "${other:?}"/* "${export:?}"/*
 
+# A hole is found in what is read anyway: 64 READs of 512 KiB at most, each file looked at before and after.
+mkdir -p "$export/odd"
+truncate -s 32M "$export/odd/hole"
+head -c $((31 << 20)) /dev/urandom | dd of="$export/odd/hole" bs=1M seek=1 conv=notrunc iflag=fullblock status=none
+truncate -s 500k "$export/odd/small hole"
+echo end | dd of="$export/odd/small hole" bs=1 seek=400000 conv=notrunc status=none
+expect 0 copy --json "$v3/odd?version=3" "$DST"
+cmptree --no-dir-times "$export/odd" "$DST" || fail "a hole"
+calls=$(jq -r 'select(.event == "end") | .nfs_source.calls' "$WORK/out")
+echo "reading holes makes $calls calls"
+[ "$calls" -lt $((64 + 40)) ] || fail "a hole was read twice"
+rm -rf "$DST" "${export:?}"/*
+
 # Single entries.
 expect 0 copy "$SRC/new file" "$v3/single?version=3"
 cmp "$SRC/new file" "$export/single"

@@ -192,6 +192,7 @@ static void caps_init(struct nfs3_store *s)
     s->head.caps.uncached = true;
     s->head.caps.spread = true;
     s->head.caps.durable = true;
+    s->head.caps.no_extents = true;
     s->head.caps.resume = true;
     s->head.caps.in_flight = FLIGHT;
     s->head.caps.in_flight_max = FLIGHT_MAX;
