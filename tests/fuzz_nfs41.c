@@ -24,8 +24,9 @@
 #include "workers/stores/nfs41/rpc.h"
 #include "workers/stores/nfs41/session_internal.h"
 
-#define REPLY_MAX 65536 /* bytes of a reply */
-#define SINK_SIZE 4096  /* bytes of a READ that go where they are wanted */
+#define REPLY_MAX 65536             /* bytes of a reply */
+#define SINK_SIZE 4096              /* bytes of a READ that go where they are wanted */
+#define WAIT_NS   (60 * NS_PER_SEC) /* for one input: never over, however busy the machine; libFuzzer gives up before */
 
 /* What all inputs share. */
 struct fuzz {
@@ -251,11 +252,11 @@ static void take_results(struct nfs_compound *c, void *sink)
 /* Both ends of a connection. */
 static struct rpc *connect_both(struct fuzz *f, int *out_server)
 {
-    struct rpc_options options = {.address_len = sizeof(f->address), .silence_ns = NS_PER_SEC};
+    struct rpc_options options = {.address_len = sizeof(f->address), .silence_ns = WAIT_NS};
     struct rpc *rpc = NULL;
 
     memcpy(&options.address, &f->address, sizeof(f->address));
-    int r = rpc_open(f->io, &options, clock_mono_ns() + NS_PER_SEC, &rpc);
+    int r = rpc_open(f->io, &options, clock_mono_ns() + WAIT_NS, &rpc);
     if (r != 0) {
         errno = -r;
         die("rpc_open");
@@ -319,7 +320,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rpc_begin(&c->out, xid, NFS_PROGRAM, NFS_VERSION, NFS_PROC_COMPOUND, &cred);
     rpc_call_init(&c->call, &c->out, REPLY_MAX);
     c->call.sink = (struct rpc_sink){.buf = sink, .size = SINK_SIZE, .locate = nfs_locate_read};
-    int r = rpc_call(rpc, &c->call, clock_mono_ns() + NS_PER_SEC);
+    int r = rpc_call(rpc, &c->call, clock_mono_ns() + WAIT_NS);
     demand(r <= 0, "rpc_call");
     demand(r == 0 || c->call.refuse != 0 || rpc_error(rpc) != 0 || r == -EPROTO || r == -ENOMEM,
            "a call failed, and nobody knows why");
