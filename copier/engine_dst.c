@@ -24,7 +24,7 @@
 #define SERVER_ABOUT  256                  /* bytes of a text that says whose and which */
 #define SERVER_TEXT   128                  /* bytes of a text that says what */
 
-#define SESSIONS    10 /* at a server, made at the start: of the walkers, and of the first workers */
+#define SESSIONS    4 /* at a server, made while it is tried out; whoever finds none left makes one */
 #define FOR_EVER_NS (365 * 86400 * NS_PER_SEC) /* --io-timeout 0 */
 
 #ifdef HAUL_TEST_FAULTS

@@ -38,8 +38,7 @@ static int port_open(struct nfs41_store *s, struct io *io, struct port **out, ch
     np->head.store = &s->head;
     np->head.io = io;
     np->owner = atomic_fetch_add(&s->next_owner, 1);
-    err = problem ? nfs_session_open(s->client, io, &np->session, problem)
-                  : nfs_session_open_later(s->client, io, &np->session);
+    err = problem ? nfs_session_open(s->client, io, &np->session, problem) : 0;
     if (err) {
         free(np);
         return err;
@@ -247,7 +246,7 @@ static int look_around(struct nfs41_store *s, const struct nfs41_options *nfs, s
     struct nfs_limits limits;
     int err;
 
-    nfs_session_limits(nfs41_port_of(p)->session, &limits);
+    nfs41_limits(p, &limits);
     if (limits.max_ops < OPS_MIN || limits.max_request < 2 * ROOM || limits.max_response < 2 * ROOM) {
         if (asprintf(problem, "the server takes %u operations and %u bytes in a request: too few to work with",
                      limits.max_ops, limits.max_request) < 0) {

@@ -5,17 +5,40 @@
 
 #include "workers/stores/nfs41/nfs41_internal.h"
 
-int nfs41_begin(struct port *p, struct nfs_compound **out)
+/* The port's session, which is one that was parked, or one to be made with its first call. 0 or -ENOMEM. */
+static int session_of(struct port *p, struct nfs_session **out)
 {
     struct nfs41_port *np = nfs41_port_of(p);
-    struct nfs_compound *c;
+    int err = np->session ? 0 : nfs_session_open_later(nfs41_of(p)->client, p->io, &np->session);
 
-    c = nfs_compound_begin(np->session);
+    if (!err) {
+        *out = np->session;
+    }
+    return err;
+}
+
+int nfs41_begin(struct port *p, struct nfs_compound **out)
+{
+    struct nfs_session *session = NULL;
+    int err = session_of(p, &session);
+    struct nfs_compound *c = err ? NULL : nfs_compound_begin(session);
+
     if (!c) {
         return -ENOMEM;
     }
     *out = c;
     return 0;
+}
+
+void nfs41_limits(struct port *p, struct nfs_limits *out)
+{
+    const struct nfs41_port *np = nfs41_port_of(p);
+
+    if (np->session) {
+        nfs_session_limits(np->session, out);
+    } else {
+        nfs_client_limits(nfs41_of(p)->client, out);
+    }
 }
 
 /* A client id that is another one now: the server may have dropped ours for a successor. */

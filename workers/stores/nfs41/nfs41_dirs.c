@@ -224,7 +224,7 @@ static size_t levels_at_once(struct port *p)
     struct nfs_limits limits;
     size_t n;
 
-    nfs_session_limits(nfs41_port_of(p)->session, &limits);
+    nfs41_limits(p, &limits);
     n = limits.max_ops > OTHER_OPS + LEVEL_OPS ? (limits.max_ops - OTHER_OPS) / LEVEL_OPS : 1;
     return n < LEVELS ? n : LEVELS;
 }

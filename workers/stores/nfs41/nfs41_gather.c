@@ -141,7 +141,7 @@ static unsigned fill(struct port *p, struct nfs_compound *c, struct nfs41_put *p
     unsigned files = 1;
     unsigned share;
 
-    nfs_session_limits(np->session, &limits);
+    nfs41_limits(p, &limits);
     share = 1 + (np->queued + limits.slots - 1) / limits.slots;
     add(p, c, put, NULL);
     while (files < share && np->first && !goes_alone(np->first) && !goes_alone(put)) {
@@ -283,7 +283,7 @@ void nfs41_gather(struct port *p, struct nfs41_put *put)
     put->event = (struct io_event){0};
     put->deadline_ns = nfs_client_deadline_ns(nfs41_of(p)->client);
     do {
-        nfs_session_limits(np->session, &limits);
+        nfs41_limits(p, &limits);
         if (!fiber_self() || np->flying < limits.slots || nfs41_stepped(nfs41_of(p), NFS41_STEP_SINGLE)) {
             np->flying++;
             put->state = PUT_LEADS;

@@ -172,6 +172,8 @@ static inline bool nfs41_stepped(const struct nfs41_store *s, unsigned step)
 /* A COMPOUND of the port's session, which is opened where it is not yet. 0 or -errno. To be ended with
  * nfs_compound_end. */
 int nfs41_begin(struct port *p, struct nfs_compound **out);
+/* Those of the port's session, or of another one where it has none yet. */
+void nfs41_limits(struct port *p, struct nfs_limits *out);
 /* Sends it. 0: it has results; else -errno, and c->sent says whether the outcome is unknown. */
 int nfs41_send(struct port *p, struct nfs_compound *c);
 /* The same, until deadline_ns (monotonic). */

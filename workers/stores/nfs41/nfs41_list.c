@@ -97,7 +97,7 @@ static uint32_t page_size(struct port *p)
     struct nfs_limits limits;
     uint32_t size = PAGE_MAX;
 
-    nfs_session_limits(nfs41_port_of(p)->session, &limits);
+    nfs41_limits(p, &limits);
     if (limits.max_response < size + PAGE_ROOM) {
         size = limits.max_response > PAGE_MIN + PAGE_ROOM ? limits.max_response - PAGE_ROOM : PAGE_MIN;
     }

@@ -247,7 +247,7 @@ static unsigned levels_at_once(const struct walk *w)
     struct nfs_limits limits;
     unsigned n;
 
-    nfs_session_limits(nfs41_port_of(w->p)->session, &limits);
+    nfs41_limits(w->p, &limits);
     n = limits.max_ops > OTHER_OPS + LEVEL_OPS ? (limits.max_ops - OTHER_OPS) / LEVEL_OPS : 1;
     return n < LEVELS ? n : LEVELS;
 }

@@ -24,7 +24,7 @@ static uint32_t read_at_once(struct port *p)
     struct nfs_limits limits;
     uint64_t most;
 
-    nfs_session_limits(nfs41_port_of(p)->session, &limits);
+    nfs41_limits(p, &limits);
     most = limits.max_response > 2 * REPLY_ROOM ? limits.max_response - REPLY_ROOM : REPLY_ROOM;
     return (uint32_t)(s->max_read && s->max_read < most ? s->max_read : most);
 }

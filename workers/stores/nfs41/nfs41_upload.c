@@ -192,7 +192,7 @@ size_t nfs41_write_at_once(struct port *p)
     struct nfs_limits limits;
     size_t most;
 
-    nfs_session_limits(nfs41_port_of(p)->session, &limits);
+    nfs41_limits(p, &limits);
     most = limits.max_request > 2 * WRITE_ROOM ? limits.max_request - WRITE_ROOM : WRITE_ROOM;
     most = s->max_write && s->max_write < most ? (size_t)s->max_write : most;
     return limit && limit < most ? limit : most;

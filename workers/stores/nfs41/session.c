@@ -280,17 +280,22 @@ struct nfs_client *nfs_session_client(const struct nfs_session *session)
     return session->client;
 }
 
+void nfs_client_limits(struct nfs_client *client, struct nfs_limits *out_limits)
+{
+    struct nfs_client_facts f;
+    nfs_client_facts(client, &f);
+    *out_limits = (struct nfs_limits){.max_request = f.max_request,
+                                      .max_response = f.max_response,
+                                      .max_cached = f.max_cached,
+                                      .max_ops = f.max_ops,
+                                      .slots = f.slots};
+}
+
 void nfs_session_limits(const struct nfs_session *session, struct nfs_limits *out_limits)
 {
     if (session->table) {
         *out_limits = session->table->limits;
         return;
     }
-    struct nfs_client_facts f;
-    nfs_client_facts(session->client, &f);
-    *out_limits = (struct nfs_limits){.max_request = f.max_request,
-                                      .max_response = f.max_response,
-                                      .max_cached = f.max_cached,
-                                      .max_ops = f.max_ops,
-                                      .slots = f.slots};
+    nfs_client_limits(session->client, out_limits);
 }

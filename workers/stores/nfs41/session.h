@@ -69,6 +69,8 @@ void nfs_session_close(struct nfs_session *session);
 struct nfs_client *nfs_session_client(const struct nfs_session *session);
 /* Those of another session of its client, where it has not been made yet. */
 void nfs_session_limits(const struct nfs_session *session, struct nfs_limits *out_limits);
+/* Those of the client's session that was made last; all 0: there was none. Any thread. */
+void nfs_client_limits(struct nfs_client *client, struct nfs_limits *out_limits);
 
 /*
  * Sends c and waits for its results, until deadline_ns (monotonic) at the latest. c may be sent again afterwards, as a
