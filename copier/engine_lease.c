@@ -210,6 +210,7 @@ static int take(struct engine *e, int stop_fd, struct lease_refusal *out_refusal
                                           .path = e->places.destination,
                                           .look_only = e->places.only_name != NULL,
                                           .root_times = e->options->archive_dirs,
+                                          .root_fresh = e->places.missing,
                                           .period_ns = period(),
                                           .touch_ns = touch_period(e),
                                           .wait_ns = e->options->wait_ns,

@@ -70,7 +70,8 @@ int lease_publish(struct lease *l, bool exclusive)
     if (r == 0) {
         atomic_store(&l->mtime_ns, clock_ns_of(&out.mtime));
     }
-    dir_put(haul);
+    dir_put(l->haul);
+    l->haul = haul; /* it may stand there whatever was answered */
     return r;
 }
 
@@ -124,6 +125,7 @@ int lease_unlock_root(struct lease *l)
     if (r != 0 || (attr.mode & S_IRWXU) == S_IRWXU) {
         return r;
     }
+    l->locked_mode = attr.mode;
     attr.mode |= S_IRWXU;
     op = (struct store_op){.code = STORE_SETATTR, .dir = l->root, .setattr = {.attr = &attr, .keep = STORE_KEEP_MODE}};
     r = lease_run(l->port, &op);
@@ -136,10 +138,7 @@ int lease_unlock_root(struct lease *l)
 /* Removes what was looked at. One that is gone is no error. */
 static int remove_entry(struct lease *l, struct dir *dir, const char *name, const struct attr *expect)
 {
-    struct store_op op = {.code = STORE_REMOVE,
-                          .dir = dir,
-                          .name = name,
-                          .remove = {.expect = expect, .dir = expect != NULL && S_ISDIR(expect->mode)}};
+    struct store_op op = {.code = STORE_REMOVE, .dir = dir, .name = name, .remove = {.expect = expect}};
     int r = lease_run(l->port, &op);
     return r == -ENOENT ? 0 : r;
 }
@@ -187,17 +186,13 @@ static void purge(struct lease *l)
     dir_put(haul);
 }
 
-/* .haul/ itself, with temp names of dead runs. One with anything else in it stays. */
+/* .haul/ itself, with temp names of dead runs. One with anything else in it stays, and so does what is no directory. */
 static int remove_dir(struct lease *l)
 {
-    struct attr dir = {.mode = S_IFDIR};
-    struct store_op look = {.code = STORE_STAT, .dir = l->root, .name = HAUL_DIR, .stat = {.out = &dir}};
-    int r = lease_run(l->port, &look);
-    if (r != 0 || !S_ISDIR(dir.mode)) {
-        return r == -ENOENT ? 0 : r;
-    }
+    int r = 0;
     for (unsigned i = 0; i < 3; i++) {
-        r = remove_entry(l, l->root, HAUL_DIR, &dir);
+        struct store_op op = {.code = STORE_REMOVE, .dir = l->root, .name = HAUL_DIR, .remove = {.dir = true}};
+        r = lease_run(l->port, &op);
         if (r == -ENOTEMPTY || r == -EEXIST) {
             purge(l);
         } else if (r == -EACCES && !l->changed_mode) {
@@ -206,7 +201,7 @@ static int remove_dir(struct lease *l)
             break;
         }
     }
-    return r == -ENOTEMPTY || r == -EEXIST ? 0 : r;
+    return r == -ENOTEMPTY || r == -EEXIST || r == -ENOENT || r == -ENOTDIR ? 0 : r;
 }
 
 /* .haul/ is taken away, and the root is as it was before that, or before anything of ours was in it. */
@@ -214,14 +209,17 @@ static int tidy_root(struct lease *l, bool restore)
 {
     struct attr attr = l->before;
     struct store_op op = {.code = STORE_STAT, .dir = l->root, .stat = {.out = &attr}};
-    int r = restore && l->has_before ? 0 : lease_run(l->port, &op);
+    bool times = (restore && l->has_before) || l->options.root_times;
+    int r = times && !(restore && l->has_before) ? lease_run(l->port, &op) : 0;
     if (!restore) {
         l->changed_mode = false; /* whoever made it writable at the start has set it right since */
     }
     r = r == 0 ? remove_dir(l) : r;
-    bool times = (restore && l->has_before) || l->options.root_times;
     if (r != 0 || (!times && !l->changed_mode)) {
         return r;
+    }
+    if (l->changed_mode) {
+        attr.mode = l->locked_mode;
     }
     unsigned keep = (l->changed_mode ? STORE_KEEP_MODE : 0) | (times ? STORE_KEEP_TIMES : 0);
     op = (struct store_op){.code = STORE_SETATTR, .dir = l->root, .setattr = {.attr = &attr, .keep = keep}};
@@ -233,22 +231,36 @@ static int tidy_root(struct lease *l, bool restore)
 int lease_release(struct lease *l, bool tidy, bool restore)
 {
     struct lease_seen seen = {0};
-    struct dir *haul = NULL;
     l->safe_ns = INT64_MIN;
-    int r = dir_create_child(l->root, HAUL_DIR, strlen(HAUL_DIR), &haul);
-    if (r != 0) {
-        return r;
-    }
-    r = lease_look(l->port, l->root, &seen);
+    /* Where it was written last: if that is gone, so is the lease. */
+    int r = l->haul != NULL ? lease_look_in(l->port, l->haul, &seen) : 0;
     if (r == 0 && seen.there && seen.parsed && strcmp(seen.owner.run, l->self.run) == 0) {
-        r = remove_entry(l, haul, LEASE_NAME, &seen.attr);
+        r = remove_entry(l, l->haul, LEASE_NAME, &seen.attr);
     }
-    dir_put(haul);
+    dir_put(l->haul);
+    l->haul = NULL;
     if (r == 0 && tidy) {
         r = tidy_root(l, restore);
     }
     l->made_dir = false;
     return r;
+}
+
+void lease_refused(struct lease *l)
+{
+    bool made = l->made_dir || l->changed_mode;
+    struct store_op op = {
+        .code = STORE_SETATTR,
+        .dir = l->root,
+        .setattr = {.attr = &l->before, .keep = STORE_KEEP_TIMES, .expect = &l->now},
+    };
+    if (!l->options.look_only) {
+        (void)lease_release(l, made, true);
+    }
+    if (l->stirred && !made) {
+        (void)lease_run(l->port, &op); /* unless somebody has changed it since */
+    }
+    l->stirred = false;
 }
 
 /* ---- the thread ---- */
@@ -263,6 +275,12 @@ static int begin(struct lease *l, struct io *io)
     r = lease_run(l->port, &op);
     l->has_before = r == 0;
     l->self.root = l->before.ino;
+    l->now = l->before;
+    l->stirred = r == 0 && l->options.store->caps.root_stirred;
+    if (l->stirred) {
+        l->before.atime = l->options.store->caps.root_atime;
+        l->before.mtime = l->options.store->caps.root_mtime;
+    }
     return r == 0 ? 0 : lease_fail(l, "look at the destination", r);
 }
 
@@ -503,6 +521,7 @@ void lease_destroy(struct lease *l)
         cancel_sleeps(l);
         pthread_join(l->thread, NULL);
     }
+    dir_put(l->haul);
     dir_put(l->root);
     if (l->event >= 0) {
         close(l->event);

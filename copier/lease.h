@@ -43,6 +43,7 @@ struct lease_options {
     const char *path;        /* the destination, for messages; not owned */
     bool look_only;          /* take none: only see to it that nobody owns the place or what is above */
     bool root_times;         /* the root keeps its times when .haul/ goes */
+    bool root_fresh;         /* the caller has just made the root: no lease is looked for before ours is published */
     int64_t period_ns;       /* between two renewals */
     int64_t touch_ns;        /* look_only: how often the destination is asked for its root, so that a server does not
                                 forget us; 0: never */

@@ -82,6 +82,8 @@ int lease_run(struct port *port, struct store_op *op);
 
 /* Looks at the lease in root (any directory). 0, also where there is none; -errno. */
 int lease_look(struct port *port, struct dir *root, struct lease_seen *out_seen);
+/* The same in .haul/ itself, as the node has it. */
+int lease_look_in(struct port *port, struct dir *haul, struct lease_seen *out_seen);
 
 void lease_facts(const struct lease_owner *self, const struct lease_seen *seen, uint64_t root_ino, int64_t now_ns,
                  struct lease_facts *out_facts);
@@ -115,8 +117,14 @@ struct lease {
     int64_t renewed_ns;            /* the thread's: when the last renewal began */
     bool made_dir;                 /* the thread's: .haul/ was not there before */
     bool changed_mode;             /* the thread's: the root had to be made writable */
+    mode_t locked_mode;            /* the thread's: as it was before that; valid if changed_mode */
+    struct dir *haul;              /* the thread's: .haul/ as our lease was last written to it; one reference; NULL: it
+                                      was not */
+    bool tried;                    /* the thread's: options.root_fresh says nothing any more */
     struct attr before;            /* the thread's: of the root, before anything was made in it; valid if has_before */
     bool has_before;               /* the thread's */
+    bool stirred;                  /* the thread's: the root's times are not those of before, but those of now */
+    struct attr now;               /* the thread's: of the root, before the lease made anything in it */
     char dead_run[RUN_ID_LEN + 1]; /* whose lease was taken over; ""; the thread's until answered, then constant */
     struct lease_refusal refusal;  /* the thread's until answered */
 
@@ -145,6 +153,8 @@ void lease_grant(struct lease *l, int64_t begun_ns);
 int lease_renew(struct lease *l);
 /* Removes our lease, and .haul/ where tidy. restore: the root's times are those of before. 0 or -errno. */
 int lease_release(struct lease *l, bool tidy, bool restore);
+/* The lease is not to be had: nothing of ours is left, and the root has the times that it had before the run. */
+void lease_refused(struct lease *l);
 /* Makes the root writable for us where it is ours and is not. 0 or -errno. */
 int lease_unlock_root(struct lease *l);
 /* The refusal: path's lease as seen. */

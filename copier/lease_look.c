@@ -33,8 +33,7 @@ int lease_run(struct port *port, struct store_op *op)
     }
 }
 
-/* In haul, the directory of the lease. */
-static int look_in(struct port *port, struct dir *haul, struct lease_seen *out)
+int lease_look_in(struct port *port, struct dir *haul, struct lease_seen *out)
 {
     char text[LEASE_TEXT_MAX];
     size_t len = 0;
@@ -82,7 +81,7 @@ int lease_look(struct port *port, struct dir *root, struct lease_seen *out_seen)
     struct dir *haul = NULL;
     int r = dir_create_child(root, HAUL_DIR, strlen(HAUL_DIR), &haul);
     if (r == 0) {
-        r = look_in(port, haul, out_seen);
+        r = lease_look_in(port, haul, out_seen);
         dir_put(haul);
     }
     return r;

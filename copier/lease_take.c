@@ -175,8 +175,11 @@ static int take_own(struct lease *l, struct pending *p)
     struct lease_watch watch = {0};
     struct lease_seen seen = {0};
     unsigned missing = 0;
-    for (;;) {
-        int verdict = look_once(l, l->port, l->root, l->self.root, &watch, &seen);
+    /* What stands there all the same is met when ours is published. */
+    bool free = l->options.root_fresh && !l->tried;
+    l->tried = true;
+    for (;; free = false) {
+        int verdict = free ? LEASE_NONE : look_once(l, l->port, l->root, l->self.root, &watch, &seen);
         int r = -EAGAIN;
         if (verdict < 0) {
             return lease_fail(l, "read " HAUL_DIR "/" LEASE_NAME, verdict);
@@ -217,7 +220,12 @@ static int look_at(struct lease *l, struct pending *p, struct port *port, struct
     struct lease_seen seen = {0};
     struct attr attr = {0};
     struct store_op op = {.code = STORE_STAT, .dir = root, .stat = {.out = &attr}};
-    int r = lease_run(port, &op);
+    /* Mostly there is none, and nothing more is asked. */
+    int r = lease_look(port, root, &seen);
+    if (r != 0 || !seen.there) {
+        return r;
+    }
+    r = lease_run(port, &op);
     while (r == 0) {
         int verdict = look_once(l, port, root, attr.ino, &watch, &seen);
         if (verdict < 0) {
@@ -302,9 +310,7 @@ int lease_acquire(struct lease *l)
         if (r == 0) {
             return 0;
         }
-        if (!l->options.look_only) {
-            (void)lease_release(l, l->made_dir || l->changed_mode, true);
-        }
+        lease_refused(l);
         if (r == -ERR_OWNED && clock_boot_ns() < p.until_ns) {
             if (!p.told_lives && l->options.waiting != NULL) {
                 l->options.waiting(l->options.arg, l->refusal.path != NULL ? l->refusal.path : l->options.path,

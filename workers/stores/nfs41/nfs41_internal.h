@@ -201,7 +201,8 @@ int nfs41_get_attr(struct port *p, struct nfs_compound *c, struct attr *out);
 /* ---- nfs41_path.c ---- */
 
 /* Walks from the server's root to s->path. nfs: whether and how missing directories are made, and the way is
- * remembered, from which on it goes on where the root was missing; NULL: neither.
+ * remembered, from which on it goes on where the root was missing, and the times of the root are (store_caps); NULL:
+ * neither.
  * out_made: how many were; may be NULL. 0 or -errno with *problem, which may be NULL itself. */
 int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs41_dir *out, unsigned *out_made,
                     char **problem);

@@ -26,6 +26,7 @@ struct walk {
     const char *rest;                /* what of it has not been walked */
     size_t done;                     /* bytes of path that have been walked */
     struct nfs41_dir at;             /* where it stands; fh.len 0: at the pseudo root */
+    struct attr seen;                /* its type, mode and times; valid where fh.len > 0 and it was not known before */
     char name[NFS_NAME_MAX];         /* the component that is looked up or made */
 };
 
@@ -92,12 +93,13 @@ static int get_found(struct walk *w, struct nfs_compound *c)
     }
     found.inherits = (attr.mode & S_ISGID) != 0;
     w->at = found;
+    w->seen = attr;
     return 0;
 }
 
 static void put_found(struct nfs_compound *c)
 {
-    nfs_put_getattr(c, NFS_ATTR_TYPE | NFS_ATTR_MODE);
+    nfs_put_getattr(c, NFS_ATTR_TYPE | NFS_ATTR_MODE | NFS_ATTR_ATIME | NFS_ATTR_MTIME);
     nfs_put_getfh(c);
 }
 
@@ -382,7 +384,7 @@ static int go_on(struct walk *w, bool missing)
 int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs41_dir *out, unsigned *out_made,
                     char **problem)
 {
-    const struct nfs41_store *s = nfs41_of(p);
+    struct nfs41_store *s = nfs41_of(p);
     bool known = nfs && s->missing && s->way_count > 0 && s->way_count <= NFS41_WAY_MAX;
     struct walk *w = calloc(1, sizeof(*w));
     int r;
@@ -403,6 +405,10 @@ int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs4
     r = explain(w, r);
     if (!r) {
         *out = w->at;
+        if (nfs) {
+            s->head.caps.root_atime = w->seen.atime;
+            s->head.caps.root_mtime = w->seen.mtime;
+        }
         if (out_made) {
             *out_made = w->made;
         }
