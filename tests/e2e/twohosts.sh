@@ -48,9 +48,9 @@ all() {
     # shellcheck disable=SC2046
     kill "-$1" $(family "$2")
 }
-start_alpha() { # JOBS
+start_alpha() { # JOBS [BWLIMIT]
     rm -rf "$DST"
-    background on alpha --bwlimit 700K --jobs "$1"
+    background on alpha --bwlimit "${2:-700K}" --jobs "$1"
     wait_until 60 lease_of alpha
     wait_until 60 published 10
 }
@@ -67,7 +67,7 @@ judge_lax "$WORK/src.alpha" "$DST"
 
 # It stands still: taken over after three periods, and when it goes on, it leaves. Once one at a time, once many.
 for jobs in 1 32; do
-    start_alpha "$jobs"
+    start_alpha "$jobs" 200K # it must not have ended before it is stopped, however busy the machine
     all STOP "$PID"
     finish beta --wait 60s --archive-dirs
     [ ! -e "$DST/.haul" ] || fail ".haul stays after beta's success"
@@ -83,7 +83,7 @@ for jobs in 1 32; do
 done
 
 # The same while the successor is still at work: it is named, and not disturbed.
-start_alpha 4
+start_alpha 4 200K
 all STOP "$PID"
 alpha=$PID
 background on beta --wait 60s --bwlimit 400K
@@ -101,7 +101,7 @@ rsync -aHnO --checksum --delete --itemize-changes "$WORK/src.beta/" "$DST/" >"$W
 
 # Killed with its host: taken over too, and finished, and nothing of the dead run stays, though beta's memory does not know
 # it; temp names of a run that nobody knows do.
-start_alpha 4
+start_alpha 4 200K
 run=$(jq -r .run "$DST/.haul/lease")
 all KILL "$PID"
 wait "$PID" 2>/dev/null || true
