@@ -70,6 +70,7 @@ int lease_publish(struct lease *l, bool exclusive)
     if (r == 0) {
         atomic_store(&l->mtime_ns, clock_ns_of(&out.mtime));
     }
+    l->own = out;
     dir_put(l->haul);
     l->haul = haul; /* it may stand there whatever was answered */
     return r;
@@ -232,10 +233,14 @@ int lease_release(struct lease *l, bool tidy, bool restore)
 {
     struct lease_seen seen = {0};
     l->safe_ns = INT64_MIN;
-    /* Where it was written last: if that is gone, so is the lease. */
-    int r = l->haul != NULL ? lease_look_in(l->port, l->haul, &seen) : 0;
-    if (r == 0 && seen.there && seen.parsed && strcmp(seen.owner.run, l->self.run) == 0) {
-        r = remove_entry(l, l->haul, LEASE_NAME, &seen.attr);
+    /* Where it was written last, as it was written: mostly that stands there. If the directory is gone, so is the
+     * lease. */
+    int r = l->haul == NULL ? 0 : S_ISREG(l->own.mode) ? remove_entry(l, l->haul, LEASE_NAME, &l->own) : -ESTALE;
+    if (r == -ESTALE) {
+        r = lease_look_in(l->port, l->haul, &seen);
+        if (r == 0 && seen.there && seen.parsed && strcmp(seen.owner.run, l->self.run) == 0) {
+            r = remove_entry(l, l->haul, LEASE_NAME, &seen.attr);
+        }
     }
     dir_put(l->haul);
     l->haul = NULL;

@@ -120,6 +120,7 @@ struct lease {
     mode_t locked_mode;            /* the thread's: as it was before that; valid if changed_mode */
     struct dir *haul;              /* the thread's: .haul/ as our lease was last written to it; one reference; NULL: it
                                       was not */
+    struct attr own;               /* the thread's: of our lease when it was last written; all 0: not known */
     bool tried;                    /* the thread's: options.root_fresh says nothing any more */
     struct attr before;            /* the thread's: of the root, before anything was made in it; valid if has_before */
     bool has_before;               /* the thread's */
