@@ -50,6 +50,7 @@ cut_off() {
             >"$WORK/out" 2>"$WORK/err" || status=$?
         [ "$status" = 11 ] || fail "killed at write $1: exit status $status"
         ! has_parts 1 || return 0
+        rm -rf "$DST" "$db"* # what arrived whole would be missing from the writes of the next try
     done
     fail "no part is known"
 }
