@@ -277,6 +277,10 @@ static int begin(struct lease *l, struct io *io)
     if (r != 0) {
         return lease_fail(l, "begin", r);
     }
+    l->self.root = l->options.store->caps.root_ino;
+    if (l->options.root_fresh && l->self.root != 0) {
+        return 0; /* whoever has made it takes it away again where the lease is not to be had */
+    }
     r = lease_run(l->port, &op);
     l->has_before = r == 0;
     l->self.root = l->before.ino;

@@ -283,6 +283,7 @@ struct store_caps {
     bool root_stirred;                /* it was tried out in its root, whose times have changed with that */
     struct timespec root_atime;       /* of the root before that; valid where root_stirred */
     struct timespec root_mtime;       /* likewise */
+    uint64_t root_ino;                /* of the root when it was found or made; 0: it was not looked at */
     const atomic_bool *owner_refused; /* becomes true when the store finds that owners cannot be set here, by SETATTR at
                                          the latest; any thread may look, while the store is open. NULL: never */
     int64_t clock_granularity_ns; /* how far the clock behind ctime may lag: two changes closer than this may carry the

@@ -26,8 +26,8 @@ struct walk {
     const char *rest;                /* what of it has not been walked */
     size_t done;                     /* bytes of path that have been walked */
     struct nfs41_dir at;             /* where it stands; fh.len 0: at the pseudo root */
-    struct attr seen;                /* its type, mode and times; valid where fh.len > 0 and it was not known before */
-    char name[NFS_NAME_MAX];         /* the component that is looked up or made */
+    struct attr seen;        /* its type, mode, ino and times; valid where fh.len > 0 and it was not known before */
+    char name[NFS_NAME_MAX]; /* the component that is looked up or made */
 };
 
 __attribute__((format(printf, 2, 3))) static void say(struct walk *w, const char *format, ...)
@@ -99,7 +99,7 @@ static int get_found(struct walk *w, struct nfs_compound *c)
 
 static void put_found(struct nfs_compound *c)
 {
-    nfs_put_getattr(c, NFS_ATTR_TYPE | NFS_ATTR_MODE | NFS_ATTR_ATIME | NFS_ATTR_MTIME);
+    nfs_put_getattr(c, NFS_ATTR_TYPE | NFS_ATTR_MODE | NFS_ATTR_FILEID | NFS_ATTR_ATIME | NFS_ATTR_MTIME);
     nfs_put_getfh(c);
 }
 
@@ -406,6 +406,7 @@ int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs4
     if (!r) {
         *out = w->at;
         if (nfs) {
+            s->head.caps.root_ino = w->seen.ino;
             s->head.caps.root_atime = w->seen.atime;
             s->head.caps.root_mtime = w->seen.mtime;
         }
