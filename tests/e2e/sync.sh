@@ -250,3 +250,24 @@ expect 0 sync --delete "$WORK/moved" "$WORK/arrived"
 
 expect 1 copy --delete "$SRC" "$DST"
 err_has 'is for haul sync'
+
+# A directory that comes first, since it was left, leaves the source while one of its files is under way, before its parent
+# is listed: what was published meanwhile goes with it, in this run.
+for dir in a b c d e f; do mkdir -p "$WORK/leaving/$dir" && echo old >"$WORK/leaving/$dir/x"; done
+settle
+expect 0 sync --delete "$WORK/leaving" "$WORK/leaving.dst"
+for dir in a b c d e f; do echo new >>"$WORK/leaving/$dir/x"; done
+HAUL_TEST_FAULT="1+100000:EIO:before:publish" "$HAUL_FAULTY" sync --retries 0 "$WORK/leaving" "$WORK/leaving.dst" >"$WORK/out" 2>"$WORK/err" &&
+    fail "nothing failed"
+head -c 300000 /dev/urandom >"$WORK/leaving/a/x" # the others wait behind it for 3.75 s, the walk does not
+# shellcheck disable=SC2086
+background "$HAUL" sync $HAUL_EXTRA --delete --bwlimit 80k --ops-limit 8 "$WORK/leaving" "$WORK/leaving.dst" >"$WORK/out" 2>"$WORK/err"
+large_there() { [ "$(stat -c %s "$WORK/leaving.dst/a/x")" = 300000 ]; }
+wait_until 20 large_there
+mv "$WORK/leaving/b" "$WORK/elsewhere"
+status=0
+wait "$PID" || status=$?
+[[ $status =~ ^(0|24)$ ]] || fail "a directory that was moved away: exit status $status" # 24: before it was read
+! grep -q 'were left' "$WORK/out" "$WORK/err" || fail "what this run has published is taken for somebody else's"
+[ ! -e "$WORK/leaving.dst/b" ] || fail "a directory that was moved away stays"
+judge_lax "$WORK/leaving" "$WORK/leaving.dst"
