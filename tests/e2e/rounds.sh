@@ -4,11 +4,14 @@
 # that fails, a source that changes meanwhile; over nfs:// a connection cut, a server that is restarted; or to what it
 # remembers, or to the destination behind its back. After each clean one rsync finds nothing to do.
 #
+# HAUL_DST=lab: in the lab, to its kernel mount (lab_rounds.long.sh); the link is cut for a while then, or the server stopped.
 # ROUNDS: how many. SEED: of an earlier run, to see it again (what depends on the clock will differ).
 . "$(dirname "$0")/lib.sh"
 
 rounds=${ROUNDS:-20}
 [ "$HAUL_DST" != nfs ] || rounds=${ROUNDS:-10}
+files=200
+[ "$HAUL_DST" != lab ] || files=60 # its processor is emulated
 SEED=${SEED:-$((($(date +%N | sed 's/^0*//;s/^$/1/') / 1000) % 32768))}
 RANDOM=$SEED
 echo "SEED=$SEED"
@@ -19,17 +22,22 @@ pick() { PICK=$(($1 + (RANDOM * 32768 + RANDOM) % ($2 - $1 + 1))); }
 # The destination: a disk of its own that can be full, or a folder on that of the source, where files are cloned.
 pick 0 1
 disk=no
-if [ $PICK = 0 ] && [ "$(id -u)" = 0 ]; then
+if [ $PICK = 0 ] && [ "$(id -u)" = 0 ] && [ "$HAUL_DST" != lab ]; then
     disk=$WORK/disk
     mkdir "$disk"
     mount -t tmpfs -o size=200m tmpfs "$disk"
     E2E_MOUNTS+=("$disk")
     DST=$disk/dst
 fi
+[ "$HAUL_DST" != lab ] || DST=$EXPORT/dst # where it is judged
 to=$DST
+[ "$HAUL_DST" != lab ] || to=$NFS/dst
+there=$DST # where others change it
+[ "$HAUL_DST" != lab ] || there=$to
 if [ "$HAUL_DST" = nfs ]; then
     mkdir -p "$WORK/out.there"
     [ $disk != no ] || DST=$WORK/out.there/dst
+    there=$DST
     start_ganesha far "$(dirname "$DST")"
     start_cutproxy "$(ganesha_port far)"
     to=nfs://127.0.0.1:$CUT_PORT/export/dst
@@ -103,7 +111,7 @@ full_disk() {
 # mishap: a sync to which something happens. It may also come through.
 mishap() {
     local kind
-    pick 1 $([ "$HAUL_DST" = nfs ] && echo 16 || echo 12)
+    pick 1 $([ -z "$HAUL_DST" ] && echo 12 || echo 16)
     kind=$PICK
     [ -z "${KINDS:-}" ] || kind=$(shuf -n 1 -e $KINDS)
     case $kind in
@@ -136,6 +144,15 @@ mishap() {
         end_sync
         said "changed meanwhile" '0|23|24'
         ;;
+    1[3-6])
+        if [ "$HAUL_DST" = lab ]; then lab_cut; else cut_off; fi
+        ;;
+    esac
+}
+
+# A connection is cut, or all of them; or the server is.
+cut_off() {
+    case $kind in
     13 | 14)
         pick 1 80
         cut_tell cut "$([ $((PICK % 2)) = 0 ] && echo up || echo down)" \
@@ -164,6 +181,19 @@ mishap() {
     esac
 }
 
+# The kernel's client waits until the link, or the server, is there again.
+lab_cut() {
+    local off on
+    if [ $((kind % 2)) = 0 ]; then off=server_stop on=server_start; else off=net_cut on=net_heal; fi
+    start_sync
+    under_way 2000
+    $off
+    sleep 1
+    $on
+    end_sync
+    said "$off for a second" 0
+}
+
 # tampered: what haul remembers is lost or old, or the destination is not as it left it. A sync that compares puts it right.
 tampered() {
     local files
@@ -180,9 +210,9 @@ tampered() {
     3)
         echo "  the destination is changed by others"
         pick 1 1000000
-        mv "$DST/.haul" "$WORK/.haul.aside" # nobody touches that
-        shake "$DST" "$PICK" 10 >>"$WORK/changes"
-        mv "$WORK/.haul.aside" "$DST/.haul"
+        mv "$there/.haul" "$(dirname "$there")/.haul.aside" # nobody touches that
+        shake "$there" "$PICK" 10 >>"$WORK/changes"
+        mv "$(dirname "$there")/.haul.aside" "$there/.haul"
         ;;
     4)
         echo "  haul copy in between"
@@ -225,9 +255,9 @@ idle() {
 }
 
 options=('' '' '' '' --audit=30% --compare=dest --jobs=1 --no-io-uring --compare=checksum --stage=always)
-maketree spread "$SRC" 10 200 3000
+maketree spread "$SRC" 10 $files 3000
 pick 1 1000000
-shake "$SRC" $PICK 200 >"$WORK/changes"
+shake "$SRC" $PICK $files >"$WORK/changes"
 for round in $(seq "$rounds"); do
     pick 0 2
     for _ in $(seq $PICK); do
