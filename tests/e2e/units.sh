@@ -30,6 +30,12 @@ echo 'Frobnicate=yes' >>"$WORK/units/haul-sync@data.service"
 verify || true
 grep -q "Frobnicate" "$WORK/out" || fail "systemd-analyze verify says nothing of what is wrong"
 
+# How much the sandbox leaves open, of 10: what root's file capabilities and any path as source and destination cost, and no
+# more (a service without any of it: 9.6).
+sed -i /^Frobnicate/d "$WORK/units/haul-sync@data.service"
+systemd-analyze security --offline=true --threshold=40 --no-pager "$WORK/units/haul-sync@data.service" >"$WORK/out" 2>&1 ||
+    fail "the sandbox is not what it was: $(tail -n 1 "$WORK/out")"
+
 # Each exit status that haul has is a success, tried again, or left to somebody to look at.
 has() {
     grep -qE "^$1=(.* )?$2( |\$)" "$units/haul-sync@.service"
