@@ -13,6 +13,7 @@
 #include "copier/copystage.h"
 #include "copier/engine_internal.h"
 #include "copier/hash.h"
+#include "copier/partials.h"
 #include "copier/sync.h"
 
 int copy_begin(void *arg, struct worker *w)
@@ -635,6 +636,10 @@ void copy_run(void *arg, struct worker *w, struct work *work)
     }
     if (r == 0) {
         count_done(e, &job);
+        if (!e->options->dry_run) {
+            /* Linked to another name this time, perhaps: nobody takes up what was left of it as a file. */
+            partials_useless(e->partials, work->dir->id, job.item->name);
+        }
     } else if (job.item->kind == ITEM_LINK && item_link_copies(r)) {
         /* No failure: the planner has it copied, and counts it. */
     } else if (r != -ECANCELED || !(late || atomic_load(&e->stopping))) {

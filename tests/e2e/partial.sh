@@ -175,3 +175,29 @@ resumed=$(figure resumed)
 [ "$resumed" -ge 1 ] && [ "$resumed" -le "$wanted" ] || fail "$resumed were gone on with, $wanted were known"
 [ "$resumed" != "$wanted" ] || [ "$(figure resumed_bytes)" -ge $(((parts - wanted) * part)) ] ||
     fail "only $(figure resumed_bytes) were there"
+
+# A file with two names: what is left of it under the one goes where it is copied under the other the next time.
+rm -rf "$SRC" "$DST" "$db"*
+mkdir -p "$SRC/a" "$SRC/b"
+head -c $((40 * mib)) /dev/urandom >"$SRC/a/large"
+ln "$SRC/a/large" "$SRC/b/large"
+echo 1 >"$SRC/b/small"
+settle
+# faulty FAULT STATUS ARGUMENTS...
+faulty() {
+    local status=0
+    # shellcheck disable=SC2086
+    HAUL_TEST_FAULT=$1 "$HAUL_FAULTY" sync $HAUL_EXTRA --retries 0 --state "$db" "${@:3}" "$SRC" "$DST" >"$WORK/out" 2>"$WORK/err" ||
+        status=$?
+    [ "$status" = "$2" ] || fail "$1: exit status $status, not $2"
+}
+for _ in 1 2 3 4 5 6; do
+    faulty 60:EIO:kill:write 11 --bwlimit 40M --exclude /b/
+    [ "$(known 'SELECT count(*) FROM partials')" = 0 ] || break
+done
+[ "$(known 'SELECT count(*) FROM partials')" = 1 ] || fail "the state does not know what is left"
+faulty 2:EIO:before:publish 23 --exclude /a/ # the first is .haul/sync; b comes first the next time: it has the first name
+expect 0 sync --state "$db" "$SRC" "$DST"
+judge_lax "$SRC" "$DST"
+no_temps "$DST"
+[ "$(known 'SELECT count(*) FROM partials')" = 0 ] || fail "the state still knows of it"
