@@ -117,8 +117,8 @@ struct plan_options {
      * stops there and fails; -errno. Before anything is done to it; may wait. May be NULL. */
     int (*owned)(void *arg, struct port *dst, struct dir *dir);
 
-    /* Directories that are walked before all else, the first one first: paths relative to the source; not owned, they
-     * outlive the planner. Of no account with files_from and only_name. */
+    /* Directories that are walked before all else, the first one first: paths relative to the source, none twice; not
+     * owned, they outlive the planner. Of no account with files_from and only_name. */
     const char *const *first;
     size_t first_count; /* of them */
     /* Something in dir was not done, or dir itself: it failed, or the run is being stopped. Many times for one dir. May

@@ -126,6 +126,22 @@ static int publish_symlink(struct hand *h, const struct item *item)
     return err;
 }
 
+/* A directory's times have changed with its entries. */
+static int remove_entry(struct hand *h, const struct item *item)
+{
+    struct attr expect = item->attr;
+    struct store_op op = {.code = STORE_STAT, .dir = item->work.dir, .name = item->name, .stat = {.out = &expect}};
+    int err = S_ISDIR(item->attr.mode) ? store_run(h->dst, &op) : 0;
+    if (err == 0) {
+        op = (struct store_op){.code = STORE_REMOVE,
+                               .dir = item->work.dir,
+                               .name = item->name,
+                               .remove = {.expect = &expect, .dir = S_ISDIR(expect.mode)}};
+        err = store_run(h->dst, &op);
+    }
+    return err;
+}
+
 static int carry_out(struct hand *h, struct item *item)
 {
     struct store_op op = {.dir = item->work.dir, .name = item_dst_name(item)};
@@ -149,8 +165,9 @@ static int carry_out(struct hand *h, struct item *item)
         op.setattr.attr = &item->attr;
         op.setattr.keep = STORE_KEEP_ALL;
         return store_run(h->dst, &op);
-    case ITEM_CHECK: /* of a sync alone */
     case ITEM_REMOVE:
+        return remove_entry(h, item);
+    case ITEM_CHECK: /* of a sync alone */
         break;
     }
     return -EINVAL;
