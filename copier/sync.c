@@ -169,7 +169,8 @@ static bool is_dead(void *arg, const char *run_id)
     return state_run_is_dead(e->state, run_id);
 }
 
-/* A run that was killed while it wrote there has left a temp name, and .haul stays: nobody else would remove it. */
+/* A run that was killed while it wrote there, by somebody or by its own supervisor, has left a temp name, and .haul
+ * stays: nobody else would remove it. */
 static void place_purge(struct engine *e)
 {
     const struct temps_rules rules = {.is_dead = is_dead, .arg = e};
@@ -325,7 +326,7 @@ int sync_check(struct engine *e)
     if (!is_sync(e)) {
         return 0;
     }
-    if (e->previous.number != 0 && e->previous.status < 0) {
+    if (e->previous.number != 0 && e->previous.status != 0) {
         place_purge(e);
     }
     int r = e->sync.seen ? 0 : place_read(e, id, run);

@@ -353,12 +353,45 @@ static void note_trees(struct walker *w, struct pending *pending)
     *pending = (struct pending){0};
 }
 
+/* What is remembered of dir, and neither the source nor its listing at the destination has: forgotten. Directories are
+ * not: what is remembered below them would be lost sight of. */
+static void forget_absent(struct walker *w, struct dir *dir)
+{
+    struct planner *p = w->p;
+    struct chunk *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        return; /* a later run does it */
+    }
+    c->walker = w;
+    c->dir = dir;
+    while (!planner_stopping(p) && next_remembered(c)) {
+        for (size_t i = 0; i < c->count; i++) {
+            const struct candidate *one = &c->candidates[i];
+            struct attr there;
+            if (!S_ISDIR(one->expect.mode) && there_find(p, dir, one->name, &there) == THERE_NOTHING &&
+                !at_source(w, dir, one->name, one->name_len)) {
+                p->options.forget(p->options.arg, dir, one->name);
+            }
+        }
+        chunk_clear(c);
+    }
+    chunk_clear(c);
+    free(c->last);
+    free(c);
+}
+
 void gone_look(struct walker *w, struct dir *dir)
 {
     struct planner *p = w->p;
     struct pending pending = {0};
     bool some = p->options.extras ? there_unseen(dir) : recall_unseen(dir);
-    if (p->gone == NULL || plan_of(dir)->fresh || !some) {
+    if (p->gone == NULL || plan_of(dir)->fresh) {
+        return;
+    }
+    if (p->options.extras && !plan_of(dir)->unrecalled && recall_unseen(dir)) {
+        forget_absent(w, dir);
+    }
+    if (!some) {
         return;
     }
     int err = note_entries(w, dir, false, &pending);

@@ -370,6 +370,28 @@ Test(gone, what_was_only_announced_is_looked_at, .timeout = 60)
     end(f);
 }
 
+/* Listings tell what stands there: what neither has is forgotten without being asked for. */
+Test(gone, what_neither_side_has_is_forgotten_with_extras_too, .timeout = 60)
+{
+    struct fixture *f = begin();
+    f->t.options.trust = false;
+    f->t.options.extras = true;
+    tree_file(f->src, "1", "d/stays");
+    tree_file(f->dst, "1", "d/stays");
+    tree_file(f->dst, "2", "d/goes");
+    remember(f, "", "d", false);
+    remember(f, "d", "stays", false);
+    remember(f, "d", "goes", false);
+    remember(f, "d", "lost", false);
+    remember(f, "d", "never", true);
+    run(f);
+    cr_expect_str_empty(f->t.failed);
+    cr_expect_str_eq(f->forgotten, "d/lost\nd/never\n");
+    cr_expect_str_eq(f->removed, "d/goes\n");
+    plan_try_same(&f->t, false);
+    end(f);
+}
+
 /* Something was changed since it was published: the expectation travels with the item, and the store refuses. */
 Test(gone, the_removal_is_guarded_by_what_was_published, .timeout = 60)
 {
