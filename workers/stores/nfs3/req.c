@@ -274,6 +274,29 @@ static char *page_add(struct nfs3_entry *to, const char *name, uint64_t cookie, 
     return names + size;
 }
 
+/* The element that follows, copied, since libnfs lays lists out as bytes come: what points into them may not be
+ * aligned. False: there is none. */
+static bool next_plus(struct entryplus3 *e)
+{
+    const void *next = e->nextentry;
+
+    return next && memcpy(e, next, sizeof(*e));
+}
+
+static bool next_plain(struct entry3 *e)
+{
+    const void *next = e->nextentry;
+
+    return next && memcpy(e, next, sizeof(*e));
+}
+
+static bool next_export(struct exportnode *e)
+{
+    const void *next = e->ex_next;
+
+    return next && memcpy(e, next, sizeof(*e));
+}
+
 static int take_entries_plus(struct nfs3_req *req, const READDIRPLUS3resok *ok)
 {
     size_t count = 0;
@@ -281,23 +304,23 @@ static int take_entries_plus(struct nfs3_req *req, const READDIRPLUS3resok *ok)
     char *names;
     int err;
 
-    for (const entryplus3 *e = ok->reply.entries; e; e = e->nextentry) {
+    for (struct entryplus3 e = {.nextentry = ok->reply.entries}; next_plus(&e);) {
         count++;
-        bytes += strlen(e->name) + 1;
+        bytes += strlen(e.name) + 1;
     }
     err = page_begin(req, count, bytes, &names);
     if (err) {
         return err;
     }
     count = 0;
-    for (const entryplus3 *e = ok->reply.entries; e; e = e->nextentry) {
+    for (struct entryplus3 e = {.nextentry = ok->reply.entries}; next_plus(&e);) {
         struct nfs3_entry *to = &req->page.entries[count++];
 
-        names = page_add(to, e->name, e->cookie, names);
+        names = page_add(to, e.name, e.cookie, names);
         to->has_attr =
-            e->name_attributes.attributes_follow && attr_of(&e->name_attributes.post_op_attr_u.attributes, &to->attr);
-        if (e->name_handle.handle_follows) {
-            const nfs_fh3 *fh = &e->name_handle.post_op_fh3_u.handle;
+            e.name_attributes.attributes_follow && attr_of(&e.name_attributes.post_op_attr_u.attributes, &to->attr);
+        if (e.name_handle.handle_follows) {
+            const nfs_fh3 *fh = &e.name_handle.post_op_fh3_u.handle;
 
             to->has_fh = fh->data.data_len > 0 && fh->data.data_len <= NFS3_FH_MAX;
             if (to->has_fh) {
@@ -318,41 +341,41 @@ static int take_entries(struct nfs3_req *req, const READDIR3resok *ok)
     char *names;
     int err;
 
-    for (const entry3 *e = ok->reply.entries; e; e = e->nextentry) {
+    for (struct entry3 e = {.nextentry = ok->reply.entries}; next_plain(&e);) {
         count++;
-        bytes += strlen(e->name) + 1;
+        bytes += strlen(e.name) + 1;
     }
     err = page_begin(req, count, bytes, &names);
     if (err) {
         return err;
     }
     count = 0;
-    for (const entry3 *e = ok->reply.entries; e; e = e->nextentry) {
-        names = page_add(&req->page.entries[count++], e->name, e->cookie, names);
+    for (struct entry3 e = {.nextentry = ok->reply.entries}; next_plain(&e);) {
+        names = page_add(&req->page.entries[count++], e.name, e.cookie, names);
     }
     req->eof = ok->reply.eof;
     memcpy(req->verf, ok->cookieverf, NFS3_VERF);
     return 0;
 }
 
-static int take_exports(struct nfs3_req *req, const struct exportnode *first)
+static int take_exports(struct nfs3_req *req, struct exportnode *first)
 {
     size_t count = 0;
     size_t bytes = 0;
     char *names;
     int err;
 
-    for (const struct exportnode *e = first; e; e = e->ex_next) {
+    for (struct exportnode e = {.ex_next = first}; next_export(&e);) {
         count++;
-        bytes += strlen(e->ex_dir) + 1;
+        bytes += strlen(e.ex_dir) + 1;
     }
     err = page_begin(req, count, bytes, &names);
     if (err) {
         return err;
     }
     count = 0;
-    for (const struct exportnode *e = first; e; e = e->ex_next) {
-        names = page_add(&req->page.entries[count++], e->ex_dir, 0, names);
+    for (struct exportnode e = {.ex_next = first}; next_export(&e);) {
+        names = page_add(&req->page.entries[count++], e.ex_dir, 0, names);
     }
     return 0;
 }
