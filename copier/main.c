@@ -14,6 +14,7 @@
  * workers/io.c                       waiting and waking: modes, sleeps, turns of a thread
  * workers/io_calls.c                 the system calls, each by the way that fits
  * workers/io_direct.c                plain system calls
+ * workers/io_looks.c                 a directory read and its entries looked at, in one go
  * workers/io_sockets.c               sockets, each wait with a limit
  * workers/io_timers.c                requests in order of their time
  * workers/io_ring.c                  through io_uring

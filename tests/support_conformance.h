@@ -22,7 +22,7 @@ struct conf;
 #define CONF_XATTRS     32U  /* extended attributes */
 #define CONF_ACLS       64U  /* POSIX ACLs */
 #define CONF_LINK_TIMES 128U /* symbolic links have times of their own; only that is not looked at where they lack */
-#define CONF_LATE       256U /* a listing looks at each entry as it is handed out, not when it was read */
+#define CONF_LATE       256U /* a listing looks at entries not much before they are handed out, not when it is read */
 #define CONF_RESUME     512U /* uploads can be parked and resumed */
 #define CONF_LOCAL      16U  /* the store works in this very kernel: permissions and symbolic links are checked here */
 

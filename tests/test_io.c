@@ -257,6 +257,67 @@ static void list_life(void *arg)
     s->finished++;
 }
 
+enum { LOOKS_ROOM = 7 };
+
+/* The entries of looks, from those in buf at from on: adds the sizes of the files; how many there are. */
+static unsigned looks_sum(const struct io_looks *looks, size_t from, unsigned long long *sum)
+{
+    unsigned n = 0;
+    while (from < looks->at) {
+        const struct dirent64 *entry = (const struct dirent64 *)((const char *)looks->buf + from);
+        from += entry->d_reclen;
+        if (entry->d_name[0] != '.') {
+            cr_assert_lt(n, looks->count);
+            cr_assert_eq(looks->results[n], 0);
+            cr_assert_eq(looks->stx[n].stx_ino, entry->d_ino);
+            *sum += looks->stx[n].stx_size;
+            n++;
+        }
+    }
+    return n;
+}
+
+/* What is read and looked at together: each entry once, with its own attributes, in a buffer that holds them all and in
+ * one that does not. */
+static void looks_life(void *arg)
+{
+    struct scene *s = arg;
+    struct io *io = s->lane.io;
+    char buf[4096] __attribute__((aligned(8)));
+    struct statx stx[LOOKS_ROOM];
+    int results[LOOKS_ROOM];
+    for (size_t size = 512; size <= sizeof(buf); size += sizeof(buf) - 512) {
+        struct io_looks looks = {.buf = buf,
+                                 .size = size,
+                                 .flags = AT_SYMLINK_NOFOLLOW,
+                                 .mask = STATX_BASIC_STATS,
+                                 .stx = stx,
+                                 .results = results,
+                                 .room = LOOKS_ROOM};
+        unsigned found = 0;
+        unsigned long long sum = 0;
+        looks.fd = io_openat(io, s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        cr_assert(looks.fd >= 0);
+        for (size_t from = 0;; from = looks.at) {
+            from = from < looks.len ? from : 0;
+            cr_assert_eq(io_getdents_statx(io, &looks), 0);
+            if (looks.at == looks.len && looks.count == 0 && looks.end) {
+                break;
+            }
+            cr_assert_leq(looks.count, LOOKS_ROOM);
+            unsigned n = looks_sum(&looks, from, &sum);
+            cr_assert_eq(n, looks.count);
+            found += n;
+        }
+        cr_assert_eq(found, 100);
+        cr_assert_eq(sum, 99 * 100 / 2);
+        cr_assert_eq(io_close(io, looks.fd), 0);
+    }
+    struct io_looks none = {.fd = -1, .buf = buf, .size = sizeof(buf), .stx = stx, .results = results, .room = 1};
+    cr_assert_eq(io_getdents_statx(io, &none), -EBADF);
+    s->finished++;
+}
+
 ParameterizedTestParameters(io, listing)
 {
     return ways();
@@ -267,11 +328,16 @@ ParameterizedTest(const enum way *way, io, listing, .timeout = 60)
     scene_open(&s, *way, 0);
     for (int i = 0; i < 100; i++) {
         char name[32];
+        char path[300];
         snprintf(name, sizeof(name), "entry%d", i);
         cr_assert_eq(mknodat(s.dir, name, S_IFREG | 0600, 0), 0);
+        snprintf(path, sizeof(path), "%s/%s", s.path, name);
+        cr_assert_eq(truncate(path, i), 0);
     }
     lane_run(&s.lane, 20, list_life, &s);
     cr_assert_eq(s.finished, 20);
+    lane_run(&s.lane, 20, looks_life, &s);
+    cr_assert_eq(s.finished, 40);
     cr_assert_eq(io_syncfs(s.lane.io, s.dir), 0);
     scene_close(&s);
 }

@@ -164,6 +164,32 @@ ssize_t io_getxattr(struct io *io, int fd, const char *name, void *buf, size_t s
 int io_setxattr(struct io *io, int fd, const char *name, const void *value, size_t size);
 int io_removexattr(struct io *io, int fd, const char *name);
 
+/* A directory that is read, and its entries that are looked at. */
+struct io_looks {
+    int fd;            /* of the directory; the caller's */
+    void *buf;         /* receives entries as of getdents64; the caller's */
+    size_t size;       /* bytes of buf; the caller's */
+    size_t len;        /* bytes of it that are filled; 0 at first */
+    size_t at;         /* the first entry that was not looked at; 0 at first */
+    bool end;          /* behind those in buf there is none; false at first */
+    int flags;         /* of statx; the caller's */
+    unsigned mask;     /* of statx; the caller's */
+    struct statx *stx; /* entries that this call has looked at, but "." and "..", in their order; the caller's */
+    int *results;      /* of each: 0, or -errno where it has no stx; the caller's */
+    unsigned room;     /* entries that stx and results can have */
+    unsigned count;    /* that they have */
+};
+
+/*
+ * Looks at the next entries of a directory, in one wait for all of them: a wait for each costs more than the look where
+ * what is looked at is in memory, as on an NFS mount after the listing, which brings the attributes. Where nothing in
+ * buf is left to be looked at it is filled anew first. Looks at one entry at least, and at no more after IO_LOOKS_NS,
+ * so that entries that are waited for one by one come soon. 0: those up to at are in buf; where end is set and at is
+ * len, those were the last. -errno: the directory cannot be read.
+ */
+int io_getdents_statx(struct io *io, struct io_looks *looks);
+#define IO_LOOKS_NS ((int64_t)20 * 1000 * 1000)
+
 /*
  * Sockets: blocking ones (without O_NONBLOCK). The kernel touches addresses and buffers only while one of these
  * functions makes its system call, never while the fiber waits: a fiber that is given up leaves nothing behind that

@@ -147,6 +147,12 @@ ssize_t io_getdents(struct io *io, int fd, void *buf, size_t size)
     return (ssize_t)io_run(io, &req);
 }
 
+int io_getdents_statx(struct io *io, struct io_looks *looks)
+{
+    struct io_req req = {.code = IO_GETDENTS_STATX, .buf = looks};
+    return (int)io_run(io, &req);
+}
+
 int io_syncfs(struct io *io, int fd)
 {
     struct io_req req = {.code = IO_SYNCFS, .fd = fd};

@@ -90,6 +90,8 @@ static int64_t call_other_codes(const struct io_req *r)
         return readlinkat(r->fd, r->path, r->buf, r->len);
     case IO_GETDENTS:
         return getdents64(r->fd, r->buf, r->len);
+    case IO_GETDENTS_STATX:
+        return looks_call(r->buf);
     case IO_SYNCFS:
         return syncfs(r->fd);
     default:

@@ -41,6 +41,7 @@ enum io_code {
     IO_FICLONE,
     IO_READLINKAT,
     IO_GETDENTS,
+    IO_GETDENTS_STATX,
     IO_SYNCFS,
     IO_XATTR_CODES,
     IO_LISTXATTR = IO_XATTR_CODES,
@@ -119,6 +120,9 @@ void io_timers_remove(struct io_timers *t, struct io_req *req);
 
 /* Makes the system call in the calling thread. Result or -errno; EINTR is repeated, but for close. */
 int64_t io_call(const struct io_req *req);
+
+/* io_getdents_statx in the calling thread. 0, or -1 with errno and nothing changed that it could not do once more. */
+int looks_call(struct io_looks *looks);
 
 /* Carries out req where the mode says; the calling fiber waits. Result or -errno. */
 int64_t io_run(struct io *io, struct io_req *req);

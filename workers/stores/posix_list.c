@@ -4,13 +4,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/stat.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "workers/stores/posix_internal.h"
 
 #define LIST_BUFFER (64U * 1024) /* bytes; some thousand entries a call */
+#define LIST_LOOKS  128U         /* entries that are looked at in one wait, at most */
 
 /* A listing. Parked: fd is -1 and buf NULL, and next_offset says where to go on. */
 struct store_list {
@@ -19,11 +22,14 @@ struct store_list {
     int fd;            /* owned, or -1 */
     char *buf;         /* LIST_BUFFER bytes, owned, or NULL */
     size_t pos;        /* next entry in buf */
-    size_t len;        /* bytes in buf */
+    size_t len;        /* bytes in buf that may be handed out */
     off_t next_offset; /* directory offset behind the last entry that was returned */
     bool parked;       /* dev and ino are known */
     dev_t dev;         /* of the directory, at parking */
     uint64_t ino;      /* of the directory, at parking */
+    struct io_looks
+        looks;       /* where entries are looked at together; its stx and results are owned, room 0: they are not */
+    unsigned looked; /* of looks.count: handed out */
 };
 
 /* A descriptor of name in dir, a directory, for a listing alone; or -errno. */
@@ -37,6 +43,35 @@ static int open_at(struct port *p, struct dir *dir, const char *name)
         posix_dir_unpin(p, dir, fd);
     }
     return fd;
+}
+
+static void looks_release(struct io_looks *looks)
+{
+    free(looks->stx);
+    free(looks->results);
+    *looks = (struct io_looks){0};
+}
+
+/* Entries are looked at together, where each look is waited for. Without the memory one by one. */
+static void looks_start(struct port *p, struct store_list *list)
+{
+    struct io_looks *looks = &list->looks;
+
+    *looks = (struct io_looks){.fd = list->fd,
+                               .buf = list->buf,
+                               .size = LIST_BUFFER,
+                               .flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+                               .mask = STATX_BASIC_STATS,
+                               .room = LIST_LOOKS};
+    if (!list->want_attr || io_mode(p->io) != IO_ASYNC) {
+        looks->room = 0;
+        return;
+    }
+    looks->stx = malloc(LIST_LOOKS * sizeof(*looks->stx));
+    looks->results = malloc(LIST_LOOKS * sizeof(*looks->results));
+    if (!looks->stx || !looks->results) {
+        looks_release(looks);
+    }
 }
 
 /* Opens the descriptor and the buffer. The list stays as it was after a failure. */
@@ -64,15 +99,18 @@ static int list_start(struct port *p, struct store_list *list)
     list->buf = buf;
     list->pos = 0;
     list->len = 0;
+    looks_start(p, list);
     return 0;
 }
 
-static void list_stop(struct port *p, struct store_list *list)
+/* Closing a directory never waits. */
+static void list_stop(struct store_list *list)
 {
     if (list->fd >= 0) {
-        (void)io_close(p->io, list->fd);
+        close(list->fd);
         list->fd = -1;
     }
+    looks_release(&list->looks);
     free(list->buf);
     list->buf = NULL;
 }
@@ -117,7 +155,7 @@ static int list_resume(struct port *p, struct store_list *list)
         err = at < 0 ? (int)at : 0;
     }
     if (err) {
-        list_stop(p, list);
+        list_stop(list);
     }
     return err;
 }
@@ -127,6 +165,25 @@ static bool is_dots(const char *name)
     return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
 }
 
+/* What comes next in buf. 0: nothing, the directory is over; bytes or -errno. */
+static ssize_t list_fill(struct port *p, struct store_list *list)
+{
+    struct io_looks *looks = &list->looks;
+    int err;
+
+    list->pos = 0;
+    if (looks->room == 0) {
+        return io_getdents(p->io, list->fd, list->buf, LIST_BUFFER);
+    }
+    list->looked = 0;
+    if (looks->end && looks->at == looks->len) {
+        return 0;
+    }
+    list->pos = looks->at < looks->len ? looks->at : 0;
+    err = io_getdents_statx(p->io, looks);
+    return err ? err : (ssize_t)looks->at;
+}
+
 /* The next entry that is not "." or ".."; NULL at the end. 0 or -errno. */
 static int list_read(struct port *p, struct store_list *list, const struct dirent64 **out_entry)
 {
@@ -134,12 +191,11 @@ static int list_read(struct port *p, struct store_list *list, const struct diren
         const struct dirent64 *e;
 
         if (list->pos >= list->len) {
-            ssize_t n = io_getdents(p->io, list->fd, list->buf, LIST_BUFFER);
+            ssize_t n = list_fill(p, list);
 
             if (n < 0) {
                 return (int)n;
             }
-            list->pos = 0;
             list->len = (size_t)n;
             if (n == 0) {
                 *out_entry = NULL;
@@ -154,6 +210,22 @@ static int list_read(struct port *p, struct store_list *list, const struct diren
             return 0;
         }
     }
+}
+
+/* The entry that was handed out last. 0 or -errno. */
+static int list_look(struct port *p, struct store_list *list, const char *name, struct attr *out)
+{
+    const struct io_looks *looks = &list->looks;
+    unsigned n;
+
+    if (looks->room == 0) {
+        return posix_attr_at(p, list->fd, name, out);
+    }
+    n = list->looked++;
+    if (looks->results[n] == 0) {
+        posix_attr_of(&looks->stx[n], out);
+    }
+    return looks->results[n];
 }
 
 int posix_list_next(struct port *p, struct store_op *op)
@@ -177,7 +249,7 @@ int posix_list_next(struct port *p, struct store_op *op)
     out->name_len = strlen(e->d_name);
     out->type = e->d_type;
     if (list->want_attr) {
-        out->attr_error = posix_attr_at(p, list->fd, e->d_name, &out->attr);
+        out->attr_error = list_look(p, list, e->d_name, &out->attr);
         out->has_attr = out->attr_error == 0;
         if (out->has_attr) {
             out->type = IFTODT(out->attr.mode);
@@ -199,7 +271,7 @@ int posix_list_park(struct port *p, struct store_op *op)
         list->dev = attr.dev;
         list->ino = attr.ino;
     }
-    list_stop(p, list);
+    list_stop(list);
     return 0;
 }
 
@@ -207,7 +279,8 @@ int posix_list_close(struct port *p, struct store_op *op)
 {
     struct store_list *list = *op->list.list;
 
-    list_stop(p, list);
+    (void)p;
+    list_stop(list);
     dir_put(list->dir);
     free(list);
     *op->list.list = NULL;
