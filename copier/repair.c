@@ -176,6 +176,12 @@ void repair_destroy(struct repair *r)
     for (struct mending *m = take(r, true); m != NULL; m = take(r, true)) {
         mending_free(m);
     }
+    while (r->avoided != NULL) {
+        struct repair_avoided *a = r->avoided;
+        r->avoided = a->next;
+        dir_put(a->dir);
+        free(a);
+    }
     repair_leaders_free(r);
     repair_state_free(r);
     quarantine_close(r->quarantine);
@@ -192,6 +198,19 @@ bool repair_is_quarantine(const struct repair *r, const struct attr *dir)
 }
 
 /* ---- what is met ---- */
+
+void repair_avoid(struct repair *r, struct dir *dir)
+{
+    struct repair_avoided *a = malloc(sizeof *a);
+    pthread_mutex_lock(&r->lock);
+    if (a == NULL) {
+        r->blind = true;
+    } else {
+        *a = (struct repair_avoided){.next = r->avoided, .dir = dir_get(dir)};
+        r->avoided = a;
+    }
+    pthread_mutex_unlock(&r->lock);
+}
 
 static const char *would(enum mend_verdict verdict)
 {
@@ -292,6 +311,37 @@ static void leave_all(struct repair *r, const char *why)
     }
 }
 
+static bool is_avoided(const struct repair *r, const struct dir *dir)
+{
+    for (; dir != NULL; dir = dir->parent) {
+        for (const struct repair_avoided *a = r->avoided; a != NULL; a = a->next) {
+            if (a->dir == dir) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* What was found where another run works, which may have been known only later, is left. */
+static void leave_avoided(struct repair *r, struct mending **first)
+{
+    const struct outcome out = {.action = ACTION_LEFT, .why = "another run works there"};
+    struct mending **at = first;
+    while (*at != NULL) {
+        struct mending *m = *at;
+        if (!is_avoided(r, m->dir)) {
+            at = &m->next;
+            continue;
+        }
+        *at = m->next;
+        r->counted -= m->kind != FINDING_TEMP ? 1 : 0;
+        tell(r, m, &out);
+        mending_free(m);
+    }
+    r->end = first == &r->first ? at : r->end;
+}
+
 static void mend_all(struct repair *r, struct worker *w, bool linked)
 {
     for (struct mending *m = NULL; !worker_stopping(w) && (m = take(r, linked)) != NULL;) {
@@ -338,6 +388,13 @@ void repair_go(struct repair *r, struct worker *w)
 {
     struct look *l = r->look;
     struct engine *e = &l->engine;
+    if (r->blind) {
+        report_error(e->report,
+                     "other runs work here, and there is no memory to keep in mind where: nothing was touched");
+        leave_all(r, "another run may work there");
+    }
+    leave_avoided(r, &r->first);
+    leave_avoided(r, &r->linked);
     if (is_too_much(r)) {
         leave_all(r, "--max-repair");
     }

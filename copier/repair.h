@@ -26,6 +26,9 @@ void repair_destroy(struct repair *r); /* NULL is fine; all workers have ended *
  */
 bool repair_meet(struct repair *r, struct dir *dir, const char *name, struct finding *f, struct mend_case *facts);
 
+/* Another run works on dir: of what is found there and below nothing is mended. Any fiber. */
+void repair_avoid(struct repair *r, struct dir *dir);
+
 /* Whether that directory of the destination is the quarantine. r may be NULL. */
 bool repair_is_quarantine(const struct repair *r, const struct attr *dir);
 

@@ -53,6 +53,12 @@ struct repair_leader {
     char name[];
 };
 
+/* A directory that another run works on. */
+struct repair_avoided {
+    struct repair_avoided *next;
+    struct dir *dir; /* one reference */
+};
+
 /* One task of the tour. */
 struct mender {
     struct tour_task task; /* first field */
@@ -60,20 +66,22 @@ struct mender {
 };
 
 struct repair {
-    struct look *look;             /* not owned */
-    struct state_mend *state;      /* owned; NULL: nothing is remembered; under state_lock */
-    struct quarantine *quarantine; /* owned; NULL: none */
-    struct mender *menders;        /* look->width of them; owned; NULL: not begun */
-    atomic_uint active;            /* of them, those that have not ended */
-    pthread_mutex_t lock;          /* for all below */
-    struct mending *first;         /* those that wait; owned */
-    struct mending **end;          /* where the next one goes */
-    struct mending *linked;        /* those that wait until all else is mended; owned */
-    struct repair_leader *leaders; /* owned; of the mender that comes last */
-    unsigned long counted;         /* of all, those that --max-repair counts */
-    struct repair_done *done;      /* not written yet; owned */
-    unsigned done_count;           /* of them */
-    pthread_mutex_t state_lock;    /* one at a time writes */
+    struct look *look;              /* not owned */
+    struct state_mend *state;       /* owned; NULL: nothing is remembered; under state_lock */
+    struct quarantine *quarantine;  /* owned; NULL: none */
+    struct mender *menders;         /* look->width of them; owned; NULL: not begun */
+    atomic_uint active;             /* of them, those that have not ended */
+    pthread_mutex_t lock;           /* for all below */
+    struct mending *first;          /* those that wait; owned */
+    struct mending **end;           /* where the next one goes */
+    struct mending *linked;         /* those that wait until all else is mended; owned */
+    struct repair_leader *leaders;  /* owned; of the mender that comes last */
+    struct repair_avoided *avoided; /* owned */
+    bool blind;                     /* one could not be kept in mind: nothing is mended */
+    unsigned long counted;          /* of all, those that --max-repair counts */
+    struct repair_done *done;       /* not written yet; owned */
+    unsigned done_count;            /* of them */
+    pthread_mutex_t state_lock;     /* one at a time writes */
 };
 
 /* What came of one. */

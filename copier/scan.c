@@ -205,6 +205,15 @@ static void look_at_entry(struct look *l, struct tour_visit *v, const struct sto
     }
 }
 
+/* A directory has a folder of haul's: perhaps another run works on it. */
+static void look_at_owner(struct look *l, struct tour_visit *v)
+{
+    struct scan *s = l->own;
+    if (s->repair != NULL && event_owned(&l->engine, look_dst(v->worker), v->dir) != 0) {
+        repair_avoid(s->repair, v->dir);
+    }
+}
+
 static bool goes_into(const struct look *l, const struct tour_visit *v, const struct store_entry *entry)
 {
     const struct scan *s = l->own;
@@ -221,6 +230,9 @@ static bool scan_entry(void *arg, struct tour_visit *v, const struct store_entry
         return false; /* it was removed meanwhile */
     }
     if (entry->attr_error == 0 && S_ISDIR(entry->attr.mode)) {
+        if (v->dir->parent != NULL && strcmp(entry->name, HAUL_DIR) == 0) {
+            look_at_owner(l, v);
+        }
         return goes_into(l, v, entry);
     }
     add(&l->counts.entries);

@@ -202,6 +202,41 @@ ended 0
 judge_lax "$WORK/slow" "$WORK/live"
 no_temps "$WORK/live"
 
+# One that works below: what is beside it is mended, and nothing of it is touched, whatever it looks like. Once it is over
+# that is mended too.
+rm -rf "$WORK/live"
+mkdir -p "$WORK/live/below" "$WORK/live/beside" "$WORK/up/beside"
+echo contents >"$WORK/up/beside/file"
+mv "$WORK/slow" "$WORK/up/below"
+corrupt "$WORK/live/beside/file"
+mkdir "$WORK/up/below/deeper" "$WORK/live/below/deeper"
+echo contents >"$WORK/up/below/deeper/file"
+corrupt "$WORK/live/below/deeper/file"
+echo x >"$WORK/live/below/deeper/.haul.$dead.0000000000000000"
+start_haul --bwlimit 4M --stage never --exclude /deeper "$WORK/up/below" "$WORK/live/below"
+live=$PID
+has_temp() { [ -n "$(find "$WORK/live/below" -maxdepth 1 -name '.haul.*.*' -size +0 2>/dev/null)" ]; }
+wait_until 30 has_temp
+(cd "$WORK/live/below" && find . -type f ! -path './.haul/*' -printf '%i %C@ %s %m %p\n' | sort) >"$WORK/before"
+status=0
+"$HAUL" scan --json --source "$WORK/up" --repair=all --older-than 0s "$(at "$WORK/live")" >"$WORK/out2" 2>"$WORK/err2" || status=$?
+[ "$status" = 40 ] && grep -q 'below: another run works there' "$WORK/err2" || fail "above a copy: exit status $status: $(cat "$WORK/err2")"
+(cd "$WORK/live/below" && find . -type f ! -path './.haul/*' -printf '%i %C@ %s %m %p\n' | sort) >"$WORK/after"
+kill -0 "$live" 2>/dev/null || fail "the copy was over too soon"
+[ "$(cat "$WORK/live/beside/file")" = contents ] || fail "what stands beside was not mended"
+[ "$(jq -r 'select(.event == "finding" and .action == "left") | .kind + " " + .path + ": " + .why' "$WORK/out2" | sort)" = \
+    "$(printf '%s: another run works there\n' 'corrupt below/deeper/file' "temp below/deeper/.haul.$dead.0000000000000000")" ] ||
+    fail "above a copy: $(jq -c 'select(.event == "finding")' "$WORK/out2")"
+gone=$(comm -23 <(grep -v '\./large\|/\.haul\.[^/]*$' "$WORK/before") <(sort "$WORK/after"))
+[ -z "$gone" ] || fail "touched: $gone"
+PID=$live
+ended 0
+[ "$(stat -c '%a %s' "$WORK/live/below/deeper/file")" = "0 0" ] || fail "the copy's own subtree was mended"
+expect 0 scan --source "$WORK/up" --repair=all --older-than 0s "$WORK/live"
+judge_lax "$WORK/up" "$WORK/live"
+no_temps "$WORK/live"
+mv "$WORK/up/below" "$WORK/slow"
+
 # Each operation of mending fails, or the run is killed there: nothing is lost, it is told, and the next run ends it.
 rm -rf "$WORK/slow" "$WORK/bad"
 mkdir "$WORK/slow" "$WORK/bad" && for i in 1 2 3; do echo "contents $i" >"$WORK/slow/$i"; done
