@@ -202,8 +202,11 @@ static int take_remembered(void *arg, const struct plan_remembered *row)
 static bool next_remembered(struct chunk *c)
 {
     const struct plan_options *o = &c->walker->p->options;
+    char *after = c->last; /* to the end of the call, which makes another one */
+    c->last = NULL;
     c->looked = 0;
-    c->err = o->recall(o->arg, c->dir, c->last, CHUNK, take_remembered, c);
+    c->err = o->recall(o->arg, c->dir, after, CHUNK, take_remembered, c);
+    free(after);
     return c->err == 0 && c->looked > 0;
 }
 
