@@ -264,6 +264,18 @@ static void summarize(void)
     state_close(s);
 }
 
+static void record_one(struct state *s)
+{
+    record(s, DIR_ID, "a", 1);
+}
+
+/* A summary of one entry, "a". */
+static void make_small(void)
+{
+    in_a_run(record_one);
+    summarize();
+}
+
 static unsigned next_random(unsigned *seed)
 {
     *seed = *seed * 1103515245U + 12345U;
@@ -325,14 +337,9 @@ Test(state_summary, a_small_one_is_kept_up_to_date)
 
 Test(state_summary, the_last_entry_takes_it_along)
 {
-    struct state *s = open_state();
-    begin(s, new_id(), true);
-    record(s, DIR_ID, "a", 1);
-    cr_assert_eq(state_run_end(s, 0), 0);
-    state_close(s);
-    summarize();
+    make_small();
     in_a_run(forget);
-    s = open_state();
+    struct state *s = open_state();
     assert_same(s, DIR_ID, "forgotten");
     state_close(s);
 }
@@ -371,14 +378,9 @@ static void record_many(struct state *s)
 
 Test(state_summary, much_at_once_removes_a_small_one)
 {
-    struct state *s = open_state();
-    begin(s, new_id(), true);
-    record(s, DIR_ID, "a", 1);
-    cr_assert_eq(state_run_end(s, 0), 0);
-    state_close(s);
-    summarize();
+    make_small();
     in_a_run(record_many);
-    s = open_state();
+    struct state *s = open_state();
     cr_assert_eq(get(s, DIR_ID, 0, large, 0), -ENOENT);
     state_close(s);
 }
