@@ -10,6 +10,8 @@
 
 #include <xxhash.h>
 
+#include "base/name.h"
+
 static struct dir *make(struct dir_tree *tree, const char *name, size_t name_len)
 {
     struct dir *dir = calloc(1, sizeof(*dir) + name_len + 1);
@@ -41,7 +43,7 @@ static bool component_valid(const char *name, size_t len)
     if (len == 0 || memchr(name, '/', len) != NULL || memchr(name, '\0', len) != NULL) {
         return false;
     }
-    return !(name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')));
+    return !name_is_dots(name, len);
 }
 
 int dir_create_child(struct dir *parent, const char *name, size_t name_len, struct dir **out_dir)

@@ -18,6 +18,11 @@ _Static_assert(TEMP_NAME_LEN < TEMP_NAME_MAX, "a temp name fits");
 
 static const char hex_digits[] = "0123456789abcdef";
 
+bool name_is_dots(const char *name, size_t len)
+{
+    return len > 0 && name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.'));
+}
+
 /* All len bytes from the kernel, or -errno. */
 static int random_bytes(void *buf, size_t len)
 {

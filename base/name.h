@@ -14,6 +14,9 @@
 #define TEMP_NAME_MAX 64      /* bytes enough for a temp name with its NUL */
 #define HAUL_DIR      ".haul" /* haul's reserved name in a destination's root */
 
+/* Whether name, of len bytes, is "." or "..": what listings have besides the entries, and no entry's name. */
+bool name_is_dots(const char *name, size_t len);
+
 /* A new random run id. 0, or -errno of getrandom. */
 int run_id_make(char out_id[RUN_ID_LEN + 1]);
 

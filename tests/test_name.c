@@ -180,3 +180,14 @@ Test(name, invalid_utf8_is_escaped_byte_by_byte, .timeout = 10)
     assert_shown("\xf5\x80\x80\x80", "\\365\\200\\200\\200");
     assert_shown("\x80", "\\200");
 }
+
+Test(name, dots_are_no_entries, .timeout = 10)
+{
+    cr_expect(name_is_dots(".", 1));
+    cr_expect(name_is_dots("..", 2));
+    cr_expect(name_is_dots("..x", 2), "no NUL is needed");
+    cr_expect_not(name_is_dots("", 0));
+    cr_expect_not(name_is_dots("...", 3));
+    cr_expect_not(name_is_dots(".x", 2));
+    cr_expect_not(name_is_dots("x.", 2));
+}

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/name.h"
 #include "workers/io_internal.h"
 
 #define ENTRY_MAX 1024U /* bytes of buf that surely take one entry more */
@@ -28,11 +29,6 @@ static int read_on(struct io_looks *looks)
     return 0;
 }
 
-static bool is_dots(const char *name)
-{
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 static int look_at(const struct io_looks *looks, const char *name, struct statx *out_stx)
 {
     int r;
@@ -51,7 +47,7 @@ int looks_call(struct io_looks *looks)
     }
     while (looks->at < looks->len && looks->count < looks->room) {
         const struct dirent64 *e = (const void *)((const char *)looks->buf + looks->at);
-        if (!is_dots(e->d_name)) {
+        if (!name_is_dots(e->d_name, strnlen(e->d_name, 3))) {
             looks->results[looks->count] = look_at(looks, e->d_name, &looks->stx[looks->count]);
             looks->count++;
         }

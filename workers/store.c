@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/name.h"
+
 /* Names and repeatability, one row a code. PUBLISH, SYMLINK and NODE replace what stands there by the same again, so
  * twice is once; a second sync or flush may report success for what the first has lost; what ends a handle is over
  * after it. */
@@ -118,10 +120,7 @@ void store_port_destroy(struct port *p)
 /* A name that could lead elsewhere never reaches a store (P6). */
 static bool one_component(const char *name)
 {
-    if (name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'))) {
-        return false;
-    }
-    return name[0] != '\0' && !strchr(name, '/');
+    return name[0] != '\0' && !name_is_dots(name, strnlen(name, 3)) && !strchr(name, '/');
 }
 
 int store_run(struct port *p, struct store_op *op)

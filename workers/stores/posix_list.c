@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/name.h"
 #include "workers/stores/posix_internal.h"
 
 #define LIST_BUFFER (64U * 1024) /* bytes; some thousand entries a call */
@@ -160,11 +161,6 @@ static int list_resume(struct port *p, struct store_list *list)
     return err;
 }
 
-static bool is_dots(const char *name)
-{
-    return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
-}
-
 /* What comes next in buf. 0: nothing, the directory is over; bytes or -errno. */
 static ssize_t list_fill(struct port *p, struct store_list *list)
 {
@@ -205,7 +201,7 @@ static int list_read(struct port *p, struct store_list *list, const struct diren
         e = (const struct dirent64 *)(const void *)(list->buf + list->pos);
         list->pos += e->d_reclen;
         list->next_offset = e->d_off;
-        if (!is_dots(e->d_name)) {
+        if (!name_is_dots(e->d_name, strnlen(e->d_name, 3))) {
             *out_entry = e;
             return 0;
         }

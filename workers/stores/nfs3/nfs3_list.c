@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "base/name.h"
 #include "workers/stores/nfs3/nfs3_internal.h"
 
 #define PAGE_MAX     (128U * 1024) /* bytes of a READDIR reply at most */
@@ -218,11 +219,6 @@ static bool name_good(const char *name)
     return name[0] != '\0' && !strchr(name, '/');
 }
 
-static bool is_dots(const char *name)
-{
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 /* The next entry that was not handed out yet: 1; 0: there is none; -errno. */
 static int next_entry(struct port *p, struct store_op *op, struct store_list *list, struct nfs3_entry **out)
 {
@@ -247,7 +243,7 @@ static int next_entry(struct port *p, struct store_op *op, struct store_list *li
         }
         e = &list->page.entries[list->next++];
         list->cookie = e->cookie;
-        if (is_dots(e->name)) {
+        if (name_is_dots(e->name, strnlen(e->name, 3))) {
             continue;
         }
         if (!name_good(e->name)) {

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "base/name.h"
 #include "workers/stores/nfs41/nfs41_internal.h"
 
 #define PAGE_MAX     (256U * 1024) /* bytes of a READDIR reply at most */
@@ -313,11 +314,6 @@ static bool name_good(const struct nfs_entry *e)
     return e->len > 0 && !memchr(e->name, '/', e->len) && !memchr(e->name, 0, e->len);
 }
 
-static bool is_dots(const struct nfs_entry *e)
-{
-    return e->name[0] == '.' && (e->len == 1 || (e->len == 2 && e->name[1] == '.'));
-}
-
 /* The next entry that was not handed out yet: 1; 0: there is none; -errno. */
 static int next_entry(struct port *p, struct store_op *op, struct store_list *list, struct nfs_entry *e)
 {
@@ -345,7 +341,7 @@ static int next_entry(struct port *p, struct store_op *op, struct store_list *li
         }
         list->cookie = e->cookie;
         list->in_page++;
-        if (is_dots(e)) {
+        if (name_is_dots(e->name, e->len)) {
             continue;
         }
         if (!name_good(e)) {
