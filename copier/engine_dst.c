@@ -337,11 +337,11 @@ static char *url_above(const struct url *root, unsigned levels)
     return text;
 }
 
-int engine_dst_above(struct engine *e, unsigned levels, struct store **out_store, char **out_path)
+int engine_dst_above(struct engine *e, struct io *io, unsigned levels, struct store **out_store, char **out_path)
 {
     struct store *store = NULL;
     char *path = url_above(&e->places.url, levels);
-    int r = path == NULL ? -ENOMEM : server_open_above(e->bare, levels, &store);
+    int r = path == NULL ? -ENOMEM : server_open_above(e->bare, io, levels, &store);
     if (r != 0) {
         free(path);
         return r;
@@ -352,17 +352,13 @@ int engine_dst_above(struct engine *e, unsigned levels, struct store **out_store
 }
 
 /* Removes the empty directory name in the root of store. 0 or -errno. */
-static int remove_in(struct store *store, const char *name)
+static int remove_in(struct store *store, struct io *io, const char *name)
 {
     struct dir_tree tree = {0};
     struct dir *root = NULL;
-    struct io *io = NULL;
     struct port *port = NULL;
     store_attach(store, DIR_DST, &tree);
     int r = dir_create_root(&tree, &root);
-    if (r == 0) {
-        r = io_create(&(struct io_options){.no_ring = true}, &io);
-    }
     if (r == 0) {
         r = store_port_create(store, io, &port);
     }
@@ -372,7 +368,6 @@ static int remove_in(struct store *store, const char *name)
     }
     store_port_destroy(port);
     dir_put(root);
-    io_destroy(io);
     return r;
 }
 
@@ -380,13 +375,17 @@ static int remove_in(struct store *store, const char *name)
 static int unmake_at_server(struct engine *e)
 {
     struct url at = {0};
+    struct io *io = NULL;
     int r = url_copy(&e->places.url, e->places.url.path, &at);
+    if (r == 0) {
+        r = io_create(&(struct io_options){.no_ring = true}, &io);
+    }
     for (unsigned level = 1; level <= e->dst_made && r == 0; level++) {
         struct store *store = NULL;
         char *parent = url_parent(&at);
-        r = parent == NULL ? -ENOMEM : server_open_above(e->bare, level, &store);
+        r = parent == NULL ? -ENOMEM : server_open_above(e->bare, io, level, &store);
         if (r == 0) {
-            r = remove_in(store, url_name(&at));
+            r = remove_in(store, io, url_name(&at));
             free(at.path);
             at.path = parent;
             parent = NULL;
@@ -394,6 +393,7 @@ static int unmake_at_server(struct engine *e)
         free(parent);
         store_destroy(store);
     }
+    io_destroy(io);
     url_release(&at);
     return r;
 }

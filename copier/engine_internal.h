@@ -217,7 +217,7 @@ int engine_dst_open(struct engine *e, unsigned handles);
  * Before the state ends the run. */
 void engine_dst_learn(struct engine *e, bool succeeded);
 /* Of a destination at a server: lease_options.above. Any thread. */
-int engine_dst_above(struct engine *e, unsigned levels, struct store **out_store, char **out_path);
+int engine_dst_above(struct engine *e, struct io *io, unsigned levels, struct store **out_store, char **out_path);
 /* Takes away again what engine_dst_open made, if it is empty, for a run that does not take place. */
 void engine_dst_unmake(struct engine *e);
 
@@ -230,7 +230,7 @@ int engine_lease_take(struct engine *e);
  * 0, or -errno after a message: then the run is being stopped. Any thread; blocks, for --wait. */
 int engine_own(void *arg);
 /* lease_options.above; arg: the engine. */
-int engine_lease_above(void *arg, unsigned levels, struct store **out_store, char **out_path);
+int engine_lease_above(void *arg, struct io *io, unsigned levels, struct store **out_store, char **out_path);
 /* Gives it back, with .haul/ where tidy. 0, or -errno after a message. Only the first call does anything. */
 int engine_lease_end(struct engine *e, bool tidy);
 

@@ -78,13 +78,13 @@ static char *path_above(const char *path, unsigned levels)
     return real;
 }
 
-int engine_lease_above(void *arg, unsigned levels, struct store **out_store, char **out_path)
+int engine_lease_above(void *arg, struct io *io, unsigned levels, struct store **out_store, char **out_path)
 {
     struct engine *e = arg;
     struct statx here;
     struct statx below;
     if (e->places.url.host != NULL) {
-        return engine_dst_above(e, levels, out_store, out_path);
+        return engine_dst_above(e, io, levels, out_store, out_path);
     }
     char *under = path_above(e->places.destination, levels - 1);
     char *path = under != NULL ? path_above(under, 1) : NULL;

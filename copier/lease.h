@@ -51,9 +51,9 @@ struct lease_options {
     struct notices *notices; /* may be NULL; not owned */
     void *arg;               /* for the functions below, which are called from the lease's thread save where said */
     /* Opens the directory so many levels above the destination's root as a store that the caller destroys, with its
-     * path in *out_path (malloc'd). 0; -ENOENT: the top of the mount or export was passed; -EACCES, ...: it cannot be
-     * looked into. */
-    int (*above)(void *arg, unsigned levels, struct store **out_store, char **out_path);
+     * path in *out_path (malloc'd). io is the calling thread's. 0; -ENOENT: the top of the mount or export was passed;
+     * -EACCES, ...: it cannot be looked into. */
+    int (*above)(void *arg, struct io *io, unsigned levels, struct store **out_store, char **out_path);
     /* Something has to be waited for; once for each cause. lives: another's lease; else one that may be dead, at most
      * ns long. */
     void (*waiting)(void *arg, const char *path, const char *who, bool lives, int64_t ns);

@@ -278,7 +278,7 @@ static int look_above(struct lease *l, struct pending *p)
     for (unsigned levels = 1; levels < LEVELS_MAX && (r == 0 || is_no_lease(r)); levels++) {
         struct store *store = NULL;
         char *path = NULL;
-        r = l->options.above(l->options.arg, levels, &store, &path);
+        r = l->options.above(l->options.arg, l->port->io, levels, &store, &path);
         if (r == -ENOENT) {
             return 0;
         }

@@ -232,7 +232,7 @@ static int holds_above(const struct living *l, struct io *io, unsigned levels, c
     struct dir *root = NULL;
     struct port *port = NULL;
     char *path = NULL;
-    int r = engine_lease_above(l->engine, levels, &store, &path);
+    int r = engine_lease_above(l->engine, io, levels, &store, &path);
     if (r != 0) {
         return r == -ENOENT || r == -EACCES ? -ENOENT : 1;
     }

@@ -53,10 +53,11 @@ int server_try(struct store *s, const struct nfs41_options *nfs, char **out_prob
     return nfs3_try(s, &nfs3, out_problem);
 }
 
-int server_open_above(struct store *s, unsigned levels, struct store **out_store)
+int server_open_above(struct store *s, struct io *io, unsigned levels, struct store **out_store)
 {
     struct nfs3_facts facts;
-    return nfs3_facts(s, &facts) != 0 ? nfs41_open_above(s, levels, out_store) : nfs3_open_above(s, levels, out_store);
+    return nfs3_facts(s, &facts) != 0 ? nfs41_open_above(s, levels, out_store)
+                                      : nfs3_open_above(s, io, levels, out_store);
 }
 
 int server_facts(const struct store *s, struct server_facts *out_facts)

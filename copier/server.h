@@ -30,7 +30,7 @@ int server_make(struct store *s, const struct nfs41_options *nfs, char **out_pro
 int server_try(struct store *s, const struct nfs41_options *nfs, char **out_problem);
 
 /* As nfs41_open_above and nfs3_open_above say. */
-int server_open_above(struct store *s, unsigned levels, struct store **out_store);
+int server_open_above(struct store *s, struct io *io, unsigned levels, struct store **out_store);
 
 /* s may be a layer above it. 0, or -EINVAL: there is no server below. Any thread. */
 int server_facts(const struct store *s, struct server_facts *out_facts);

@@ -237,9 +237,10 @@ struct run {
     char evicted_run[RUN_ID_LEN + 1]; /* the last one */
 };
 
-static int nothing_above(void *arg, unsigned levels, struct store **out_store, char **out_path)
+static int nothing_above(void *arg, struct io *io, unsigned levels, struct store **out_store, char **out_path)
 {
     (void)arg;
+    (void)io;
     (void)levels;
     (void)out_store;
     (void)out_path;

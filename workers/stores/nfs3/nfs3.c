@@ -349,23 +349,19 @@ static char *path_above(const char *path, unsigned levels, int *err)
 }
 
 /* Whether it is there for us. 0; -ENOENT: it is above what is exported; or another -errno. */
-static int find_root(struct nfs3_store *s)
+static int find_root(struct nfs3_store *s, struct io *io)
 {
-    struct io_options io_options = {.no_ring = true};
     struct port *p = NULL;
-    struct io *io = NULL;
-    int err = io_create(&io_options, &io);
+    int err = port_create(&s->head, io, &p);
 
-    err = err ? err : port_create(&s->head, io, &p);
     if (!err) {
         err = nfs3_path_walk(p, NULL, &s->root, NULL, NULL);
         port_destroy(p);
     }
-    io_destroy(io);
     return err == -EACCES || err == -EPERM || err == -ENOTDIR || err == -EINVAL ? -ENOENT : err;
 }
 
-int nfs3_open_above(struct store *store, unsigned levels, struct store **out_store)
+int nfs3_open_above(struct store *store, struct io *io, unsigned levels, struct store **out_store)
 {
     const struct nfs3_store *s = find(store);
     struct store_options options = {0}; /* notices: what can be said was said already */
@@ -408,7 +404,7 @@ int nfs3_open_above(struct store *store, unsigned levels, struct store **out_sto
     above->link_max = s->link_max;
     atomic_store(&above->owning.refused, atomic_load(&s->owning.refused));
     atomic_store(&above->address, atomic_load(&s->address));
-    err = find_root(above);
+    err = find_root(above, io);
     if (err) {
         destroy(&above->head);
         return err;

@@ -85,9 +85,10 @@ int nfs3_try(struct store *s, const struct nfs3_options *nfs, char **out_problem
 
 /*
  * A store on the directory so many levels (1, ...) above the root of s, at the same server; s outlives it. Asks
- * mountd. 0; -ENOENT: that is above what the server exports to us; or another -errno. Any thread.
+ * mountd, through io, which is the calling thread's: in a fiber only that fiber waits. 0; -ENOENT: that is above what
+ * the server exports to us; or another -errno. Any thread.
  */
-int nfs3_open_above(struct store *s, unsigned levels, struct store **out_store);
+int nfs3_open_above(struct store *s, struct io *io, unsigned levels, struct store **out_store);
 
 /* s may be a layer above it. 0, or -EINVAL: there is no nfs3 store below. Any thread. */
 int nfs3_facts(const struct store *s, struct nfs3_facts *out_facts);
