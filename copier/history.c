@@ -21,9 +21,9 @@ struct showing {
     const struct options *options; /* not owned */
     FILE *out;                     /* not owned */
     FILE *errors;                  /* not owned */
-    char *real;                    /* the destination's real path; NULL: none, or no destination is asked for; owned */
-    unsigned shown;                /* pairs */
-    int status;                    /* exit status so far */
+    char *real;     /* the destination as states have it; NULL: none is asked for, or there is none; owned */
+    unsigned shown; /* pairs */
+    int status;     /* exit status so far */
 };
 
 static const char *how(const struct state_run *run, bool running)
@@ -194,7 +194,9 @@ static void show_all(struct showing *s)
 int history_show(const struct options *o, FILE *out, FILE *errors)
 {
     struct showing s = {.options = o, .out = out, .errors = errors, .status = STATUS_OK};
-    s.real = o->destination != NULL ? realpath(o->destination, NULL) : NULL;
+    if (o->destination != NULL) {
+        s.real = o->url.host != NULL ? url_text(&o->url) : realpath(o->destination, NULL);
+    }
     if (o->state != NULL) {
         show_file(&s, o->state);
     } else {

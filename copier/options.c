@@ -569,7 +569,7 @@ static int take_status(struct options *o, char **places, int count, FILE *errors
         return options_usage(errors, "status takes DST or nothing, got %d arguments", count - 1);
     }
     o->destination = count == 2 ? places[1] : NULL;
-    return 0;
+    return o->destination != NULL ? take_url("DST", o->destination, &o->url, errors) : 0;
 }
 
 /* haul doctor DST */

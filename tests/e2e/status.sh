@@ -51,6 +51,17 @@ status_json "$WORK/third"
 expect 0 copy --state "$WORK/own.db" "$SRC" "$DST"
 status_json --state "$WORK/own.db"
 [ "$(field 0 destination)" = "$DST" ] || fail "$(cat "$WORK/out")"
+# One place has one text, however its URL is written.
+sqlite3 "$WORK/own.db" "UPDATE meta SET destination = CAST('nfs://server/export/x?version=3' AS BLOB)"
+mkdir -p "$WORK/urls/haul"
+mv "$WORK/own.db" "$WORK/urls/haul"
+for url in 'nfs://Server:2049/export//x/?version=3&mountport=20048' 'nfs://server/export/%78?version=3'; do
+    XDG_STATE_HOME=$WORK/urls status_json "$url"
+    [ "$(field 0 how)" = "everything arrived" ] || fail "$url: $(cat "$WORK/out")"
+done
+XDG_STATE_HOME=$WORK/urls "$HAUL" status nfs://server/export/x >"$WORK/out" 2>"$WORK/err" && fail "version 4.1 is another place"
+"$HAUL" status 'nfs://server/x?version=2' >"$WORK/out" 2>"$WORK/err" && fail "a version that there is not"
+err_has "is no version of NFS"
 echo "no database" >"$WORK/none.db"
 "$HAUL" status --state "$WORK/none.db" >"$WORK/out" 2>"$WORK/err" && fail "that is no state"
 err_has "none of haul's, or damaged"
