@@ -5,13 +5,18 @@
 # HAUL_TOOLS    folder of maketree, cmptree, watch, swapdir, maxrss, faultfs
 # HAUL_EXTRA    options that are given to every "haul copy" besides (--no-io-uring)
 # HAUL_DST      nfs: destinations in $WORK are reached through a private NFS server, as nfs:// URLs; they are judged
-#               where they lie, all the same
+#               where they lie, all the same. nfs3: over NFSv3, in a network of the script's own, where the server can
+#               register
 # E2E_TIMEOUT   seconds until the script is ended (300)
 #
 # $WORK is the script's own folder, removed at the end (kept with E2E_KEEP=1).
 # shellcheck shell=bash
 
 set -euo pipefail
+if [ "${HAUL_DST:-}" = nfs3 ]; then
+    . "$(dirname "${BASH_SOURCE[0]}")/ganesha.sh"
+    own_network "$@"
+fi
 if [ -z "${E2E_INNER:-}" ]; then
     E2E_INNER=1 exec timeout -k 10 "${E2E_TIMEOUT:-300}" bash "$0" "$@"
 fi
@@ -25,7 +30,7 @@ HAUL_EXTRA=${HAUL_EXTRA:-}
 HAUL_DST=${HAUL_DST:-}
 E2E_RSYNC=()
 E2E_CMPTREE=()
-if [ "$HAUL_DST" = nfs ]; then # Ganesha cannot set the times of symbolic links
+if [[ $HAUL_DST == nfs* ]]; then # Ganesha cannot set the times of symbolic links
     E2E_RSYNC=(--omit-link-times)
     E2E_CMPTREE=(--no-link-times)
 fi
@@ -88,13 +93,18 @@ need_root() {
 # at PATH: what haul is told where PATH, in $WORK, is a destination.
 at() {
     local path=$1
-    if [ "$HAUL_DST" = nfs ] && [[ $path == "$WORK"/* ]]; then
-        path=${path#"$WORK"}
-        path=${path//%/%25}
-        path=${path//\?/%3F}
-        echo "nfs://127.0.0.1:$(ganesha_port dst)/export${path//#/%23}"
-    else
+    if [[ $HAUL_DST != nfs* ]] || [[ $path != "$WORK"/* ]]; then
         echo "$path"
+        return
+    fi
+    path=${path#"$WORK"}
+    path=${path//%/%25}
+    path=${path//\?/%3F}
+    path=${path//#/%23}
+    if [ "$HAUL_DST" = nfs ]; then
+        echo "nfs://127.0.0.1:$(ganesha_port dst)/export$path"
+    else
+        echo "nfs://127.0.0.1:$(ganesha_port dst)$WORK$path?version=3&mountport=$(ganesha_mount_port dst)"
     fi
 }
 
@@ -261,8 +271,12 @@ random_ms() {
     printf '%d.%03d\n' $((n / 1000)) $((n % 1000))
 }
 
-if [ "$HAUL_DST" = nfs ]; then
+if [[ $HAUL_DST == nfs* ]]; then
     need_root
     . "$top/tests/e2e/ganesha.sh"
+    if [ "$HAUL_DST" = nfs3 ]; then
+        export GANESHA_V3=1
+        start_portmap
+    fi
     start_ganesha dst "$WORK"
 fi

@@ -279,7 +279,7 @@ one() {
     rm -rf "$dir/dst"
 }
 export -f one at
-[ -z "$HAUL_DST" ] || export -f ganesha_port
+[ -z "$HAUL_DST" ] || export -f ganesha_port ganesha_mount_port
 codes=${CODES:-publish begin write commit setattr remove stat}
 for kind in before after kill; do
     for code in $codes; do
