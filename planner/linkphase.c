@@ -84,7 +84,10 @@ static void dir_prepare(struct walker *w, struct dir *dir, bool removing)
     }
     node->has_attr = true;
     node->made = true;
-    node->right = !unlocked; /* the walk has finished it; only a link made in it changes its times */
+    /* The walk has finished it; only a link made in it changes its times. Until then what is remembered of it is what
+     * the walk has set, not what the source, which may have been changed since, has now. */
+    node->right = !unlocked;
+    node->known = node->right;
 }
 
 int linkphase_dir(struct walker *w, struct link_phase *phase, const char *path, bool removing, struct dir **out_dir)

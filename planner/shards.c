@@ -104,10 +104,11 @@ int shards_add(struct walker *w, struct item *item)
     struct shard *shard = w->shard;
     plan_dir_hold(item->work.dir);
     if (item->kind != ITEM_ATTRS) {
-        if (!atomic_exchange(&plan_of(item->work.dir)->touched, true) && p->options.recall != NULL &&
-            p->options.archive_dirs) {
-            p->options.touched(p->options.arg, item->work.dir);
+        if (!atomic_exchange(&plan_of(item->work.dir)->touched, true) && p->options.archive_dirs) {
             plan_of(item->work.dir)->known = false; /* it is remembered once more when it is finished */
+            if (p->options.recall != NULL) {
+                p->options.touched(p->options.arg, item->work.dir);
+            }
         }
     }
     atomic_fetch_add_explicit(&p->outstanding, 1, memory_order_relaxed);

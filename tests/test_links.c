@@ -214,6 +214,8 @@ struct fixture {
     char *src;
     char *dst;
     struct plan_try t;
+    unsigned b_told;         /* how often b was finished; walk and link phase come one after the other */
+    struct timespec b_mtime; /* as it was told the last time */
 };
 
 static void begin(struct fixture *f)
@@ -305,6 +307,44 @@ Test(links, group_that_was_separate, .timeout = 60)
     run_well(&f);
     plan_try_same(&f.t, true);
     cr_expect_eq(at_dst(&f, "a/one").st_nlink, 5);
+    end(&f);
+}
+
+/* A directory is changed at the source as soon as the walk has finished it, and is then met once more for a link that
+ * is right already: what is remembered of it is what it is like at the destination. */
+static void change_b(void *arg, const struct dir *dir, const struct attr *attr)
+{
+    struct plan_try *t = arg;
+    struct fixture *f = t->own;
+    struct timespec times[2] = {{2000, 0}, {2000, 0}};
+    char path[4096];
+    if (dir->parent == NULL || strcmp(dir->name, "b") != 0) {
+        return;
+    }
+    f->b_told++;
+    f->b_mtime = attr->mtime;
+    snprintf(path, sizeof(path), "%s/b", f->src);
+    cr_assert_eq(utimensat(-100, path, times, 0), 0);
+}
+
+Test(links, what_is_remembered_of_a_directory_met_again, .timeout = 60)
+{
+    struct fixture f = {0};
+    begin(&f);
+    tree_file(f.src, "x", "a/one");
+    tree_dir(f.src, "b");
+    tree_link(f.src, "a/one", "b/two");
+    f.t.own = &f;
+    f.t.options.archive_dirs = true;
+    f.t.options.finished = change_b;
+    for (unsigned i = 0; i < 2; i++) { /* the second time the link is right */
+        f.b_told = 0;
+        run_well(&f);
+        cr_expect_geq(f.b_told, 1);
+        cr_expect_eq(at_dst(&f, "b").st_mtim.tv_sec, f.b_mtime.tv_sec, "remembered: %ld, there: %ld", f.b_mtime.tv_sec,
+                     at_dst(&f, "b").st_mtim.tv_sec);
+        tree_file(f.src, "y", "b/more"); /* another time for b */
+    }
     end(&f);
 }
 
