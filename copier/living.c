@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "copier/lease_internal.h"
 #include "copier/state_look.h"
 
@@ -12,6 +13,7 @@
 struct asked {
     char run_id[RUN_ID_LEN + 1];
     enum stale_run verdict; /* never RUN_UNKNOWN while it may still change */
+    int64_t since_ns;       /* CLOCK_MONOTONIC: when that was found out */
 };
 
 /* A state of this machine. */
@@ -78,20 +80,21 @@ static size_t place_of(const struct living *l, const char *run_id)
     return low;
 }
 
-static bool known(struct living *l, const char *run_id, enum stale_run *out_verdict)
+static bool known(struct living *l, const char *run_id, enum stale_run *out_verdict, int64_t *out_since_ns)
 {
     pthread_mutex_lock(&l->lock);
     size_t at = place_of(l, run_id);
     bool found = at < l->asked_count && strcmp(l->asked[at].run_id, run_id) == 0;
     if (found) {
         *out_verdict = l->asked[at].verdict;
+        *out_since_ns = l->asked[at].since_ns;
     }
     pthread_mutex_unlock(&l->lock);
     return found;
 }
 
 /* Without memory it is asked again the next time. */
-static void remember(struct living *l, const char *run_id, enum stale_run verdict)
+static void remember(struct living *l, const char *run_id, enum stale_run verdict, int64_t since_ns)
 {
     pthread_mutex_lock(&l->lock);
     size_t at = place_of(l, run_id);
@@ -108,6 +111,7 @@ static void remember(struct living *l, const char *run_id, enum stale_run verdic
             memmove(&l->asked[at + 1], &l->asked[at], (l->asked_count - at) * sizeof *l->asked);
             memcpy(l->asked[at].run_id, run_id, sizeof l->asked[at].run_id);
             l->asked[at].verdict = verdict;
+            l->asked[at].since_ns = since_ns;
             l->asked_count++;
         }
     }
@@ -264,16 +268,18 @@ static bool has_lease(const struct living *l, struct port *port, struct dir *dir
     }
 }
 
-enum stale_run living_ask(struct living *l, struct port *port, struct dir *dir, const char *run_id)
+enum stale_run living_ask(struct living *l, struct port *port, struct dir *dir, const char *run_id,
+                          int64_t *out_since_ns)
 {
     enum stale_run verdict = RUN_UNKNOWN;
-    if (known(l, run_id, &verdict)) {
+    if (known(l, run_id, &verdict, out_since_ns)) {
         return verdict;
     }
     verdict = ask_states(l, run_id);
     if (verdict == RUN_UNKNOWN && has_lease(l, port, dir, run_id)) {
         verdict = RUN_LIVES;
     }
-    remember(l, run_id, verdict);
+    *out_since_ns = clock_mono_ns();
+    remember(l, run_id, verdict, *out_since_ns);
     return verdict;
 }

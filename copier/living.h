@@ -22,10 +22,14 @@ void living_destroy(struct living *l); /* NULL is fine */
  * destination's root are looked at: RUN_LIVES where one is its own, or where one cannot be read; else RUN_UNKNOWN.
  * port: the caller's, of the destination.
  *
+ * *out_since_ns: CLOCK_MONOTONIC, when it was asked for. What was seen before that may be of a run that has published
+ * it and ended since: then there is nothing left of it, as a second look tells.
+ *
  * A run has its lease, and its row in a state, before it makes a temp name: so what was seen before it was asked for
  * cannot be of a run that is missed; but for the copy of a single file, from another machine, which takes no lease.
  */
-enum stale_run living_ask(struct living *l, struct port *port, struct dir *dir, const char *run_id);
+enum stale_run living_ask(struct living *l, struct port *port, struct dir *dir, const char *run_id,
+                          int64_t *out_since_ns);
 
 /* When what stands under that temp name, a part of a large file, was last worked at, as some state of this machine
  * says; 0: none does. */

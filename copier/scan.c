@@ -33,6 +33,7 @@ struct scan_dir {
     bool gone;          /* it has no such directory */
     bool looked;        /* dir is valid, or could not be had */
     bool has_dir;       /* dir is valid */
+    int64_t begun_ns;   /* CLOCK_MONOTONIC: before it was listed */
     struct attr dir;    /* of the directory itself */
 };
 
@@ -73,6 +74,7 @@ static int scan_enter(void *arg, struct tour_visit *v)
         look_failed(l, v->dir, NULL, &op, -ENOMEM, false, true);
         return -ENOMEM;
     }
+    d->begun_ns = clock_mono_ns();
     v->own = d;
     if (l->engine.options->source != NULL) {
         list_source(l, v, d);
@@ -140,6 +142,24 @@ static bool is_published(struct look *l, const struct tour_visit *v, const struc
     return remembered_entry(s->remembered, v->worker, v->dir, entry->name, &file, &sure) == 0 && file.src.mode != 0;
 }
 
+/* Whether the owner of a temp name of haul's is dead, or known to nobody. A run that ended while its directory was
+ * looked at has published what was listed, or removed it. */
+static enum stale_run ask_run(struct look *l, struct tour_visit *v, const struct store_entry *entry, const char *run_id)
+{
+    struct scan *s = l->own;
+    const struct scan_dir *d = v->own;
+    struct attr attr;
+    struct store_op op = {
+        .code = STORE_STAT, .dir = v->dir, .name = entry->name, .stat = {.out = &attr, .fresh = true}};
+    int64_t since_ns;
+    if (lease_took_over(l->engine.lease, run_id)) {
+        return RUN_DEAD;
+    }
+    enum stale_run run = living_ask(s->living, look_dst(v->worker), v->dir, run_id, &since_ns);
+    bool may_be_gone = run != RUN_LIVES && since_ns > d->begun_ns;
+    return may_be_gone && store_run(look_dst(v->worker), &op) == -ENOENT ? RUN_LIVES : run;
+}
+
 /* A temp name. What the source has under the same name is no temp name. */
 static void look_at_temp(struct look *l, struct tour_visit *v, const struct store_entry *entry, enum stale_maker maker,
                          const char *run_id)
@@ -157,8 +177,7 @@ static void look_at_temp(struct look *l, struct tour_visit *v, const struct stor
                            .older_ns = o->older_than_ns,
                            .partial_ns = o->partial_max_age};
     if (maker == MAKER_HAUL) {
-        c.run = lease_took_over(l->engine.lease, run_id) ? RUN_DEAD
-                                                         : living_ask(s->living, look_dst(v->worker), v->dir, run_id);
+        c.run = ask_run(l, v, entry, run_id);
         c.partial_touched_ns = living_partial(s->living, entry->name);
     }
     if (stale_judge(&c) != STALE_GOES || (d->asked && ask_source(l, v, entry, &src) != -ENOENT)) {
