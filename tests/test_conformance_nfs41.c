@@ -401,6 +401,7 @@ struct half {
     struct crowd *c;
     struct store_upload *up;
     struct attr attr;
+    bool looks; /* it asks for something first, which finds the session gone and makes another one */
 };
 
 static char parts[2][65536];
@@ -430,8 +431,14 @@ static void go_on_half(void *arg)
 {
     struct half *h = arg;
     struct store_op abort = {.code = STORE_ABORT, .up = {.upload = h->up}};
+    struct attr attr;
+    struct store_op look = {.code = STORE_STAT, .dir = h->c->dirs[1], .name = "f1", .stat = {.out = &attr}};
 
-    cr_expect_lt(publish(h->c, 1, "f1"), 0); /* nobody knows whether it was: what the retry layer repeats */
+    if (h->looks) {
+        cr_expect_eq(store_run(h->c->port, &look), -ENOENT);
+    }
+    /* Nobody knows whether it was: what the retry layer repeats. Or it was not even sent. */
+    cr_expect_lt(publish(h->c, 1, "f1"), 0);
     cr_expect(fence_doubted(&h->c->fence));
     cr_expect_eq(publish(h->c, 1, "f1"), -EOWNERDEAD);
     (void)store_run(h->c->port, &abort);
@@ -448,14 +455,12 @@ static void look_at_lease(void *arg)
     fence_lose(&h->c->fence);
 }
 
-/* Whoever takes a lease over ends at the server what the one before it had: its next change is not carried out, and
- * before it is repeated somebody looks at who owns the destination. */
-Test(nfs41, evicts_who_held_the_lease, .timeout = 60)
+static void evict_half(bool looks)
 {
     struct crowd c;
     struct crowd other;
     struct nfs41_facts facts;
-    struct half h = {.c = &c, .attr = {.mode = S_IFREG | 0640, .size = sizeof(parts)}};
+    struct half h = {.c = &c, .attr = {.mode = S_IFREG | 0640, .size = sizeof(parts)}, .looks = looks};
     char path[256];
 
     crowd_open(&c);
@@ -479,4 +484,17 @@ Test(nfs41, evicts_who_held_the_lease, .timeout = 60)
     cr_expect(!fence_doubted(&other.fence));
     crowd_close(&other);
     crowd_close(&c);
+}
+
+/* Whoever takes a lease over ends at the server what the one before it had: its next change is not carried out, and
+ * before it is repeated somebody looks at who owns the destination. */
+Test(nfs41, evicts_who_held_the_lease, .timeout = 60)
+{
+    evict_half(false);
+}
+
+/* The same where the first change of all comes after the loss of the session was found out by something else. */
+Test(nfs41, evicts_who_held_the_lease_and_looks_first, .timeout = 60)
+{
+    evict_half(true);
 }

@@ -318,6 +318,8 @@ int nfs41_open(const struct store_options *options, const struct nfs41_options *
         destroy(&s->head);
         return err;
     }
+    /* Whoever takes the lease over does it after this. */
+    atomic_store(&s->generation, nfs_client_generation(s->client));
     free(*out_problem);
     *out_problem = NULL;
     *out_store = &s->head;
@@ -471,6 +473,7 @@ int nfs41_open_above(struct store *store, unsigned levels, struct store **out_st
     above->space_avail = s->space_avail;
     above->files_avail = s->files_avail;
     atomic_store(&above->steps, atomic_load(&s->steps));
+    atomic_store(&above->generation, atomic_load(&s->generation));
     atomic_store(&above->owning.refused, atomic_load(&s->owning.refused));
     atomic_store(&above->next_owner, 1U << 16); /* no port of the two has the same number */
     *out_store = &above->head;

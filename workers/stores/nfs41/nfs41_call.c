@@ -45,10 +45,10 @@ void nfs41_limits(struct port *p, struct nfs_limits *out)
 static void doubt_if_dropped(struct nfs41_store *s)
 {
     unsigned now = nfs_client_generation(s->client);
-    unsigned before = atomic_exchange(&s->generation, now);
 
-    if (before != 0 && before != now) {
-        fence_doubt(s->fence);
+    if (atomic_load(&s->generation) != now) {
+        fence_doubt(s->fence); /* before another fiber finds nothing new */
+        atomic_store(&s->generation, now);
     }
 }
 

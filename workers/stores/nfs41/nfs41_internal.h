@@ -89,7 +89,7 @@ struct nfs41_store {
     atomic_ullong cleanups;
     atomic_bool has_left;    /* left is not empty */
     atomic_uint write_limit; /* bytes of a WRITE: less than was granted, where that was too much; 0: as granted */
-    atomic_uint generation;  /* of the client, when the fence was last asked; 0: never */
+    atomic_uint generation;  /* of the client, when the fence was last asked; at first: when the store was opened */
 
     pthread_mutex_t lock;    /* guards what follows, and the handle of our side in every dir; held for moments only */
     struct nfs41_dir root;   /* fh.len 0: to be looked up */
