@@ -105,8 +105,9 @@ for own in default foreign; do
     mkdir "$WORK/live"
     state=()
     [ $own = default ] || state=(--state "$WORK/foreign.db")
-    start_haul --bwlimit 8M --stage never "${state[@]}" "$SRC" "$WORK/live/below"
-    live=$PID
+    "$HAUL" copy --bwlimit 6M --stage never "${state[@]}" "$SRC" "$(at "$WORK/live/below")" >"$WORK/live.out" 2>&1 &
+    live=$!
+    E2E_PIDS+=("$live")
     has_temp() { [ -n "$(find "$WORK/live" -name '.haul.*.*' -size +0 2>/dev/null)" ]; }
     wait_until 30 has_temp
     temps "$ended" 100 "$WORK/live/below"
@@ -120,7 +121,7 @@ for own in default foreign; do
     done
     status=0
     wait "$live" || status=$?
-    [ "$status" = 0 ] || fail "$own: the run that was alive ended with $status"
+    [ "$status" = 0 ] || fail "$own: the run that was alive ended with $status: $(cat "$WORK/live.out")"
     judge_lax "$SRC" "$WORK/live/below"
     no_temps "$WORK/live"
 done
