@@ -92,7 +92,10 @@ static int load_memory(struct state *s)
     }
     const int epochs_err =
         load_numbers(s, "SELECT id FROM epochs WHERE boot='' OR boot<>?1", false, &s->suspect, &s->suspect_count);
-    return epochs_err != 0 ? epochs_err : state_summary_load(s);
+    bool some = false;
+    const int intents_err = epochs_err == 0 ? state_intents_settle(s->db, &some) : epochs_err;
+    s->had_files = s->had_files || some;
+    return intents_err != 0 ? intents_err : state_summary_load(s);
 }
 
 static int make_locks(struct state *s)

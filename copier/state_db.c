@@ -58,6 +58,10 @@ static const char additions[] =
     "CREATE TABLE IF NOT EXISTS left_dirs(number INTEGER PRIMARY KEY, path BLOB NOT NULL, since INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS summaries(dir INTEGER NOT NULL, part INTEGER NOT NULL, parts INTEGER NOT NULL,"
     " xattrs INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY(dir, part));"
+    /* What was announced (state_intend) and not recorded since; it counts as if it stood in files with FILE_INTENDED.
+     */
+    "CREATE TABLE IF NOT EXISTS intents(dir INTEGER NOT NULL, name BLOB NOT NULL, epoch INTEGER NOT NULL,"
+    " PRIMARY KEY(dir, name)) WITHOUT ROWID;"
     /* One row: what the summaries are seeded with, and how many epochs were suspect when they were made. */
     "CREATE TABLE IF NOT EXISTS summary_terms(seed INTEGER NOT NULL, suspect INTEGER NOT NULL);"
     /* Scans and the like (ledger.h); they are not among the runs. */
@@ -133,7 +137,7 @@ int state_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out_stmt)
     return 0;
 }
 
-static int run_sql(sqlite3 *db, const char *sql)
+int state_db_run(sqlite3 *db, const char *sql)
 {
     const int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
     if (rc == SQLITE_ERROR) {
@@ -144,25 +148,25 @@ static int run_sql(sqlite3 *db, const char *sql)
 
 static int end_reading(sqlite3 *db)
 {
-    return sqlite3_get_autocommit(db) ? 0 : run_sql(db, "COMMIT");
+    return sqlite3_get_autocommit(db) ? 0 : state_db_run(db, "COMMIT");
 }
 
 int state_db_begin(sqlite3 *db)
 {
     const int err = end_reading(db);
-    return err != 0 ? err : run_sql(db, "BEGIN IMMEDIATE");
+    return err != 0 ? err : state_db_run(db, "BEGIN IMMEDIATE");
 }
 
 int state_db_synced(sqlite3 *db, bool synced)
 {
     const int err = end_reading(db); /* within a transaction SQLite refuses */
-    return err != 0 ? err : run_sql(db, synced ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
+    return err != 0 ? err : state_db_run(db, synced ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
 }
 
 int state_db_end(sqlite3 *db, int err)
 {
     if (err == 0) {
-        err = run_sql(db, "COMMIT");
+        err = state_db_run(db, "COMMIT");
     }
     if (err != 0 && !sqlite3_get_autocommit(db)) {
         (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
@@ -336,7 +340,7 @@ static int connect_db(const char *path, int flags, int cache_kib, sqlite3 **out_
     (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     char sql[64];
     (void)snprintf(sql, sizeof(sql), "PRAGMA cache_size=-%d", cache_kib);
-    const int err = run_sql(db, sql);
+    const int err = state_db_run(db, sql);
     if (err != 0) {
         (void)sqlite3_close(db);
         return err;
@@ -363,7 +367,7 @@ static int check_empty(sqlite3 *db, bool *out_empty)
 
 int state_db_add_tables(sqlite3 *db)
 {
-    return run_sql(db, additions);
+    return state_db_run(db, additions);
 }
 
 int state_db_is_ours(sqlite3 *db)
@@ -424,12 +428,12 @@ static int create_schema(sqlite3 *db, const struct state_pair *pair)
     if (err != 0 || !empty) {
         goto out;
     }
-    err = run_sql(db, sql);
+    err = state_db_run(db, sql);
     if (err == 0) {
-        err = run_sql(db, schema);
+        err = state_db_run(db, schema);
     }
     if (err == 0) {
-        err = run_sql(db, schema_2);
+        err = state_db_run(db, schema_2);
     }
     if (err == 0) {
         err = state_db_prepare(db, "INSERT INTO meta VALUES(?1, ?2, ?3)", &stmt);
@@ -464,8 +468,8 @@ static int migrate(sqlite3 *db)
     }
     err = state_db_query(db, "SELECT version FROM meta", &version, 1);
     if (err == 0 && version < STATE_VERSION) {
-        err = run_sql(db, schema_2);
-        err = err == 0 ? run_sql(db, sql) : err;
+        err = state_db_run(db, schema_2);
+        err = err == 0 ? state_db_run(db, sql) : err;
     }
     return state_db_end(db, err);
 }
@@ -494,7 +498,7 @@ static int choose_journal(struct state *s, const struct state_params *params)
     }
     notice_raise(s->notices, "the state database is on a file system where SQLite's write-ahead log does not hold: its "
                              "rollback journal is used, which is slower");
-    return run_sql(s->db, "PRAGMA journal_mode=TRUNCATE");
+    return state_db_run(s->db, "PRAGMA journal_mode=TRUNCATE");
 }
 
 /* A cheap look at what is there: both ends of the largest table and the newest run. */

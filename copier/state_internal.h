@@ -7,6 +7,7 @@
  *   state_writer.c  the thread that writes batches
  *   state_read.c    looking things up
  *   state_recall.c  all entries of a directory at once
+ *   state_intents.c what is about to be published
  *   state_place.c   which destination it is about
  *   state_summary.c directories in one piece
  *   state_path.c    the default file of a pair
@@ -46,10 +47,11 @@
 #define FAILURES_MAX  100000            /* failures kept of one run; the run's count goes on */
 #define EPOCH_BITS    24                /* an epoch's id is its run's number, then its own count in so many bits */
 
-#define FILE_RACY    1U /* files.flags: state_file.racy */
-#define FILE_INTENT  2U /* files.flags: something newer was about to be published (state_intend) */
-#define FILE_XATTRS  8  /* files.flags: state_file.xattrs from this bit on */
-#define SUMMARY_BITS 20 /* of the map of directories that were written about: 128 KiB */
+#define FILE_RACY     1U  /* files.flags: state_file.racy */
+#define FILE_INTENT   2U  /* files.flags: something newer was about to be published (state_intend) */
+#define FILE_INTENDED "3" /* both, in SQL */
+#define FILE_XATTRS   8   /* files.flags: state_file.xattrs from this bit on */
+#define SUMMARY_BITS  20  /* of the map of directories that were written about: 128 KiB */
 
 #define MODE_INTENT 0 /* files.mode: only announced (state_intend); nothing else in the row counts */
 
@@ -165,6 +167,8 @@ enum statement {
     STMT_FILE,
     STMT_FORGET,
     STMT_INTEND,
+    STMT_INTENT_OVER,
+    STMT_INTENTS_OVER,
     STMT_DOUBT,
     STMT_CLEAR,
     STMT_CLEAR_DIR,
@@ -195,6 +199,7 @@ struct state {
     bool unswept;            /* state_unswept; constant once the run has begun */
     bool had_files;          /* the database held records when it was opened; constant */
     int wal_pages;           /* pages in the WAL after the last commit; under db_lock */
+    bool intends;            /* this run has announced something (state_intend); the writer's */
     bool broken;             /* a batch was lost: no more records are written; under db_lock */
     uint64_t *dead;          /* ids of the runs of the database at opening, sorted, owned; constant */
     size_t dead_count;       /* entries in dead */
@@ -325,6 +330,9 @@ char *state_text_column(sqlite3_stmt *stmt, int i);
 /* The numbers of sql's first row, which has count of them. 0, -ENOENT (no row), -errno. */
 int state_db_query(sqlite3 *db, const char *sql, int64_t *out_values, unsigned count);
 
+/* Runs statements that yield nothing. 0 or -errno. */
+int state_db_run(sqlite3 *db, const char *sql);
+
 /* A statement that is used again and again. 0 or -errno. */
 int state_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out_stmt);
 
@@ -348,8 +356,13 @@ struct state_file state_file_of_row(sqlite3_stmt *stmt, uint64_t dir_id, const c
 /* Whether what was published in that epoch may have been lost: its boot ended before it was durable. */
 bool state_epoch_suspect(const struct state *s, uint64_t epoch);
 
-#define STATE_ENTRY_COLUMNS                                                                                            \
-    "flags, epoch, mode, dev, ino, size, mtime, ctime, uid, gid, dst_mode, dst_uid, dst_gid, dst_size, dst_mtime,"     \
+/* files.flags, with what was announced and is not in the row yet. */
+#define STATE_FLAGS                                                                                                    \
+    "flags | coalesce((SELECT " FILE_INTENDED " FROM intents AS i WHERE i.dir = files.dir AND i.name = files.name), "  \
+    "0)"
+#define STATE_ENTRY_COLUMNS STATE_FLAGS ", " STATE_ENTRY_REST
+#define STATE_ENTRY_REST                                                                                               \
+    "epoch, mode, dev, ino, size, mtime, ctime, uid, gid, dst_mode, dst_uid, dst_gid, dst_size, dst_mtime,"            \
     " dst_ino, dst_ctime, hash"
 
 /* state_queue.c. What a partial file is kept by: the random part of its temp name. */
@@ -357,6 +370,12 @@ int64_t state_partial_id(const char *temp);
 
 /* Queues a part of a summary, unless the run has written about its directory. Blocks while the queue is full. */
 void state_queue_summary(struct state *s, const struct record *head, const char *bytes);
+
+/* state_intents.c. Puts what was announced and never recorded into the entries' rows: whoever announced it is gone, or
+ * done. In a transaction of its own, where there was anything: *out_some. 0 or -errno. */
+int state_intents_settle(sqlite3 *db, bool *out_some);
+/* The same within the caller's transaction. */
+int state_intents_apply(sqlite3 *db);
 
 /* state_summary.c. The map of directories that the run has written about; the lock is held. */
 void state_summary_spoil(struct state *s, uint64_t dir_id);

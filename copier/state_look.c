@@ -9,8 +9,8 @@
 
 #define RUN_SQL       "SELECT ended, number = (SELECT max(number) FROM runs) FROM runs WHERE id=?1"
 #define ANNOUNCED_SQL RUN_SQL " UNION ALL SELECT 0, 1 FROM announced WHERE id=?1" /* older databases know of none */
-#define ENTRY_SQL                                                                                                      \
-    "SELECT " STATE_ENTRY_COLUMNS ", (SELECT boot FROM epochs WHERE id = files.epoch) FROM files"                      \
+#define ENTRY_SQL(columns)                                                                                             \
+    "SELECT " columns ", (SELECT boot FROM epochs WHERE id = files.epoch) FROM files"                                  \
     " WHERE dir=?1 AND name=?2"
 #define BOOT_COLUMN 18 /* behind STATE_ENTRY_COLUMNS; NULL: the epoch is durable */
 #define PARTIAL_SQL "SELECT touched FROM partials WHERE id=?1 AND temp=?2"
@@ -72,7 +72,9 @@ int state_look_open(const char *path, struct state_look **out_look)
         err = state_db_prepare(l->db, ANNOUNCED_SQL, &l->run) == 0 ? 0 : state_db_prepare(l->db, RUN_SQL, &l->run);
     }
     if (err == 0) {
-        err = state_db_prepare(l->db, ENTRY_SQL, &l->entry);
+        err = state_db_prepare(l->db, ENTRY_SQL(STATE_ENTRY_COLUMNS), &l->entry) == 0
+                  ? 0
+                  : state_db_prepare(l->db, ENTRY_SQL("flags, " STATE_ENTRY_REST), &l->entry);
     }
     if (err == 0) {
         (void)state_db_prepare(l->db, PARTIAL_SQL, &l->partial);

@@ -45,6 +45,10 @@ int state_mend_open(const char *path, struct state_mend **out_mend)
         err = state_db_is_ours(m->db);
     }
     if (err == 0) {
+        bool some = false;
+        err = state_intents_settle(m->db, &some); /* what is mended is not what was announced */
+    }
+    if (err == 0) {
         err = state_db_synced(m->db, true);
     }
     for (int i = 0; err == 0 && i < MEND_COUNT; i++) {

@@ -190,7 +190,8 @@ int state_server_set(struct state *s, const char *about, const char *text)
 int state_forget_all(struct state *s)
 {
     static const char *const all[] = {"DELETE FROM files",      "DELETE FROM dirs",      "DELETE FROM summaries",
-                                      "DELETE FROM place_seen", "DELETE FROM left_dirs", "DELETE FROM place"};
+                                      "DELETE FROM place_seen", "DELETE FROM left_dirs", "DELETE FROM place",
+                                      "DELETE FROM intents"};
     (void)pthread_mutex_lock(&s->db_lock);
     int err = state_db_begin(s->db);
     if (err == 0) {

@@ -13,7 +13,8 @@
 
 #include "copier/state_internal.h"
 
-#define KNOWN_SQL  "SELECT flags, epoch, mode, dev, ino, size, mtime, ctime FROM files WHERE dir=?1 AND name=?2"
+#define KNOWN_SQL                                                                                                      \
+    "SELECT " STATE_FLAGS ", epoch, mode, dev, ino, size, mtime, ctime FROM files WHERE dir=?1 AND name=?2"
 #define DIRS_SQL   "SELECT id, path FROM dirs WHERE id>=?1 ORDER BY id LIMIT 1"
 #define LOOKUP_SQL "SELECT " STATE_ENTRY_COLUMNS " FROM files WHERE dir=?1 AND name=?2"
 #define RECALL_SQL "SELECT " STATE_ENTRY_COLUMNS ", name FROM files WHERE dir=?1 AND name>?2 ORDER BY name LIMIT ?3"

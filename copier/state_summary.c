@@ -200,7 +200,7 @@ static int piece_write(struct state *s, uint64_t dir_id, const struct piece *pie
     return run_on(s, STMT_SUMMARY_MEND, dir_id);
 }
 
-/* What a record says of its entry's row. False: the piece has no room for it. */
+/* What a record says of its entry's row (state_intend: nothing). False: the piece has no room for it. */
 static bool piece_mend(const struct state *s, struct piece *piece, const struct record *r)
 {
     struct attr src = {0};
@@ -218,7 +218,7 @@ static bool piece_mend(const struct state *s, struct piece *piece, const struct 
         change.src = r->racy || (piece->xattrs & ~(unsigned)r->xattrs) != 0 ? NULL : &src;
         break;
     case RECORD_INTEND:
-        break;
+        return true;
     case RECORD_FORGET:
         change.fate = SUMMARY_GONE;
         break;
@@ -232,6 +232,13 @@ static bool piece_mend(const struct state *s, struct piece *piece, const struct 
 int state_summary_mend(struct state *s, const struct record_key *keys, size_t count)
 {
     const uint64_t dir_id = keys[0].dir;
+    size_t intents = 0;
+    while (intents < count && keys[intents].record->kind == RECORD_INTEND) {
+        intents++;
+    }
+    if (intents == count) {
+        return 0; /* no row has changed */
+    }
     struct piece piece = {.bytes = count <= MEND_MOST ? malloc(CHUNK) : NULL};
     int err = piece.bytes != NULL ? piece_read(s, dir_id, &piece) : -EFBIG;
     for (size_t i = 0; err == 0 && i < count; i++) {

@@ -13,11 +13,9 @@ static const char *const statement_sql[STMT_COUNT] = {
                   " dst_mode, dst_uid, dst_gid, dst_size, dst_mtime, dst_ino, dst_ctime, hash)"
                   " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
     [STMT_FORGET] = "DELETE FROM files WHERE dir=?1 AND name=?2",
-    /* FILE_RACY and FILE_INTENT: what a row tells may be true no more, and what stands there has perhaps got its size
-     * and mtime from contents that the source has no more. */
-    [STMT_INTEND] = "INSERT INTO files(dir, name, flags, epoch, mode, uid, gid, dev, ino, size, mtime, ctime,"
-                    " dst_ino, dst_ctime) VALUES(?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
-                    " ON CONFLICT(dir, name) DO UPDATE SET flags=flags|?3",
+    [STMT_INTEND] = "INSERT OR IGNORE INTO intents(dir, name, epoch) VALUES(?1, ?2, ?3)",
+    [STMT_INTENT_OVER] = "DELETE FROM intents WHERE dir=?1 AND name=?2",
+    [STMT_INTENTS_OVER] = "DELETE FROM intents WHERE dir=?1",
     [STMT_DOUBT] = "UPDATE files SET flags=flags|?3 WHERE dir=?1 AND name=?2",
     [STMT_CLEAR] = "DELETE FROM files WHERE dir=?1",
     [STMT_CLEAR_DIR] = "DELETE FROM dirs WHERE id=?1",
@@ -140,8 +138,7 @@ static int write_name(struct state *s, enum statement which, const struct record
     bind_int(stmt, 1, r->dir);
     bind_text(stmt, 2, r);
     if (which == STMT_INTEND) {
-        bind_int(stmt, 3, FILE_RACY | FILE_INTENT);
-        bind_int(stmt, 4, (uint64_t)r->epoch);
+        bind_int(stmt, 3, (uint64_t)r->epoch);
     } else if (which == STMT_DOUBT) {
         bind_int(stmt, 3, FILE_RACY);
     }
@@ -150,25 +147,38 @@ static int write_name(struct state *s, enum statement which, const struct record
 
 static int write_clear(struct state *s, const struct record *r)
 {
-    bind_int(s->statements[STMT_CLEAR], 1, r->dir);
-    const int err = run(s, STMT_CLEAR);
-    bind_int(s->statements[STMT_CLEAR_DIR], 1, r->dir);
-    return err != 0 ? err : run(s, STMT_CLEAR_DIR);
+    static const enum statement all[] = {STMT_CLEAR, STMT_CLEAR_DIR, STMT_INTENTS_OVER};
+    int err = 0;
+    for (unsigned i = 0; err == 0 && i < sizeof all / sizeof all[0]; i++) {
+        bind_int(s->statements[all[i]], 1, r->dir);
+        err = run(s, all[i]);
+    }
+    return err;
+}
+
+/* What was announced has come true, or will not. */
+static int write_intent_over(struct state *s, const struct record *r)
+{
+    return s->intends ? write_name(s, STMT_INTENT_OVER, r) : 0;
 }
 
 /* A record of the sorted ones. */
 static int write_keyed(struct state *s, const struct record *r)
 {
+    int err = 0;
     switch ((enum record_kind)r->kind) {
     case RECORD_FILE:
-        return write_file(s, r);
+        err = write_file(s, r);
+        return err != 0 ? err : write_intent_over(s, r);
     case RECORD_INTEND:
+        s->intends = true;
         return write_name(s, STMT_INTEND, r);
     case RECORD_DOUBT:
         return write_name(s, STMT_DOUBT, r);
     case RECORD_FORGET:
     default:
-        return write_name(s, STMT_FORGET, r);
+        err = write_name(s, STMT_FORGET, r);
+        return err != 0 ? err : write_intent_over(s, r);
     }
 }
 
@@ -299,6 +309,10 @@ static int write_figures(struct state *s, const struct figures *f)
 
 static int write_end(struct state *s, int status)
 {
+    const int err = s->intends && !s->broken ? state_intents_apply(s->db) : 0;
+    if (err != 0) {
+        return err;
+    }
     sqlite3_stmt *stmt = s->statements[STMT_END];
     (void)sqlite3_bind_int64(stmt, 1, s->run);
     (void)sqlite3_bind_int64(stmt, 2, clock_real_ns());

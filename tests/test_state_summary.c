@@ -296,6 +296,7 @@ static void write_something(struct state *s, unsigned *seed)
         break;
     case 2:
         (void)state_intend(s, DIR_ID, name);
+        record(s, DIR_ID, name, next_random(seed));
         break;
     case 3: {
         struct state_file racy = file_of(DIR_ID, name, next_random(seed));
@@ -331,6 +332,29 @@ Test(state_summary, a_small_one_is_kept_up_to_date)
         record(s, DIR_ID, "a", round); /* there is always one */
         cr_assert_eq(state_run_end(s, 0), 0);
         assert_same(s, DIR_ID, when);
+        state_close(s);
+    }
+}
+
+/* It does not tell of what was announced and never recorded. */
+Test(state_summary, what_is_only_announced_removes_it)
+{
+    for (unsigned killed = 0; killed < 2; killed++) {
+        struct state *s = open_state();
+        begin(s, new_id(), true);
+        record(s, DIR_ID, "a", 1);
+        cr_assert_eq(state_run_end(s, 0), 0);
+        state_close(s);
+        summarize();
+        s = open_state();
+        begin(s, new_id(), true);
+        cr_assert_eq(state_settle(s, state_intend(s, DIR_ID, "a")), 0);
+        if (killed == 0) {
+            cr_assert_eq(state_run_end(s, 0), 0);
+        }
+        state_close(s);
+        s = open_state();
+        cr_assert_eq(has(s, DIR_ID), -ENOENT);
         state_close(s);
     }
 }
