@@ -15,8 +15,11 @@
 #define REMOTE_BYTE_NS  10U                /* 100 MB/s */
 #define REMOTE_LIMIT_NS (200U * NS_PER_MS) /* about SHARD_ITEMS small files */
 
-/* Waiting workers get a shard before it is full, but not for less work than the handing over is worth. */
-#define HUNGRY_EVERY 8U /* items between two looks at whether workers are waiting */
+/* Waiting workers get a shard before it is full, but not for less work than the handing over is worth: where what is
+ * about to be published is announced before, it costs a transaction. Items between two looks at whether workers wait.
+ */
+#define HUNGRY_EVERY           8U
+#define HUNGRY_EVERY_ANNOUNCED 64U
 
 struct rates {
     uint64_t item_ns;
@@ -30,6 +33,11 @@ static struct rates rates_of(const struct planner *p)
         return (struct rates){REMOTE_ITEM_NS, REMOTE_BYTE_NS, REMOTE_LIMIT_NS};
     }
     return (struct rates){LOCAL_ITEM_NS, LOCAL_BYTE_NS, LOCAL_LIMIT_NS};
+}
+
+static unsigned hungry_every(const struct planner *p)
+{
+    return p->options.recall != NULL && !p->options.dst->caps.network ? HUNGRY_EVERY_ANNOUNCED : HUNGRY_EVERY;
 }
 
 static uint64_t estimate(const struct rates *rates, const struct item *item)
@@ -116,7 +124,7 @@ int shards_add(struct walker *w, struct item *item)
     shard->items[shard->count++] = &item->work;
     shard->cost += cost;
     if (shard->count == SHARD_ITEMS || shard->cost >= rates.limit_ns ||
-        (shard->count % HUNGRY_EVERY == 0 && queue_waiting(p->options.queue) > 0)) {
+        (shard->count % hungry_every(p) == 0 && queue_waiting(p->options.queue) > 0)) {
         shards_flush(w);
     }
     return 0;
@@ -130,7 +138,8 @@ void shards_dir_end(struct walker *w)
     if (w->shard == NULL) {
         return;
     }
-    bool worth = w->shard->cost >= HUNGRY_EVERY * rates.item_ns;
+    uint64_t bytes = w->shard->cost - w->shard->count * rates.item_ns;
+    bool worth = w->shard->count >= hungry_every(p) || bytes >= HUNGRY_EVERY * rates.item_ns;
     if (p->options.dst->caps.spread || (worth && queue_waiting(p->options.queue) > 0)) {
         shards_flush(w);
     }
