@@ -20,6 +20,7 @@
 #include "support_ganesha.h"
 #include "support_portmap.h"
 #include "support_tree.h"
+#include "workers/fiber.h"
 #include "workers/stores/nfs3/nfs3.h"
 
 #define ENV_PORT  "HAUL_TEST_NFS3_PORT"
@@ -136,4 +137,69 @@ ParameterizedTest(struct choice *choice, conformance, nfs3, .timeout = 120)
 
     cr_log_info("%s, %s\n", way_name((enum way)choice->way), the_case->name);
     conf_run(&place, (enum way)choice->way, the_case);
+}
+
+/* ---- the directory above, as a fiber asks for it beside others ---- */
+
+struct above_case {
+    struct io *io;
+    struct store *store; /* of a folder in the export */
+    int first;           /* what came of the directory above */
+    int second;          /* of that above it, which is not exported */
+    ino_t ino;           /* of the directory above */
+    bool done;
+};
+
+static void look_above(void *arg)
+{
+    struct above_case *c = arg;
+    struct dir_tree tree = {0};
+    struct store *above = NULL;
+    struct store *none = NULL;
+    struct dir *root = NULL;
+    struct port *port = NULL;
+    struct attr attr = {0};
+
+    c->first = nfs3_open_above(c->store, c->io, 1, &above);
+    c->second = nfs3_open_above(c->store, c->io, 2, &none);
+    if (c->first == 0) {
+        store_attach(above, DIR_DST, &tree);
+        cr_assert_eq(dir_create_root(&tree, &root), 0);
+        cr_assert_eq(store_port_create(above, c->io, &port), 0);
+        c->first = store_run(port, &(struct store_op){.code = STORE_STAT, .dir = root, .stat = {.out = &attr}});
+        c->ino = attr.ino;
+    }
+    store_port_destroy(port);
+    dir_put(root);
+    store_destroy(above);
+    c->done = true;
+}
+
+Test(nfs3, above_in_a_fiber, .timeout = 60)
+{
+    const struct io_options options = {.no_ring = false};
+    struct store_options store = {.side = DIR_DST, .owner = OWNER_AUTO, .run_id = "0123456789abcdef"};
+    struct above_case c = {.first = -1};
+    struct fibers *fibers = NULL;
+    struct stat here;
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/below", getenv(ENV_BASE));
+    cr_assert_eq(mkdir(path, 0755), 0);
+    cr_assert_eq(stat(getenv(ENV_BASE), &here), 0);
+    store.path = path;
+    cr_assert_eq(open_nfs3(&store, &c.store), 0);
+    cr_assert_eq(io_create(&options, &c.io), 0);
+    cr_assert_eq(fibers_create(&fibers), 0);
+    cr_assert_eq(fiber_start(fibers, look_above, &c), 0);
+    while (!c.done) {
+        io_turn(c.io, -1);
+    }
+    cr_expect_eq(c.first, 0, "%d", c.first);
+    cr_expect_eq(c.ino, here.st_ino);
+    cr_expect_eq(c.second, -ENOENT, "%d", c.second);
+    fibers_destroy(fibers);
+    io_destroy(c.io);
+    store_destroy(c.store);
+    rmdir(path);
 }
