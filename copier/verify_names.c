@@ -10,6 +10,8 @@
 #include "cleanup/stale.h"
 #include "copier/verify_internal.h"
 
+#define TICK_NS (2 * NS_PER_SEC) /* of a file system whose granularity is not known */
+
 int verify_dir_create(struct look *l, struct dir *dir, struct verify_dir **out_dir)
 {
     struct verify_dir *d = calloc(1, sizeof *d);
@@ -202,7 +204,23 @@ struct recalling {
     size_t at; /* next entry */
 };
 
-static void recall_one(struct verify_entry *e, const struct state_file *file, bool sure)
+/* The destination could not hold an attribute as the source has it, when it was published. */
+static void tell_held(const struct verify_dir *d, const struct verify_entry *e)
+{
+    unsigned keep = d->verify->keep;
+    int64_t granularity = d->look->engine.dst->caps.time_granularity_ns;
+    bool mode = (keep & STORE_KEEP_MODE) != 0 && e->want_mode != e->src.mode;
+    bool owner = ((keep & STORE_KEEP_OWNER) != 0 && e->want_uid != e->src.uid) ||
+                 ((keep & STORE_KEEP_GROUP) != 0 && e->want_gid != e->src.gid);
+    bool time = (keep & STORE_KEEP_TIMES) != 0 &&
+                llabs(e->want_mtime_ns - e->src.mtime_ns) >= (granularity > 0 ? granularity : TICK_NS);
+    if (mode || owner || time) {
+        notice_raise(d->look->engine.notices,
+                     "mode, owner or times are as they were published, which is not how the source has them");
+    }
+}
+
+static void recall_one(const struct verify_dir *d, struct verify_entry *e, const struct state_file *file, bool sure)
 {
     struct facts then = facts_of(&file->src);
     if (!facts_unchanged(&then, &e->src) || then.mode != e->src.mode) {
@@ -218,6 +236,7 @@ static void recall_one(struct verify_entry *e, const struct state_file *file, bo
         e->want_gid = file->dst.gid;
         e->want_mtime_ns = clock_ns_of(&file->dst.mtime);
         e->keep = STORE_KEEP_ALL;
+        tell_held(d, e);
     }
     e->hash_known = file->hash_known;
     e->hash_wanted = !file->hash_known;
@@ -238,7 +257,7 @@ static int recalled(void *arg, const struct state_file *file, size_t name_len, b
         r->at++;
         if (order == 0) {
             if (!intent && S_ISREG(e->src.mode)) {
-                recall_one(e, file, sure);
+                recall_one(d, e, file, sure);
             }
             break;
         }

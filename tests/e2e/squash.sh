@@ -34,6 +34,11 @@ for _ in 1 2; do
     [ "$(grep -c '^>' "$WORK/diff")" -le 2 ] || fail "more than what it asked with was touched: $(cat "$WORK/diff")"
 done
 
+# Files are right as they were published, which a verification says; of what else there is it finds the owners.
+expect 40 verify --json "$SRC" "$DST"
+[ "$(jq -r 'select(.event == "finding") | .path' "$WORK/out" | sort | paste -sd ' ')" = 'dir dir/link' ] || fail "verify finds others"
+err_has 'owner or times are as they were published, which is not how the source has them \(41 times\)'
+
 # What can be had is mended, and who insists is told.
 chmod 600 "$DST/dir/2"
 expect 0 copy --json "$SRC" "$DST"

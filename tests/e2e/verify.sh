@@ -209,6 +209,15 @@ flip "$DST/large2" "$at"
 verify 0 --json --fresh
 figure_is compared 2
 
+# What the destination could not hold is right as it was published, and said.
+if [ "$HAUL_DST" = nfs3 ]; then
+    touch -d 1960-01-01 "$SRC/large1"
+    settle
+    expect 0 copy --state "$db" "$SRC" "$DST"
+    verify 0
+    out_has 'mode, owner or times are as they were published'
+fi
+
 # Which names are one file; extended attributes where they are asked for.
 rm -rf "$SRC" "$DST" "$db"*
 mkdir "$SRC"
