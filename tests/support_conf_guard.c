@@ -1,5 +1,5 @@
 /*
- * support_conf_guard: what is replaced or changed only while it is still what was meant.
+ * support_conf_guard: what is replaced, changed or linked only while it is still what was meant.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -143,9 +143,72 @@ static void not_meant(struct conf *c)
     }
 }
 
+/* dir/name becomes a link to "file", if that is what is expected. */
+static int link_meant(struct conf *c, struct dir *dir, const char *name, const struct attr *expect)
+{
+    struct attr out = {0};
+    struct store_op op = {
+        .code = STORE_LINK,
+        .dir = dir,
+        .name = name,
+        .link = {.from_dir = c->root, .from_name = "file", .expect = expect, .out = &out},
+    };
+    int err = store_run(c->port, &op);
+
+    cr_assert(err != -ESTALE || (op.step && strcmp(op.step, STORE_STEP_GUARD) == 0), "%s", op.step);
+    cr_assert(err || attr_is_same_file(expect, &out), "out is another file");
+    return err;
+}
+
+/* Where nothing stands, in the place of another file, and where it is that file already. */
+static void meant_is_linked(struct conf *c)
+{
+    struct dir *dir = conf_make_dir(c, c->root, "dir");
+    struct attr expect;
+
+    renew(c);
+    conf_put_file(c, "dir/stands", NEW, strlen(NEW), 0600);
+    cr_assert_eq(conf_stat(c, c->root, "file", &expect), 0);
+    cr_assert_eq(link_meant(c, dir, "new", &expect), 0);
+    cr_assert_eq(link_meant(c, dir, "stands", &expect), 0);
+    cr_assert_eq(link_meant(c, dir, "stands", &expect), 0);
+    cr_assert_eq(link_meant(c, c->root, "beside", &expect), 0);
+    other_mode(c); /* which is nothing that it is known by */
+    cr_assert_eq(link_meant(c, c->root, "later", &expect), 0);
+    conf_expect_bytes(c, "dir/stands", OLD, strlen(OLD));
+    cr_assert_eq(conf_see(c, "dir/new").st_ino, expect.ino);
+    cr_assert_eq(conf_see(c, "file").st_nlink, 5);
+    cr_assert_eq(mkdirat(c->fd, "dir/sub", 0700), 0);
+    cr_assert_lt(link_meant(c, dir, "sub", &expect), 0);
+    dir_put(dir);
+}
+
+static void not_meant_is_not_linked(struct conf *c)
+{
+    static void (*const changes[])(const struct conf *c) = {other_size, other_time, other_file, gone};
+
+    conf_put_file(c, "stands", NEW, strlen(NEW), 0600);
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        struct attr expect;
+        int err;
+
+        renew(c);
+        cr_assert_eq(conf_stat(c, c->root, "file", &expect), 0);
+        changes[i](c);
+        err = changes[i] == gone ? -ENOENT : -ESTALE;
+        cr_assert_eq(link_meant(c, c->root, "new", &expect), err, "%zu", i);
+        cr_assert_eq(link_meant(c, c->root, "stands", &expect), err, "%zu", i);
+        cr_assert_not(conf_there(c, "new"));
+        conf_expect_bytes(c, "stands", NEW, strlen(NEW));
+        cr_assert(changes[i] == gone || conf_see(c, "file").st_nlink == 1);
+    }
+}
+
 static const struct conf_case cases[] = {
     {.name = "what is meant is replaced", .run = meant},
     {.name = "what is not meant is not replaced", .run = not_meant},
+    {.name = "what is meant is linked", .run = meant_is_linked},
+    {.name = "what is not meant is not linked", .run = not_meant_is_not_linked},
 };
 
 struct conf_table conf_cases_guard(void)

@@ -74,6 +74,12 @@ bool attr_is_meant(const struct attr *expect, const struct attr *now)
            same_time(&expect->mtime, &now->mtime);
 }
 
+bool attr_is_same_file(const struct attr *expect, const struct attr *now)
+{
+    return (expect->mode & S_IFMT) == (now->mode & S_IFMT) && expect->size == now->size && expect->ino == now->ino &&
+           same_time(&expect->mtime, &now->mtime);
+}
+
 void store_destroy(struct store *s)
 {
     while (s) {

@@ -57,6 +57,9 @@ bool attr_unchanged(const struct attr *before, const struct attr *after);
  * ask of one that they are to mend. */
 bool attr_is_meant(const struct attr *expect, const struct attr *now);
 
+/* The same but for permission bits: what REMOVE and LINK ask of a non-directory. */
+bool attr_is_same_file(const struct attr *expect, const struct attr *now);
+
 enum store_code {
     /* looking: safe to repeat */
     STORE_STAT,      /* attributes of name (not followed); name NULL: of dir itself */
@@ -109,8 +112,8 @@ enum store_repeat store_code_repeat(enum store_code code);
 #define STORE_KEEP_TIMES 8U /* atime and mtime */
 #define STORE_KEEP_ALL   15U
 
-/* What REMOVE, PUBLISH and COMMIT, where expect no longer holds, and SETATTR, where another type stands too, write to
- * step: -ESTALE is final then, not a server's stale handle. */
+/* What REMOVE, LINK, PUBLISH and COMMIT, where expect no longer holds, and SETATTR, where another type stands too,
+ * write to step: -ESTALE is final then, not a server's stale handle. */
 #define STORE_STEP_GUARD "guard"
 
 struct store_list; /* a listing under way; owned by the store until LIST_CLOSE; one user at a time */
@@ -242,7 +245,10 @@ struct store_op {
         struct { /* LINK: dir/name becomes a link to from_dir/from_name */
             struct dir *from_dir;
             const char *from_name;
-            struct attr *out; /* of the link; may be NULL */
+            const struct attr *expect; /* only while type, ino, size and mtime of from_name are these, as for REMOVE:
+                                          nothing else ever stands under name; -ESTALE otherwise with step
+                                          STORE_STEP_GUARD. NULL: whatever it is */
+            struct attr *out;          /* of the link; may be NULL */
         } link;
         struct { /* SETATTR */
             const struct attr *attr;

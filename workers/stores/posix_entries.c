@@ -262,9 +262,9 @@ static int link_new(struct port *p, struct store_op *op, int from_fd, int dir_fd
 }
 
 /*
- * By way of a temp name, in the place of what stands there. A rename onto another name of the same inode does nothing,
- * says nothing, and leaves the temp name: somebody may have made that link since we looked. So it is removed in any
- * case.
+ * By way of a temp name, in the place of what stands there; or where only one file will do: what has been linked is
+ * looked at before it gets its name. A rename onto another name of the same inode does nothing, says nothing, and
+ * leaves the temp name: somebody may have made that link since we looked. So it is removed in any case.
  */
 static int link_over(struct port *p, struct store_op *op, int from_fd, int dir_fd, struct attr *out_seen)
 {
@@ -285,6 +285,9 @@ static int link_over(struct port *p, struct store_op *op, int from_fd, int dir_f
         return err;
     }
     err = posix_attr_at(p, dir_fd, temp, out_seen);
+    if (!err && op->link.expect && !attr_is_same_file(op->link.expect, out_seen)) {
+        err = fail_at(op, STORE_STEP_GUARD, -ESTALE);
+    }
     rename_err = err ? err : posix_rename_temp(p, dir_fd, temp, op->name, out_seen);
     if (!err && rename_err) {
         op->step = "rename";
@@ -304,14 +307,17 @@ static int link_in(struct port *p, struct store_op *op, int from_fd, int dir_fd)
     if (err) {
         return fail_at(op, "stat", err);
     }
+    if (op->link.expect && !attr_is_same_file(op->link.expect, &from)) {
+        return fail_at(op, STORE_STEP_GUARD, -ESTALE);
+    }
     there = posix_attr_at(p, dir_fd, op->name, &seen);
-    if (there == -ENOENT) {
+    if (there == -ENOENT && !op->link.expect) {
         there = link_new(p, op, from_fd, dir_fd, &from, &seen);
         if (there && there != -EEXIST) {
             return there;
         }
-    } else if (there == 0 && !same_inode(&from, &seen)) {
-        there = -EEXIST;
+    } else if (there == -ENOENT || (there == 0 && !same_inode(&from, &seen))) {
+        there = -EEXIST; /* link_over does for both */
     }
     err = there == -EEXIST ? link_over(p, op, from_fd, dir_fd, &seen) : there;
     if (!err && op->link.out) {
@@ -332,9 +338,9 @@ int posix_link(struct port *p, struct store_op *op)
     err = posix_dir_pin(p, op->dir, &dir_fd);
     if (!err) {
         err = link_in(p, op, from_fd, dir_fd);
-        posix_dir_unpin(p, op->dir, err);
+        posix_dir_unpin(p, op->dir, posix_handle_err(op, err));
     }
-    posix_dir_unpin(p, op->link.from_dir, err);
+    posix_dir_unpin(p, op->link.from_dir, posix_handle_err(op, err));
     return err;
 }
 
@@ -485,10 +491,8 @@ out:
 
 static bool still_meant(const struct attr *expect, const struct attr *seen, bool dir)
 {
-    if ((expect->mode & S_IFMT) != (seen->mode & S_IFMT) || expect->ino != seen->ino) {
-        return false;
-    }
-    return dir || (expect->size == seen->size && !time_differs(&expect->mtime, &seen->mtime));
+    return dir ? (expect->mode & S_IFMT) == (seen->mode & S_IFMT) && expect->ino == seen->ino
+               : attr_is_same_file(expect, seen);
 }
 
 /* A temp name of this run is nobody else's: it may go at any time. */

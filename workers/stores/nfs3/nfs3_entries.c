@@ -157,6 +157,9 @@ static int link_in(struct port *p, struct store_op *op, const struct nfs3_dir *d
     int err = nfs3_dir_get(p, op->link.from_dir, &l.from_dir);
 
     err = err ? err : nfs3_result(nfs3_lookup(p, &l.from_dir.fh, op->link.from_name, &l.fh, &l.from));
+    if (!err && op->link.expect && !attr_is_same_file(op->link.expect, &l.from)) {
+        err = nfs3_fail(op, STORE_STEP_GUARD, -ESTALE); /* else LINK is given that very file */
+    }
     err = err ? err : link_new(p, op, dir, &l);
     if (err == -EEXIST) {
         op->step = NULL;
@@ -174,7 +177,7 @@ static int link_in(struct port *p, struct store_op *op, const struct nfs3_dir *d
             break; /* a directory stands there */
         }
     }
-    if (err == -ESTALE) {
+    if (err == -ESTALE && !(op->step && strcmp(op->step, STORE_STEP_GUARD) == 0)) {
         nfs3_dir_forget(nfs3_of(p), op->link.from_dir, &l.from_dir);
     }
     if (!err && op->link.out) {

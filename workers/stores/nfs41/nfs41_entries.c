@@ -166,12 +166,17 @@ int nfs41_node(struct port *p, struct store_op *op)
 
 /* ---- hard links ---- */
 
+#define SAME_FILE (NFS_ATTR_TYPE | NFS_ATTR_SIZE | NFS_ATTR_FILEID | NFS_ATTR_MTIME) /* attr_is_same_file */
+
 /* A link under way. */
 struct linking {
     struct nfs41_dir from_dir;
     struct nfs41_dir dir;
-    struct attr from; /* what is to get another name */
-    struct attr out;  /* what stands under that name in the end */
+    const struct attr *expect; /* what it must be; NULL: whatever it is */
+    bool looks;                /* the server does not compare that: we look right before */
+    bool refused;              /* the server has compared, or would not */
+    struct attr from;          /* what is to get another name */
+    struct attr out;           /* what stands under that name in the end */
 };
 
 static bool same_inode(const struct attr *a, const struct attr *b)
@@ -179,12 +184,16 @@ static bool same_inode(const struct attr *a, const struct attr *b)
     return a->ino == b->ino && a->dev == b->dev;
 }
 
-/* To the file that gets another name: it is saved, the directory current. Reads its attributes. */
+/* To the file that gets another name: it is saved, the directory current. Reads its attributes, and makes sure that it
+ * is the one that is meant: LINK is given that very file. */
 static void put_from(struct nfs_compound *c, const struct store_op *op, const struct linking *l)
 {
     nfs_put_putfh(c, &l->from_dir.fh);
     nfs_put_lookup(c, op->link.from_name);
     nfs_put_getattr(c, NFS_ATTRS_STAT);
+    if (l->expect && !l->looks) {
+        nfs_put_verify(c, SAME_FILE, l->expect);
+    }
     nfs_put_savefh(c);
     nfs_put_putfh(c, &l->dir.fh);
 }
@@ -195,8 +204,36 @@ static int get_from(struct port *p, struct nfs_compound *c, struct linking *l)
 
     r = r ? r : nfs_get_plain(c, NFS_OP_LOOKUP);
     r = r ? r : nfs41_get_attr(p, c, &l->from);
+    if (!r && l->expect && !l->looks) {
+        r = nfs_get_plain(c, NFS_OP_VERIFY);
+        l->refused = r > 0;
+    }
     r = r ? r : nfs_get_plain(c, NFS_OP_SAVEFH);
     return r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
+}
+
+/* After get_from has been refused, which has filled in l->from: -ESTALE where that is another file; -EAGAIN: the server
+ * does not compare that, and we are to look. */
+static int refused(struct store_op *op, struct linking *l)
+{
+    l->refused = false;
+    if (!attr_is_same_file(l->expect, &l->from)) {
+        return nfs41_fail(op, STORE_STEP_GUARD, -ESTALE);
+    }
+    l->looks = true;
+    op->step = NULL;
+    return -EAGAIN;
+}
+
+/* Looks whether it is what is meant, where the server does not. 0 or -errno. */
+static int look_from(struct port *p, struct store_op *op, struct linking *l)
+{
+    int err = l->expect && l->looks ? look(p, &l->from_dir, op->link.from_name, &l->from) : 0;
+
+    if (!err && l->expect && l->looks && !attr_is_same_file(l->expect, &l->from)) {
+        err = nfs41_fail(op, STORE_STEP_GUARD, -ESTALE);
+    }
+    return err;
 }
 
 static void put_look(struct nfs_compound *c, const char *name)
@@ -216,9 +253,10 @@ static int get_look(struct port *p, struct nfs_compound *c, struct attr *out)
 static int link_new(struct port *p, struct store_op *op, struct linking *l)
 {
     struct nfs_compound *c;
-    int err = nfs41_fence(p, op);
+    int err = look_from(p, op, l);
     int r;
 
+    err = err ? err : nfs41_fence(p, op);
     if (err) {
         return err;
     }
@@ -235,6 +273,9 @@ static int link_new(struct port *p, struct store_op *op, struct linking *l)
     r = r ? r : get_look(p, c, &l->out);
     err = nfs41_result(op, c, r);
     nfs_compound_end(c);
+    if (l->refused) {
+        return refused(op, l);
+    }
     return !err && !same_inode(&l->from, &l->out) ? -ESTALE : err;
 }
 
@@ -246,9 +287,10 @@ static int link_new(struct port *p, struct store_op *op, struct linking *l)
 static int link_over(struct port *p, struct store_op *op, struct linking *l, struct nfs41_temp *t)
 {
     struct nfs_compound *c;
-    int err = nfs41_fence(p, op);
+    int err = look_from(p, op, l);
     int r;
 
+    err = err ? err : nfs41_fence(p, op);
     if (err) {
         return err;
     }
@@ -279,12 +321,16 @@ static int link_over(struct port *p, struct store_op *op, struct linking *l, str
     err = nfs41_result(op, c, r);
     nfs_compound_end(c);
     nfs41_temp_drop(p, t);
+    if (l->refused) {
+        return refused(op, l);
+    }
     return !err && !same_inode(&l->from, &l->out) ? -ESTALE : err;
 }
 
 static int link_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
 {
-    struct linking l = {.dir = *dir};
+    struct linking l = {
+        .dir = *dir, .expect = op->link.expect, .looks = nfs41_stepped(nfs41_of(p), NFS41_STEP_NO_VERIFY)};
     struct nfs41_temp t = {.dir = *dir};
     int err = nfs41_dir_get(p, op->link.from_dir, &l.from_dir);
 
@@ -292,6 +338,9 @@ static int link_in(struct port *p, struct store_op *op, const struct nfs41_dir *
         return err;
     }
     err = link_new(p, op, &l);
+    if (err == -EAGAIN && l.looks) {
+        err = link_new(p, op, &l);
+    }
     if (err == -EEXIST) {
         op->step = NULL;
         err = look(p, dir, op->name, &l.out);
@@ -308,7 +357,7 @@ static int link_in(struct port *p, struct store_op *op, const struct nfs41_dir *
             break; /* a directory stands there */
         }
     }
-    if (err == -ESTALE) {
+    if (err == -ESTALE && !(op->step && strcmp(op->step, STORE_STEP_GUARD) == 0)) {
         nfs41_dir_forget(nfs41_of(p), op->link.from_dir, &l.from_dir);
     }
     if (!err && op->link.out) {
