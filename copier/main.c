@@ -207,6 +207,7 @@
  * copier/state_writer.c              writes it in batches
  * copier/state_read.c                looks it up
  * copier/state_intents.c             what is about to be published
+ * copier/state_renames.c             source files found by what they are
  * copier/state_recall.c              all entries of a directory at once
  * copier/state_summary.c             a directory's entries in one piece, for those that have not changed
  * copier/state_left.c                directories in which runs have left something undone

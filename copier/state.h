@@ -259,6 +259,26 @@ uint64_t state_summary_seed(const struct state *s);
 bool state_known_dir(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src, bool times,
                      unsigned xattrs);
 
+/* ---- what was renamed (state_renames.c) ---- */
+
+/* A source file as it is remembered under another name than it has now. */
+struct state_renamed {
+    struct state_file file; /* name: the one below */
+    char *name;             /* that name; owned */
+    char *dir_path;         /* its directory's, relative to the source; owned */
+};
+
+/* Whether the database is to have the index that state_renamed looks through: makes it, for which all entries are read,
+ * or removes it. 0 or -errno. Before the run's first reader; blocks. */
+int state_renames_keep(struct state *s, bool wanted);
+
+/* A regular file that is remembered with dev, ino, size and mtime of src, for sure (state_recall), under another name
+ * than that one; any of several. What the present run has announced of that name makes no difference. 0, for
+ * state_renamed_release; -ENOENT; -errno, which state_error tells too. */
+int state_renamed(struct state_reader *r, uint64_t dir_id, const char *name, const struct attr *src,
+                  struct state_renamed *out_renamed);
+void state_renamed_release(struct state_renamed *renamed); /* one that is all 0 is fine */
+
 /* ---- which destination the state is about (state_place.c) ---- */
 
 #define STATE_PLACE_MAX 65 /* bytes of each text, with its NUL */

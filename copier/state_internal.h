@@ -8,6 +8,7 @@
  *   state_read.c    looking things up
  *   state_recall.c  all entries of a directory at once
  *   state_intents.c what is about to be published
+ *   state_renames.c source files found by what they are
  *   state_place.c   which destination it is about
  *   state_summary.c directories in one piece
  *   state_path.c    the default file of a pair
@@ -259,6 +260,7 @@ struct state_reader {
     sqlite3_stmt *dirs;        /* owned */
     sqlite3_stmt *recall;      /* owned */
     sqlite3_stmt *summary;     /* owned */
+    sqlite3_stmt *renamed;     /* owned; NULL until state_renamed */
     sqlite3_stmt *partials;    /* owned */
     sqlite3_stmt *parts;       /* owned */
     sqlite3_stmt *verified;    /* owned; NULL until state_verify_has */

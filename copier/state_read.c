@@ -110,6 +110,7 @@ void state_reader_destroy(struct state_reader *r)
     (void)sqlite3_finalize(r->parts);
     (void)sqlite3_finalize(r->recall);
     (void)sqlite3_finalize(r->summary);
+    (void)sqlite3_finalize(r->renamed);
     (void)sqlite3_finalize(r->verified);
     state_reader_unlock(r);
     (void)sqlite3_close(r->own);
