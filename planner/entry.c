@@ -188,16 +188,16 @@ static enum item_kind kind_of(mode_t mode)
 }
 
 /*
- * Two files of the source may stand at the destination as one: a link that was broken up at the source, or names that
- * changed groups. The first one to be looked at keeps that file, the others are published anew. Further names that only
- * the destination has are left alone. 0 or -errno.
+ * Two files of the source may stand at the destination as one: a link that was broken up at the source, by a copy
+ * perhaps that is as alike as can be, or names that changed groups. The first one to be looked at keeps that file, the
+ * others are published anew. Further names that only the destination has are left alone. 0 or -errno.
  */
 static int part_files(struct walker *w, const struct attr *attr, const struct attr *there, enum compare *result)
 {
     const struct plan_options *o = &w->p->options;
     bool ours = true;
 
-    if ((*result != COMPARE_SAME && *result != COMPARE_ATTRS) || there->nlink < 2 || !o->hard_links ||
+    if (*result == COMPARE_DIFFERS || *result == COMPARE_TYPE || there->nlink < 2 || !o->hard_links ||
         o->only_name != NULL) {
         return 0;
     }

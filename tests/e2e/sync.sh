@@ -79,6 +79,12 @@ figure_is links 2
 [ "$(stat -c '%i %h' "$DST/a/f30" "$DST/a/b/f30.b" "$DST/keep/f30.c" | sort -u)" = "$(stat -c '%i 3' "$DST/a/f30")" ] ||
     fail "the group was parted"
 judged
+# A link that was broken by a copy, which has the size and times of the others.
+cp -p "$SRC/a/b/f30.b" "$SRC/a/b/copy" && mv "$SRC/a/b/copy" "$SRC/a/b/f30.b"
+settle
+expect 0 sync --delete "$SRC" "$DST"
+[ "$(stat -c %h "$DST/a/f30" "$DST/a/b/f30.b" "$DST/keep/f30.c" | tr '\n' ' ')" = "2 1 2 " ] || fail "it is still linked"
+judged
 
 # What would be done, by what is remembered, with all its guards: nothing is touched, and a real run then does that.
 mkdir "$SRC/would" && for i in $(seq 60); do echo "$i" >"$SRC/would/$i"; done
