@@ -10,6 +10,7 @@
 #include "base/errs.h"
 #include "copier/copyfile.h"
 #include "copier/copyparts.h"
+#include "copier/copyrename.h"
 #include "copier/copystage.h"
 #include "copier/engine_internal.h"
 #include "copier/hash.h"
@@ -42,6 +43,7 @@ void copy_end(void *arg, struct worker *w)
     struct engine_worker *own = worker_own(w);
     if (own != NULL) {
         copy_stage_close(arg, own);
+        chain_release(&own->former);
         store_port_destroy(own->src);
         store_port_destroy(own->dst);
         store_port_destroy(own->stage);
@@ -447,9 +449,11 @@ int copy_attrs(struct copy_job *job)
 
 int copy_item(struct copy_job *job)
 {
+    int r = 0;
     switch (job->item->kind) {
     case ITEM_FILE:
-        return copy_file(job);
+        r = copy_rename(job);
+        return r <= 0 ? r : copy_file(job);
     case ITEM_SYMLINK:
         return copy_symlink(job);
     case ITEM_NODE:
@@ -466,13 +470,15 @@ int copy_item(struct copy_job *job)
     return -EINVAL;
 }
 
-static const char *would_what(enum item_kind kind)
+static const char *would_what(struct copy_job *job)
 {
-    return kind == ITEM_LINK     ? "link"
-           : kind == ITEM_ATTRS  ? "set attributes of"
-           : kind == ITEM_CHECK  ? "compare"
-           : kind == ITEM_REMOVE ? "remove"
-                                 : "copy";
+    const enum item_kind kind = job->item->kind;
+    return kind == ITEM_LINK                             ? "link"
+           : kind == ITEM_ATTRS                          ? "set attributes of"
+           : kind == ITEM_CHECK                          ? "compare"
+           : kind == ITEM_REMOVE                         ? "remove"
+           : kind == ITEM_FILE && copy_would_rename(job) ? "rename"
+                                                         : "copy";
 }
 
 static void add(atomic_ulong *counter, unsigned long n)
@@ -486,6 +492,10 @@ static void count_done(struct engine *e, const struct copy_job *job)
     const struct item *item = job->item;
     switch (item->kind) {
     case ITEM_FILE:
+        if (job->renamed) {
+            add(&c->renamed, 1);
+            break;
+        }
         add(&c->files, 1);
         add(&c->bytes, item->attr.size);
         add(&c->moved, job->moved);
@@ -623,7 +633,7 @@ void copy_run(void *arg, struct worker *w, struct work *work)
     int r = 0;
     if (e->options->dry_run) {
         char *path = dir_path(work->dir, job.item->name);
-        report_would(e->report, would_what(job.item->kind), path != NULL ? path : job.item->name);
+        report_would(e->report, would_what(&job), path != NULL ? path : job.item->name);
         free(path);
     } else if (atomic_load_explicit(&e->stopping, memory_order_relaxed)) {
         r = -ECANCELED;

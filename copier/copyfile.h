@@ -23,6 +23,7 @@ struct copy_job {
     int64_t unanswered_ns;       /* another worker's operation for it got no answer for so long; 0: none */
     size_t buffer;               /* bytes of the worker's buffer that it holds, as asked; 0: none */
     bool ending;                 /* it is done, and planner_item_done was called */
+    bool renamed;                /* nothing was copied: it was there under another name (copyrename.h) */
     unsigned long moved;         /* bytes really written */
     struct xattrs *xattrs;       /* of the source entry, where they are kept; owned; NULL: left alone */
     struct attr xattrs_of;       /* its attributes when they were read */

@@ -43,8 +43,9 @@ static void feed(struct hashing *h, const char *data, size_t len)
     }
 }
 
-/* Reads the open file to its end. */
-static int read_all(struct copy_job *job, struct port *port, struct store_file *file, char *buffer, struct hashing *h)
+/* Reads the open file dir/name to its end. */
+static int read_all(struct copy_job *job, struct port *port, struct dir *dir, const char *name, struct store_file *file,
+                    char *buffer, struct hashing *h)
 {
     uint64_t at = 0;
     for (;;) {
@@ -54,8 +55,8 @@ static int read_all(struct copy_job *job, struct port *port, struct store_file *
         }
         job->op =
             (struct store_op){.code = STORE_READ,
-                              .dir = job->item->work.dir,
-                              .name = job->item->name,
+                              .dir = dir,
+                              .name = name,
                               .file = {.file = file, .buf = buffer, .len = READ_SIZE, .offset = at, .out_len = &got}};
         int r = store_run(port, &job->op);
         if (r != 0) {
@@ -69,9 +70,8 @@ static int read_all(struct copy_job *job, struct port *port, struct store_file *
     }
 }
 
-/* The hash of the entry's contents on that side, and its attributes before and after they were read. */
-static int hash_side(struct copy_job *job, bool on_source, uint8_t out_hash[16], struct attr *before,
-                     struct attr *after)
+int copy_hash(struct copy_job *job, bool on_source, struct dir *dir, const char *name, uint8_t out_hash[16],
+              struct attr *before, struct attr *after)
 {
     const struct engine_worker *own = worker_own(job->worker);
     struct port *port = on_source ? own->src : own->dst;
@@ -80,21 +80,17 @@ static int hash_side(struct copy_job *job, bool on_source, uint8_t out_hash[16],
     char *buffer = malloc(READ_SIZE);
     int r = h.part == NULL || h.whole == NULL || buffer == NULL ? -ENOMEM : 0;
     job->on_source = on_source;
-    job->op = (struct store_op){.code = STORE_OPEN,
-                                .dir = job->item->work.dir,
-                                .name = job->item->name,
-                                .open = {.out = &file, .attr = before}};
+    job->op = (struct store_op){.code = STORE_OPEN, .dir = dir, .name = name, .open = {.out = &file, .attr = before}};
     r = r == 0 ? store_run(port, &job->op) : r;
     if (r == 0) {
         XXH3_128bits_reset(h.part);
         XXH3_128bits_reset(h.whole);
-        r = read_all(job, port, file, buffer, &h);
+        r = read_all(job, port, dir, name, file, buffer, &h);
         if (r == 0) {
-            job->op = (struct store_op){
-                .code = STORE_FSTAT, .dir = job->item->work.dir, .stat = {.out = after, .file = file}};
+            job->op = (struct store_op){.code = STORE_FSTAT, .dir = dir, .stat = {.out = after, .file = file}};
             r = store_run(port, &job->op);
         }
-        struct store_op close = {.code = STORE_CLOSE, .dir = job->item->work.dir, .file = {.file = file}};
+        struct store_op close = {.code = STORE_CLOSE, .dir = dir, .file = {.file = file}};
         (void)store_run(port, &close); /* nothing was written through it */
     }
     if (r == 0) {
@@ -148,14 +144,14 @@ int copy_check(struct copy_job *job)
     struct attr before = {0};
     struct attr after = {0};
     int64_t read_ns = clock_real_ns();
-    int r = copy_source_error(hash_side(job, true, ours, &before, &after));
+    int r = copy_source_error(copy_hash(job, true, item->work.dir, item->name, ours, &before, &after));
     if (r == -ECANCELED) {
         return r;
     }
     bool steady = r == 0 && attr_unchanged(&before, &after) && attr_unchanged(&item->attr, &after);
     bool known = steady && remembered_hash(job, theirs);
     if (steady && !known) {
-        known = hash_side(job, false, theirs, &before, &after) == 0;
+        known = copy_hash(job, false, item->work.dir, item->name, theirs, &before, &after) == 0;
     }
     if (!known || memcmp(ours, theirs, sizeof ours) != 0) {
         item->kind = ITEM_FILE; /* and what went wrong shows there */

@@ -15,6 +15,7 @@
 #include "copier/report.h"
 #include "copier/staging.h"
 #include "copier/state.h"
+#include "planner/chain.h"
 #include "planner/planner.h"
 #include "workers/pool.h"
 #include "workers/stores/layers.h"
@@ -114,6 +115,7 @@ struct engine_worker {
     struct port *stage;                     /* of the local temp dir; NULL: none */
     struct store_file *spare[STAGE_SPARES]; /* empty staged files, to be used again; owned */
     unsigned spares;                        /* entries in spare */
+    struct chain former;                    /* to directories of files' former names; root NULL: none yet */
 };
 
 /* How the descriptors are shared out. */

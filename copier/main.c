@@ -175,6 +175,7 @@
  * copier/left.c                      what a sync leaves undone, and since when
  * copier/sync.c                      haul sync: which destination, what is trusted, what may go
  * copier/copysync.c                  contents compared, entries removed
+ * copier/copyrename.c                files that have another name than before
  * copier/copylarge.c                 one large or sparse file: begun or resumed, published or left for the next run
  * copier/copyparts.c                 its parts, copied by several workers at once
  * copier/partials.c                  large files that earlier runs have left unfinished

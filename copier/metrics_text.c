@@ -122,6 +122,7 @@ static void put_counts(FILE *out, const struct metrics_text *t)
         {"haul_run_written_bytes", "Bytes that were really written.", &c->moved},
         {"haul_run_others", "Symbolic links, FIFOs, sockets, device nodes published.", &c->others},
         {"haul_run_links", "Hard links made.", &c->links},
+        {"haul_run_renames", "Regular files that were there under another name, and not copied.", &c->renamed},
         {"haul_run_attributes", "Entries of which the attributes alone were set.", &c->attrs},
         {"haul_run_deletions", "Entries of the destination removed, which the source had no more.", &c->removed},
         {"haul_run_errors", "Entries that did not arrive.", &c->failed},

@@ -274,6 +274,7 @@ static bool set_flag(struct options *o, enum option_id id)
         {OPT_DIRECT, &o->direct},
         {OPT_DELETE, &o->remove},
         {OPT_ACCEPT_DESTINATION, &o->accept_destination},
+        {OPT_DETECT_RENAMES, &o->detect_renames},
         {OPT_OTHERS, &o->others},
         {OPT_READ_SOURCE, &o->read_source},
         {OPT_FRESH, &o->fresh},
@@ -558,6 +559,21 @@ int options_take_server(struct options *o, FILE *errors)
     return 0;
 }
 
+/* --detect-renames: what it cannot be had with. 0 or -EINVAL after a message. */
+static int check_renames(const struct options *o, FILE *errors)
+{
+    const char *with = o->files_from != NULL         ? "--files-from"
+                       : o->compare == WITH_CONTENTS ? "--compare=checksum"
+                       : o->xattrs                   ? "--xattrs"
+                       : o->acls                     ? "--acls"
+                                                     : NULL;
+    if (o->detect_renames && !o->remove) {
+        return options_usage(errors, "--detect-renames needs --delete, which removes the former names");
+    }
+    return o->detect_renames && with != NULL ? options_usage(errors, "--detect-renames cannot be had with %s", with)
+                                             : 0;
+}
+
 /* haul status [DST] */
 static int take_status(struct options *o, char **places, int count, FILE *errors)
 {
@@ -653,7 +669,7 @@ static int take_places(struct options *o, char **places, int count, FILE *errors
     if (o->from0 && o->files_from == NULL) {
         return options_usage(errors, "--from0 is about the list of --files-from, which is not given");
     }
-    return 0;
+    return check_renames(o, errors);
 }
 
 int options_parse(int argc, char **argv, FILE *errors, struct options *out_options)

@@ -120,6 +120,7 @@ struct options {
     bool accept_destination;   /* sync: another destination than last time is fine */
     bool remove;               /* sync: what the source has no more is removed */
     bool remove_excluded;      /* sync: with what is excluded */
+    bool detect_renames;       /* sync: what is there under another name is not copied */
     bool max_delete_share;     /* see max_delete */
     bool max_delete_given;     /* it is the user's own */
 };
@@ -199,6 +200,7 @@ enum option_id {
     OPT_CHECKSUM,
     OPT_AUDIT,
     OPT_ACCEPT_DESTINATION,
+    OPT_DETECT_RENAMES,
     OPT_JOB,
     OPT_SYNC_LAST = OPT_JOB,
     OPT_SOURCE, /* from here on for scan, verify and clean alone */

@@ -88,6 +88,14 @@ const struct option_row options_table[] = {
      "sync: where more than N entries (or N%) would be removed, remove none and end with 25 (default 25% once there "
      "are "
      "more than 100 entries)."},
+    {OPT_DETECT_RENAMES, 0, false, "detect-renames", NULL,
+     "sync, with --delete: a file that was renamed, or lies in a directory that was, is not copied once more: what "
+     "haul "
+     "published under the former name gets the new one. It is the same file where device, inode, size and mtime are as "
+     "they were; where ctime is not, which moves when the file itself is renamed, its contents are read at the source "
+     "and compared with the recorded hash. One that has several names, another owner or more permission bits than "
+     "before is copied; so is one whose copy at DST somebody has changed. Not with --compare=checksum, --files-from, "
+     "--xattrs, --acls."},
     {OPT_COMPARE, 0, false, "compare", "WHAT",
      "sync: state (default): what is remembered as it is at the source is right, and the destination is not asked; "
      "dest: "

@@ -410,9 +410,9 @@ static void end_stats(struct report *r, const struct report_end *end)
                get(&p->dirs), get(&p->files), quantity_show_bytes(get(&p->bytes), bytes), get(&p->others),
                get(&p->links), get(&p->excluded));
     report_say(r, "right already: %lu entries (%s)", get(&p->same), quantity_show_bytes(get(&p->same_bytes), bytes));
-    report_say(r, "done: %lu directories, %lu files (%s), %lu others, %lu hard links, %lu attributes only",
+    report_say(r, "done: %lu directories, %lu files (%s), %lu others, %lu hard links, %lu renamed, %lu attributes only",
                get(&p->dirs_made), get(&c->files), quantity_show_bytes(get(&c->bytes), bytes), get(&c->others),
-               get(&c->links), get(&c->attrs));
+               get(&c->links), get(&c->renamed), get(&c->attrs));
     if (get(&p->copies) > 0) {
         report_say(r, "further hard links that the destination refused, copied instead: %lu", get(&p->copies));
     }
@@ -470,6 +470,7 @@ static void end_json(struct report *r, const struct report_end *end)
         {"others", get(&c->others)},
         {"links", get(&c->links)},
         {"links_copied", get(&p->copies)},
+        {"renamed", get(&c->renamed)},
         {"attrs", get(&c->attrs)},
         {"removed", get(&c->removed)},
         {"failed", get(&c->failed)},
@@ -546,6 +547,7 @@ static void end_summary(struct report *r, const struct report_end *end)
     char rate[QUANTITY_MAX];
     char same[QUANTITY_MAX];
     char attrs[64] = "";
+    char renamed[64] = "";
     char copies[64] = "";
     unsigned long size = get(&c->bytes);
     unsigned long entries = get(&c->files) + get(&c->others) + get(&c->links);
@@ -553,6 +555,9 @@ static void end_summary(struct report *r, const struct report_end *end)
     quantity_show_bytes(size, bytes);
     if (get(&c->attrs) > 0) {
         snprintf(attrs, sizeof attrs, ", attributes of %lu", get(&c->attrs));
+    }
+    if (get(&c->renamed) > 0) {
+        snprintf(renamed, sizeof renamed, ", %s%lu", r->options.dry_run ? "rename " : "renamed ", get(&c->renamed));
     }
     if (get(&end->plan->copies) > 0) {
         snprintf(copies, sizeof copies, ", %lu instead of hard links", get(&end->plan->copies));
@@ -562,8 +567,8 @@ static void end_summary(struct report *r, const struct report_end *end)
                    get(&c->removed) == 1 ? "entry" : "entries");
     }
     if (r->options.dry_run) {
-        report_say(r, "would copy %lu %s%s, %s; %s right already", entries, entries == 1 ? "entry" : "entries", attrs,
-                   bytes, same);
+        report_say(r, "would copy %lu %s%s%s, %s; %s right already", entries, entries == 1 ? "entry" : "entries",
+                   renamed, attrs, bytes, same);
         return;
     }
     if (get(&c->findings) > 0) {
@@ -573,10 +578,10 @@ static void end_summary(struct report *r, const struct report_end *end)
             get(&c->findings), get(&c->rechecked), get(&c->repaired));
     }
     double seconds = (double)end->elapsed_ns / 1e9;
-    report_say(r, "copied %lu %s%s%s, %s in %s (%.0f entries/s, %s/s); %s right already", entries,
-               entries == 1 ? "entry" : "entries", copies, attrs, bytes, quantity_show_duration(end->elapsed_ns, time),
-               (double)entries / seconds, quantity_show_bytes((uint64_t)((double)get(&c->moved) / seconds), rate),
-               same);
+    report_say(r, "copied %lu %s%s%s%s, %s in %s (%.0f entries/s, %s/s); %s right already", entries,
+               entries == 1 ? "entry" : "entries", copies, renamed, attrs, bytes,
+               quantity_show_duration(end->elapsed_ns, time), (double)entries / seconds,
+               quantity_show_bytes((uint64_t)((double)get(&c->moved) / seconds), rate), same);
 }
 
 /* Since when runs have not ended well, where that is more than one. */

@@ -31,6 +31,7 @@ struct report_counts {
     atomic_ulong moved;         /* bytes that were really written */
     atomic_ulong others;        /* symbolic links, FIFOs, sockets, device nodes published */
     atomic_ulong links;         /* hard links made */
+    atomic_ulong renamed;       /* regular files that were there under another name */
     atomic_ulong attrs;         /* entries whose attributes alone were set */
     atomic_ulong removed;       /* entries of the destination that the source had no more */
     atomic_ulong failed;        /* entries that did not arrive */
@@ -117,7 +118,7 @@ void report_failed(struct report *r, const struct report_failure *failure);
 /* A published entry was looked at again and was not right. */
 void report_found(struct report *r, const struct finding *f);
 
-/* --dry-run: what would be done with path ("copy", "link", "set attributes of", "make
+/* --dry-run: what would be done with path ("copy", "rename", "link", "set attributes of", "make
  * directory"). */
 void report_would(struct report *r, const char *what, const char *path);
 

@@ -549,10 +549,15 @@ void sync_over(struct engine *e)
 int sync_begin(struct engine *e)
 {
     size_t count = 0;
+    int r = is_sync(e) ? state_renames_keep(e->state, e->options->detect_renames) : 0;
+    if (r != 0) {
+        report_error(e->report, "the state '%s' cannot be written: %s", e->state_path, err_text(r));
+        return STATUS_CANNOT;
+    }
     if (!is_sync(e) || e->options->files_from != NULL) {
         return 0; /* of a list of files it is no news that the rest was not met */
     }
-    int r = left_create(e->state, e->run.started_ns, &e->left);
+    r = left_create(e->state, e->run.started_ns, &e->left);
     if (r != 0) {
         report_error(e->report, "the state '%s' cannot be read: %s", e->state_path, err_text(r));
         return STATUS_CANNOT;

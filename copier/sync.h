@@ -43,6 +43,11 @@ void sync_plan(struct engine *e, struct plan_options *options);
 
 /* copysync.c, pool side: ITEM_CHECK and ITEM_REMOVE, as copy_item has it. */
 int copy_check(struct copy_job *job);
+
+/* The hash (filehash.h) of dir/name's contents on that side, and its attributes before and after they were read. 0, or
+ * -errno with job->op; -ECANCELED: the run is being stopped. In a fiber of job->worker. */
+int copy_hash(struct copy_job *job, bool on_source, struct dir *dir, const char *name, uint8_t out_hash[16],
+              struct attr *before, struct attr *after);
 /* ITEM_ATTRS of a sync, as copy_item has it: what stands there then is remembered. */
 int copy_retouch(struct copy_job *job);
 int copy_remove(struct copy_job *job);

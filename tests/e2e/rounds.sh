@@ -50,26 +50,34 @@ lax_tree=(--no-dir-times)
 [ $PICK = 0 ] || always+=(--archive-dirs) lax=() lax_tree=()
 echo "to $to, ${always[*]}"
 
+# renames ARGUMENTS...: every third sync detects renames, where that can be had: $RENAMES.
+renames() {
+    RENAMES=
+    [[ "$*" == *checksum* ]] || [ $((RANDOM % 3)) != 0 ] || RENAMES=--detect-renames
+}
+
 # run PROGRAM ARGUMENTS...: a sync; its exit status in $STATUS.
 run() {
     local program=$1
     shift
     STATUS=0
+    renames "$@"
     # shellcheck disable=SC2086
-    "$program" sync $HAUL_EXTRA "${always[@]}" "$@" "$SRC" "$to" >"$WORK/out" 2>"$WORK/err" || STATUS=$?
+    "$program" sync $HAUL_EXTRA "${always[@]}" $RENAMES "$@" "$SRC" "$to" >"$WORK/out" 2>"$WORK/err" || STATUS=$?
     check_sanitizers
 }
 
 # said WHAT STATUSES: the last run may have ended so.
 said() {
-    echo "  $1: exit status $STATUS"
+    echo "  $1${RENAMES:+, $RENAMES}: exit status $STATUS"
     [[ "|$2|" == *"|$STATUS|"* ]] || fail "round $round, $1: exit status $STATUS, not $2"
 }
 
 # start_sync ARGUMENTS...: the same in the background; $PID. end_sync: waits for it.
 start_sync() {
+    renames "$@"
     # shellcheck disable=SC2086
-    background env --default-signal=INT "$HAUL" sync $HAUL_EXTRA "${always[@]}" "$@" "$SRC" "$to" >"$WORK/out" 2>"$WORK/err"
+    background env --default-signal=INT "$HAUL" sync $HAUL_EXTRA "${always[@]}" $RENAMES "$@" "$SRC" "$to" >"$WORK/out" 2>"$WORK/err"
 }
 end_sync() {
     STATUS=0
