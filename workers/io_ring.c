@@ -27,11 +27,13 @@ static const uint8_t opcodes[IO_RING_CODES] = {
     [IO_LINKAT] = IORING_OP_LINKAT,     [IO_FSYNC] = IORING_OP_FSYNC,     [IO_POLL] = IORING_OP_POLL_ADD,
 };
 
+#define SETUP_TELLING (IORING_SETUP_CLAMP | IORING_SETUP_TASKRUN_FLAG) /* the ring tells when it has to be entered */
+
 /* The best flags first. Each is only an improvement: without any of them the ring does the same. */
 static const unsigned setups[] = {
-    IORING_SETUP_CLAMP | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL,
-    IORING_SETUP_CLAMP | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
-    IORING_SETUP_CLAMP | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+    SETUP_TELLING | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+    SETUP_TELLING | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+    SETUP_TELLING | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
     IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL,
     IORING_SETUP_CLAMP,
     0,
@@ -310,10 +312,18 @@ static int ring_enter(struct ring *r, int64_t timeout_ns)
     return io_uring_submit_and_wait_timeout(&r->uring, &cqe, 1, &ts, NULL);
 }
 
+/* Whether entering the kernel without waiting would bring anything about. */
+static bool ring_has_news(const struct ring *r)
+{
+    const unsigned news = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+    return !(r->uring.flags & IORING_SETUP_TASKRUN_FLAG) || io_uring_sq_ready(&r->uring) > 0 ||
+           io_uring_cq_ready(&r->uring) > 0 || (IO_URING_READ_ONCE(*r->uring.sq.kflags) & news) != 0;
+}
+
 void ring_turn(struct ring *r, int64_t timeout_ns, struct io_list *done)
 {
     ring_prepare_backlog(r);
-    if (timeout_ns == 0 && r->busy == 0) {
+    if (timeout_ns == 0 && (r->busy == 0 || !ring_has_news(r))) {
         return;
     }
     if (timeout_ns != 0 && !ring_watch(r)) {
