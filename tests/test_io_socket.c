@@ -589,3 +589,49 @@ ParameterizedTest(enum way *way, io_socket, yields)
     lane_close(&c->lane);
     free(c);
 }
+
+/* Goes on and on, each turn. */
+static void go_on(void *arg)
+{
+    struct crowd *c = arg;
+    for (unsigned i = 0; i < 8; i++) {
+        io_event_wait(c->lane.io, &c->events[0], INT64_MAX);
+        io_event_set(c->lane.io, &c->events[0]);
+        c->next++;
+        io_event_wait(c->lane.io, &c->events[1], INT64_MAX);
+    }
+}
+
+static void step_aside_once(void *arg)
+{
+    struct crowd *c = arg;
+    io_yield(c->lane.io);
+    c->order[c->gone++] = c->next;
+}
+
+ParameterizedTestParameters(io_socket, yields_to_others)
+{
+    return ways();
+}
+
+/* Who steps aside goes on behind all that others begin meanwhile; but not for ever. */
+ParameterizedTest(enum way *way, io_socket, yields_to_others)
+{
+    struct crowd *c = calloc(1, sizeof(*c));
+    lane_open(&c->lane, *way, 0);
+    cr_assert_eq(fiber_start(c->lane.fibers, step_aside_once, c), 0);
+    io_event_set(c->lane.io, &c->events[0]);
+    cr_assert_eq(fiber_start(c->lane.fibers, go_on, c), 0);
+    for (unsigned turn = 0; turn < 7; turn++) {
+        cr_assert_eq(c->gone, turn > 2, "after %u turns", turn);
+        io_event_set(c->lane.io, &c->events[1]);
+        io_turn(c->lane.io, -1);
+    }
+    cr_assert_eq(c->order[0], 4); /* once before the first turn */
+    io_event_set(c->lane.io, &c->events[1]);
+    io_turn(c->lane.io, -1);
+    cr_assert_eq(c->next, 8);
+    cr_assert_eq(fibers_alive(c->lane.fibers), 0);
+    lane_close(&c->lane);
+    free(c);
+}

@@ -13,6 +13,7 @@
 
 #define DEFAULT_ENTRIES 256
 #define DEFAULT_HELPERS 64
+#define YIELD_TURNS     2                /* that io_yield lasts at most */
 #define POLL_AGAIN_NS   (10 * NS_PER_MS) /* before a poll that is to end is asked again to */
 
 struct io {
@@ -35,6 +36,8 @@ struct io {
     struct io_req **poll_reqs;  /* owned; whose they are */
     struct io_list waiters;     /* fibers in io_wait */
     struct io_list ready;       /* fibers to resume in the next turn */
+    struct io_list yielded;     /* fibers in io_yield */
+    unsigned yield_turns;       /* since the first of them came */
     int wake_fd;                /* eventfd, owned; readable after io_wake */
     atomic_bool woken;          /* io_wake was called, wake_fd is or soon will be readable */
     pthread_mutex_t post_lock;  /* guards posts; held over the wake too, so that a post's sender is out of here when it
@@ -355,8 +358,19 @@ void io_yield(struct io *io)
 {
     if (fiber_self()) {
         struct io_req req = {.fiber = fiber_self()};
-        io_list_push(&io->ready, &req);
+        io->yield_turns = io->yielded.head ? io->yield_turns : 0;
+        io_list_push(&io->yielded, &req);
         fiber_park();
+    }
+}
+
+/* Those in io_yield go on where nothing else can, or where they have waited long enough. */
+static void yielded_wake(struct io *io, bool idle)
+{
+    if (io->yielded.head && (idle || io->yield_turns++ >= YIELD_TURNS)) {
+        for (struct io_req *req = io_list_pop(&io->yielded); req; req = io_list_pop(&io->yielded)) {
+            io_list_push(&io->ready, req);
+        }
     }
 }
 
@@ -564,6 +578,7 @@ void io_turn(struct io *io, int64_t timeout_ns)
     if (next >= 0 && (timeout_ns < 0 || next < timeout_ns)) {
         timeout_ns = next;
     }
+    yielded_wake(io, timeout_ns != 0 && !woken && !io->ready.head);
     if (woken || io->ready.head) {
         timeout_ns = 0;
     }

@@ -103,7 +103,8 @@ int io_event_wait(struct io *io, struct io_event *e, int64_t deadline_ns);
 /* Lets the fiber that waits for e, or the next one that will, go on at the next io_turn. Same thread. */
 void io_event_set(struct io *io, struct io_event *e);
 
-/* The calling fiber goes on at the next io_turn, after all that can go on now. Nothing outside of a fiber. */
+/* The calling fiber goes on once the thread would else wait, in one of the next few turns at the latest: after all that
+ * can go on now, and what that lets begin. Nothing outside of a fiber. */
 void io_yield(struct io *io);
 
 /* fn(arg) on the thread's own stack, whatever it needs of it; it must not park. The calling fiber goes on after it, at
