@@ -312,7 +312,12 @@ int enter_prepare(struct walker *w, struct dir *dir)
         return err;
     }
     node->loose = w->p->options.files_from != NULL && w->p->uid != 0;
-    if (is_assumed(w->p, dir, node)) {
+    bool assumed = is_assumed(w->p, dir, node);
+    if (w->p->options.recall != NULL && is_stirred(w->p, dir)) {
+        w->p->options.touched(w->p->options.arg, dir); /* this run may not live to set them right */
+        node->known = false;
+    }
+    if (assumed) {
         if (dir->parent == NULL) {
             w->p->root_dev = node->attr.dev;
             w->p->root_ino = node->attr.ino;
