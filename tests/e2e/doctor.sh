@@ -130,7 +130,7 @@ err_has '^haul: interrupted$'
 nothing_left "$WORK/e"
 
 # No answer any more.
-"$HAUL" doctor --io-timeout 2s "nfs://127.0.0.1:$CUT_PORT/export" >"$WORK/out" 2>"$WORK/err" &
+"$HAUL" doctor --io-timeout 4s "nfs://127.0.0.1:$CUT_PORT/export" >"$WORK/out" 2>"$WORK/err" &
 PID=$!
 E2E_PIDS+=("$PID")
 wait_until 20 eval '[ "$(find "$WORK/e" -mindepth 2 -type f | wc -l)" -gt 20 ]'
