@@ -80,6 +80,12 @@ bool attr_is_same_file(const struct attr *expect, const struct attr *now)
            same_time(&expect->mtime, &now->mtime);
 }
 
+bool attr_is_same_entry(const struct attr *expect, const struct attr *now, bool dir)
+{
+    return dir ? (expect->mode & S_IFMT) == (now->mode & S_IFMT) && expect->ino == now->ino
+               : attr_is_same_file(expect, now);
+}
+
 void store_destroy(struct store *s)
 {
     while (s) {

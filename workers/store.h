@@ -60,6 +60,10 @@ bool attr_is_meant(const struct attr *expect, const struct attr *now);
 /* The same but for permission bits: what REMOVE and LINK ask of a non-directory. */
 bool attr_is_same_file(const struct attr *expect, const struct attr *now);
 
+/* What REMOVE asks: of a directory (dir) only that it is still that one, since what is removed in it changes the rest.
+ */
+bool attr_is_same_entry(const struct attr *expect, const struct attr *now, bool dir);
+
 enum store_code {
     /* looking: safe to repeat */
     STORE_STAT,      /* attributes of name (not followed); name NULL: of dir itself */

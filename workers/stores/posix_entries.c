@@ -489,12 +489,6 @@ out:
 
 /* ---- removal ---- */
 
-static bool still_meant(const struct attr *expect, const struct attr *seen, bool dir)
-{
-    return dir ? (expect->mode & S_IFMT) == (seen->mode & S_IFMT) && expect->ino == seen->ino
-               : attr_is_same_file(expect, seen);
-}
-
 /* A temp name of this run is nobody else's: it may go at any time. */
 static bool is_own_temp(struct port *p, const char *name)
 {
@@ -513,7 +507,7 @@ static int remove_in(struct port *p, struct store_op *op, int dir_fd)
         if (err) {
             return fail_at(op, "stat", err);
         }
-        if (!still_meant(op->remove.expect, &seen, op->remove.dir)) {
+        if (!attr_is_same_entry(op->remove.expect, &seen, op->remove.dir)) {
             return fail_at(op, STORE_STEP_GUARD, -ESTALE);
         }
     }

@@ -159,17 +159,11 @@ static bool is_own_temp(struct port *p, const char *name)
 static int guard(struct store_op *op, const struct attr *seen)
 {
     const struct attr *expect = op->remove.expect;
-    bool same;
 
     if (!expect) {
         return S_ISDIR(seen->mode) == op->remove.dir ? 0 : nfs3_fail(op, "remove", op->remove.dir ? -ENOTDIR : -EISDIR);
     }
-    same = (expect->mode & S_IFMT) == (seen->mode & S_IFMT) && expect->ino == seen->ino;
-    if (!op->remove.dir) {
-        same = same && expect->size == seen->size && expect->mtime.tv_sec == seen->mtime.tv_sec &&
-               expect->mtime.tv_nsec == seen->mtime.tv_nsec;
-    }
-    return same ? 0 : nfs3_fail(op, STORE_STEP_GUARD, -ESTALE);
+    return attr_is_same_entry(expect, seen, op->remove.dir) ? 0 : nfs3_fail(op, STORE_STEP_GUARD, -ESTALE);
 }
 
 int nfs3_remove_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
