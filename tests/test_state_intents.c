@@ -11,17 +11,6 @@ TestSuite(state_intents, .init = state_set_up, .fini = state_tear_down, .timeout
 #define DIR_ID   5
 #define OTHER_ID 6
 
-/* A run that records "a" and "b". */
-static void make_entries(void)
-{
-    struct state *s = open_state();
-    begin(s, new_id(), true);
-    record(s, DIR_ID, "a", 1);
-    record(s, DIR_ID, "b", 2);
-    cr_assert_eq(state_run_end(s, 0), 0);
-    state_close(s);
-}
-
 static void announce(struct state *s, const char *name)
 {
     cr_assert_eq(state_settle(s, state_intend(s, DIR_ID, name)), 0);
@@ -64,6 +53,17 @@ static void in_a_run(void (*change)(struct state *s), bool end)
         cr_assert_eq(state_run_end(s, 0), 0);
     }
     state_close(s);
+}
+
+static void record_both(struct state *s)
+{
+    record(s, DIR_ID, "a", 1);
+    record(s, DIR_ID, "b", 2);
+}
+
+static void make_entries(void)
+{
+    in_a_run(record_both, true);
 }
 
 static void announce_both(struct state *s)
