@@ -131,7 +131,7 @@ static int remove_one(struct look *l, const struct candidate *k, struct worker *
     *op = (struct store_op){
         .code = STORE_REMOVE, .dir = k->dir, .name = k->name, .remove = {.expect = c->attr, .dir = false}};
     int r = store_run(look_dst(w), op);
-    if (r == -ESTALE && op->step != NULL && strcmp(op->step, STORE_STEP_GUARD) == 0) {
+    if (r == -ESTALE && store_op_guarded(op)) {
         add(&clean->kept[STALE_YOUNG], 1); /* somebody works with it */
         return 0;
     }

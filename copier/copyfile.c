@@ -286,7 +286,7 @@ bool copy_is_small(const struct engine *e, const struct attr *a)
  * that only starting over mends (a COMMIT ends its upload whatever the result). */
 static bool is_worth_another(const struct copy_job *job, int r)
 {
-    bool guard = job->op.step != NULL && strcmp(job->op.step, STORE_STEP_GUARD) == 0;
+    bool guard = store_op_guarded(&job->op);
     return r == -ERR_CHANGED || (!job->on_source && job->op.code == STORE_COMMIT && !guard &&
                                  err_classify(r, job->engine->dst->caps.network, false) == ERR_TRANSIENT);
 }

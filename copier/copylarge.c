@@ -3,7 +3,6 @@
  * holes. What does not arrive whole stays for the next run, where that is worth anything.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/errs.h"
@@ -146,7 +145,7 @@ static int resume(struct stream *s)
 {
     struct store_temp temp = {0};
     int r = begin(s, &s->partial.temp, &temp);
-    bool guard = s->job->op.step != NULL && strcmp(s->job->op.step, STORE_STEP_GUARD) == 0;
+    bool guard = store_op_guarded(&s->job->op);
     if (r != 0) {
         return r == -EOPNOTSUPP || (r == -ESTALE && guard) ? -ENOENT : r;
     }

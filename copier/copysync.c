@@ -200,7 +200,7 @@ static int remove_as(struct copy_job *job, const struct attr *expect)
 
 static bool is_guarded(const struct copy_job *job, int r)
 {
-    return r == -ESTALE && job->op.step != NULL && strcmp(job->op.step, STORE_STEP_GUARD) == 0;
+    return r == -ESTALE && store_op_guarded(&job->op);
 }
 
 /* Some file systems give inodes new numbers with each mount: type, size and time prove enough. */

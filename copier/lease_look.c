@@ -24,7 +24,7 @@ int lease_run(struct port *port, struct store_op *op)
     int64_t pause = RUN_PAUSE;
     for (unsigned i = 1;; i++) {
         int r = store_run(port, op);
-        bool guard = op->step != NULL && strcmp(op->step, STORE_STEP_GUARD) == 0;
+        bool guard = store_op_guarded(op);
         if (r == 0 || guard || i == RUN_TRIES || err_classify(r, port->store->caps.network, false) != ERR_TRANSIENT ||
             io_sleep(port->io, pause) != 0) {
             return r;

@@ -19,7 +19,7 @@ static void left(struct outcome *out, const char *why)
 
 static bool is_guard(const struct store_op *op, int err)
 {
-    return err == -ESTALE && op->step != NULL && strcmp(op->step, STORE_STEP_GUARD) == 0;
+    return err == -ESTALE && store_op_guarded(op);
 }
 
 /* What failed, in words. */

@@ -129,6 +129,11 @@ void store_port_destroy(struct port *p)
     }
 }
 
+bool store_op_guarded(const struct store_op *op)
+{
+    return op->step && strcmp(op->step, STORE_STEP_GUARD) == 0;
+}
+
 /* A name that could lead elsewhere never reaches a store (P6). */
 static bool one_component(const char *name)
 {

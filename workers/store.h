@@ -356,6 +356,10 @@ void store_port_destroy(struct port *p); /* NULL is fine; the thread that made i
  * component. */
 int store_run(struct port *p, struct store_op *op);
 
+/* Whether op, which has failed, was stopped since something else stands there than was expected (STORE_STEP_GUARD). Any
+ * thread. */
+bool store_op_guarded(const struct store_op *op);
+
 /* Lets the store keep handles in the nodes of tree (sets tree->release for its side). Before the first node. */
 void store_attach(struct store *s, enum dir_side side, struct dir_tree *tree);
 

@@ -10,7 +10,6 @@
 #include <linux/openat2.h>
 #include <linux/stat.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -330,7 +329,7 @@ void posix_dir_unpin(struct port *p, struct dir *dir, int err)
 
 int posix_handle_err(const struct store_op *op, int err)
 {
-    return op->step && strcmp(op->step, STORE_STEP_GUARD) == 0 ? 0 : err;
+    return store_op_guarded(op) ? 0 : err;
 }
 
 bool posix_dir_is_open(struct posix_store *s, struct dir *dir)

@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/errs.h"
@@ -49,7 +48,7 @@ static bool may_repeat(const struct port *p, const struct store_op *op, int err)
     if (store_code_repeat(op->code) == REPEAT_NOT) {
         return false;
     }
-    if (op->step && strcmp(op->step, STORE_STEP_GUARD) == 0) {
+    if (store_op_guarded(op)) {
         return false;
     }
     return err_classify(err, r->head.caps.network, r->options.on_source) == ERR_TRANSIENT;

@@ -257,7 +257,7 @@ int nfs3_in_dir(struct port *p, struct store_op *op, struct dir *dir, bool makes
             return err;
         }
         err = fn(p, op, &d);
-        if (op->step && strcmp(op->step, STORE_STEP_GUARD) == 0) {
+        if (store_op_guarded(op)) {
             return err; /* about an entry, not about the directory's handle */
         }
         if (err == -ESTALE || (makes && err == -ENOENT)) {

@@ -177,7 +177,7 @@ static int link_in(struct port *p, struct store_op *op, const struct nfs3_dir *d
             break; /* a directory stands there */
         }
     }
-    if (err == -ESTALE && !(op->step && strcmp(op->step, STORE_STEP_GUARD) == 0)) {
+    if (err == -ESTALE && !store_op_guarded(op)) {
         nfs3_dir_forget(nfs3_of(p), op->link.from_dir, &l.from_dir);
     }
     if (!err && op->link.out) {
