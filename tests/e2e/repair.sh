@@ -217,11 +217,13 @@ start_haul --bwlimit 4M --stage never --exclude /deeper "$WORK/up/below" "$WORK/
 live=$PID
 has_temp() { [ -n "$(find "$WORK/live/below" -maxdepth 1 -name '.haul.*.*' -size +0 2>/dev/null)" ]; }
 wait_until 30 has_temp
-(cd "$WORK/live/below" && find . -type f ! -path './.haul/*' -printf '%i %C@ %s %m %p\n' | sort) >"$WORK/before"
+# The copy gives its temp names other names while this goes through them.
+under_copy() { find . -ignore_readdir_race -type f ! -path './.haul/*' -printf '%i %C@ %s %m %p\n'; }
+(cd "$WORK/live/below" && under_copy | sort) >"$WORK/before"
 status=0
 "$HAUL" scan --json --source "$WORK/up" --repair=all --older-than 0s "$(at "$WORK/live")" >"$WORK/out2" 2>"$WORK/err2" || status=$?
 [ "$status" = 40 ] && grep -q 'below: another run works there' "$WORK/err2" || fail "above a copy: exit status $status: $(cat "$WORK/err2")"
-(cd "$WORK/live/below" && find . -type f ! -path './.haul/*' -printf '%i %C@ %s %m %p\n' | sort) >"$WORK/after"
+(cd "$WORK/live/below" && under_copy | sort) >"$WORK/after"
 kill -0 "$live" 2>/dev/null || fail "the copy was over too soon"
 [ "$(cat "$WORK/live/beside/file")" = contents ] || fail "what stands beside was not mended"
 [ "$(jq -r 'select(.event == "finding" and .action == "left") | .kind + " " + .path + ": " + .why' "$WORK/out2" | sort)" = \
