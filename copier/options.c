@@ -18,7 +18,7 @@
 #define DOCTOR_TIMEOUT    (15 * NS_PER_SEC)
 #define STAGE_MAX_DEFAULT (128ULL * 1024 * 1024) /* bytes */
 
-enum { ROWS_MAX = 64, OPS_LIMIT_MAX = 10000000, RETRIES_MAX = 1000, BWLIMIT_MIN = 512 };
+enum { OPS_LIMIT_MAX = 10000000, RETRIES_MAX = 1000, BWLIMIT_MIN = 512 };
 
 int options_usage(FILE *errors, const char *format, ...)
 {
@@ -394,8 +394,9 @@ static int apply(struct options *o, const struct option_row *row, const char *ar
     }
 }
 
-/* The two spellings of getopt, made from the table. */
-static void spell(struct option *longs, char *shorts)
+/* The two spellings of getopt, made from the table: a row for each and one that ends them; a colon, each letter with
+ * one, and an end. Each row of the table has an id of its own, so that OPT_IDS is enough. */
+static void spell(struct option longs[OPT_IDS], char shorts[2 * OPT_IDS])
 {
     *shorts++ = ':'; /* tell a missing argument from an unknown option */
     for (unsigned i = 0; i < options_table_rows; i++) {
@@ -456,7 +457,7 @@ static int take(void *arg, const struct option_row *row, const char *value, FILE
     if (row->id > OPT_SYNC_LAST && row->id <= OPT_LOOK_LAST) {
         o->look_option = row->name;
     }
-    o->given |= 1ULL << (unsigned)row->id;
+    o->given[row->id] = true;
     return 0;
 }
 
@@ -470,8 +471,8 @@ static bool comes_first(int id)
 /* Takes the options that come first, or all others. */
 static int parse_options(struct options *o, int argc, char **argv, bool first, FILE *errors)
 {
-    struct option longs[ROWS_MAX];
-    char shorts[2 * ROWS_MAX + 2];
+    struct option longs[OPT_IDS];
+    char shorts[2 * OPT_IDS];
     spell(longs, shorts);
     opterr = 0;
     optind = 0;
@@ -588,19 +589,29 @@ static int take_status(struct options *o, char **places, int count, FILE *errors
     return o->destination != NULL ? take_url("DST", o->destination, &o->url, errors) : 0;
 }
 
+const char *options_not_taken(const struct options *o, const bool taken[OPT_IDS])
+{
+    for (unsigned i = 0; i < options_table_rows; i++) {
+        const int id = options_table[i].id;
+        if (o->given[id] && !taken[id]) {
+            return options_table[i].name;
+        }
+    }
+    return NULL;
+}
+
 /* haul doctor DST */
 static int take_doctor(struct options *o, char **places, int count, FILE *errors)
 {
     static const enum option_id fine[] = {OPT_JSON,    OPT_TEMP_DIR, OPT_IO_TIMEOUT,  OPT_RETRIES,
                                           OPT_NFS_UID, OPT_NFS_GID,  OPT_NO_IO_URING, OPT_NO_RESERVED_PORT};
-    uint64_t wrong = o->given;
+    bool taken[OPT_IDS] = {false};
     for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++) {
-        wrong &= ~(1ULL << (unsigned)fine[i]);
+        taken[fine[i]] = true;
     }
-    for (unsigned i = 0; i < options_table_rows; i++) {
-        if ((wrong >> (unsigned)options_table[i].id & 1) != 0) {
-            return options_usage(errors, "--%s is not for haul doctor", options_table[i].name);
-        }
+    const char *wrong = options_not_taken(o, taken);
+    if (wrong != NULL) {
+        return options_usage(errors, "--%s is not for haul doctor", wrong);
     }
     if (count != 2 || places[1][0] == '\0') {
         return count == 2 ? options_usage(errors, "DST is empty")
@@ -608,10 +619,10 @@ static int take_doctor(struct options *o, char **places, int count, FILE *errors
     }
     o->command = COMMAND_DOCTOR;
     o->destination = places[1];
-    if ((o->given >> OPT_IO_TIMEOUT & 1) == 0) {
+    if (!o->given[OPT_IO_TIMEOUT]) {
         o->io_timeout_ns = DOCTOR_TIMEOUT;
     }
-    if ((o->given >> OPT_RETRIES & 1) == 0) {
+    if (!o->given[OPT_RETRIES]) {
         o->retries = 0; /* what has to be tried again is what it is to find out */
     }
     return options_take_server(o, errors);

@@ -12,6 +12,9 @@ int options_usage(FILE *errors, const char *format, ...) __attribute__((format(p
 /* DST as nfs://, and what is said about it. 0 or a negative number after a message. */
 int options_take_server(struct options *o, FILE *errors);
 
+/* The name of an option that was given and is none of taken (by id), the first in the table; NULL: there is none. */
+const char *options_not_taken(const struct options *o, const bool taken[OPT_IDS]);
+
 /* options_look.c. places: the words of the command line that are no options, the command first. Whether it is one of
  * scan, verify, clean: o->command is set then. */
 bool options_take_look(struct options *o, char **places, int count);

@@ -6,8 +6,6 @@
 #include "cleanup/mend.h"
 #include "copier/options_internal.h"
 
-_Static_assert(OPT_VERSION < 64, "options.given has a bit for each");
-
 /* Which commands take an option. */
 #define CLEAN  1U
 #define SCAN   2U
@@ -107,21 +105,15 @@ static int places_of(enum command command)
 /* The name of an option that was given and is not the command's; NULL: there is none. */
 static const char *not_taken(const struct options *o)
 {
-    uint64_t taken = 0;
+    bool taken[OPT_IDS] = {false};
     for (size_t i = 0; i < sizeof takers / sizeof takers[0]; i++) {
         for (size_t k = 0; k < sizeof commands / sizeof commands[0]; k++) {
             if (commands[k].command == o->command && (takers[i].takers & commands[k].taker) != 0) {
-                taken |= 1ULL << (unsigned)takers[i].id;
+                taken[takers[i].id] = true;
             }
         }
     }
-    for (unsigned i = 0; i < options_table_rows; i++) {
-        uint64_t bit = 1ULL << (unsigned)options_table[i].id;
-        if ((o->given & bit) != 0 && (taken & bit) == 0) {
-            return options_table[i].name;
-        }
-    }
-    return NULL;
+    return options_not_taken(o, taken);
 }
 
 /* What haul scan takes only to mend. */
@@ -132,7 +124,7 @@ static int check_repair(struct options *o, FILE *errors)
 {
     for (size_t i = 0; o->repair == 0 && i < sizeof for_repair / sizeof for_repair[0]; i++) {
         for (unsigned row = 0; row < options_table_rows; row++) {
-            if (options_table[row].id == (int)for_repair[i] && (o->given & 1ULL << (unsigned)for_repair[i]) != 0) {
+            if (options_table[row].id == (int)for_repair[i] && o->given[for_repair[i]]) {
                 return options_usage(errors, "--%s is about --repair, which is not given", options_table[row].name);
             }
         }

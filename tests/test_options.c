@@ -229,6 +229,58 @@ Test(options, wrong_use_is_said_clearly, .timeout = 10)
     }
 }
 
+Test(options, each_has_an_id_of_its_own, .timeout = 10)
+{
+    unsigned rows[OPT_IDS] = {0};
+    for (unsigned i = 0; i < options_table_rows; i++) {
+        cr_assert(options_table[i].id > 0 && options_table[i].id < OPT_IDS, "%s", options_table[i].name);
+        rows[options_table[i].id]++;
+    }
+    for (int id = 1; id < OPT_IDS; id++) {
+        cr_assert_eq(rows[id], 1, "%d has %u rows", id, rows[id]);
+    }
+}
+
+/* haul doctor with that option alone, and value where it takes one. Whether it is the option that is refused. */
+static bool doctor_refuses(const struct option_row *row, const char *value)
+{
+    struct options o;
+    char *said = NULL;
+    char doctor[] = "doctor";
+    char dst[] = "/b";
+    char option[128];
+    char expect[128];
+    snprintf(option, sizeof option, row->arg != NULL ? "--%s=%s" : "--%s", row->name, value);
+    snprintf(expect, sizeof expect, "haul: --%s is not for haul doctor\n", row->name);
+    bool refused = parse(&o, &said, ARGV(doctor, option, dst)) == -EINVAL;
+    if (!refused) {
+        options_release(&o);
+    }
+    refused = refused && strncmp(said, expect, strlen(expect)) == 0;
+    free(said);
+    return refused;
+}
+
+/* Whichever is given, it is that one and no other that is known to be. */
+Test(options, each_is_told_from_the_others, .timeout = 10)
+{
+    static const char *const values[] = {"1", "1s", "10M", "auto", "dest", "5%", "04:30", "u+x", "1:1", "temp"};
+    static const enum option_id others[] = {
+        OPT_JSON,        OPT_TEMP_DIR, OPT_IO_TIMEOUT, OPT_RETRIES, OPT_NFS_UID, OPT_NFS_GID, OPT_NO_RESERVED_PORT,
+        OPT_NO_IO_URING, OPT_CONFIG,   OPT_LIST_JOBS,  OPT_HELP,    OPT_VERSION};
+    bool other[OPT_IDS] = {false};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        other[others[i]] = true; /* doctor's own, and those that ask something else */
+    }
+    for (unsigned i = 0; i < options_table_rows; i++) {
+        bool refused = false;
+        for (size_t k = 0; k < sizeof values / sizeof values[0]; k++) {
+            refused = refused || doctor_refuses(&options_table[i], values[k]);
+        }
+        cr_expect_eq(refused, !other[options_table[i].id], "--%s", options_table[i].name);
+    }
+}
+
 Test(options, help_and_man_name_every_option, .timeout = 10)
 {
     char *help = NULL;
