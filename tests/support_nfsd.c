@@ -425,3 +425,13 @@ void nfsd_remove(struct nfsd *n, const char *path)
     cr_assert_eq(nf_remove(&n->fs, dir, name), D4ERR_OK, "%s", path);
     pthread_mutex_unlock(&n->lock);
 }
+
+void nfsd_change(struct nfsd *n, const char *path, uint64_t size, time_t mtime)
+{
+    pthread_mutex_lock(&n->lock);
+    struct nf_inode *i = nf_walk(&n->fs, path);
+    cr_assert_not_null(i, "%s", path);
+    cr_assert_eq(nf_resize(&n->fs, i, size), D4ERR_OK, "%s", path);
+    i->mtime = (struct timespec){.tv_sec = mtime};
+    pthread_mutex_unlock(&n->lock);
+}

@@ -227,5 +227,7 @@ void nfsd_put_dir(struct nfsd *n, const char *path, uint32_t mode);
 void nfsd_put_file(struct nfsd *n, const char *path, const void *bytes, size_t len, uint32_t mode);
 void nfsd_put_link(struct nfsd *n, const char *path, const char *target);
 void nfsd_remove(struct nfsd *n, const char *path);
+/* What is there gets that size (zeros behind what it had), and that mtime, in whole seconds. */
+void nfsd_change(struct nfsd *n, const char *path, uint64_t size, time_t mtime);
 
 #endif
