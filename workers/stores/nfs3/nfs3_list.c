@@ -23,6 +23,7 @@
 #define PAGE_GROWTH  4U /* from one page to the next */
 #define RESTARTS     3U /* from the beginning, before the old cookie is tried with a new verifier */
 #define COOKIE_TRIES 8U /* new verifiers for one page; then the listing fails */
+#define GONE_TRIES   8U /* of one page whose entries go while the server reads them; then the listing fails */
 
 struct store_list {
     struct dir *dir;         /* one reference */
@@ -127,6 +128,27 @@ static int page_ask(struct port *p, struct store_list *list, uint64_t cookie, ui
     return 0;
 }
 
+/* page_ask from list->cookie. A server may fail a whole page with NOENT where one entry of many has gone since it read
+ * the names (RFC 1813 3.3.17 knows no such status, Ganesha 4.3 has it): a directory that is there has a page. */
+static int page_ask_all(struct port *p, struct store_list *list, uint32_t size)
+{
+    for (unsigned tries = 0;; tries++) {
+        struct attr attr;
+        int r = page_ask(p, list, list->cookie, size, true);
+
+        if (r != V3_NOENT) {
+            return r;
+        }
+        r = nfs3_getattr(p, &list->fh, &attr);
+        if (r) {
+            return r;
+        }
+        if (tries == GONE_TRIES) {
+            return -EBUSY; /* passes perhaps */
+        }
+    }
+}
+
 /* A page from list->cookie has come. Whether the server leads us in a circle. */
 static bool is_circle(struct store_list *list)
 {
@@ -155,7 +177,7 @@ static int page_read(struct port *p, struct store_op *op, struct store_list *lis
 
     list->page_max = size > UINT32_MAX / PAGE_GROWTH ? UINT32_MAX : size * PAGE_GROWTH;
     for (;;) {
-        r = page_ask(p, list, list->cookie, size, true);
+        r = page_ask_all(p, list, size);
         if (r == V3_TOOSMALL && size < PAGE_MAX) {
             size = PAGE_MAX; /* a page so small cannot hold the next entry */
             continue;
