@@ -276,29 +276,20 @@ static void guard_make(const struct store_op *op, struct guard *g)
 {
     const struct attr *expect = op->remove.expect;
 
-    *g = (struct guard){.mask = NFS_ATTR_TYPE, .attr = {.mode = S_IFDIR}};
-    if (!expect) {
-        g->not = !op->remove.dir;
-        g->err = op->remove.dir ? -ENOTDIR : -EISDIR;
+    if (expect) {
+        *g = (struct guard){.mask = NFS41_SAME_ENTRY(op->remove.dir), .attr = *expect, .err = -ESTALE};
         return;
     }
-    g->attr = *expect;
-    g->mask |= NFS_ATTR_FILEID;
-    g->mask |= op->remove.dir ? 0 : NFS_ATTR_SIZE | NFS_ATTR_MTIME;
-    g->err = -ESTALE;
+    *g = (struct guard){.mask = NFS_ATTR_TYPE, .not = !op->remove.dir, .attr = {.mode = S_IFDIR}};
+    g->err = op->remove.dir ? -ENOTDIR : -EISDIR;
 }
 
-static bool guard_passes(const struct guard *g, const struct attr *seen)
+/* What VERIFY and NVERIFY ask by that, asked here. */
+static bool guard_passes(const struct store_op *op, const struct attr *seen)
 {
-    bool same = (g->attr.mode & S_IFMT) == (seen->mode & S_IFMT);
+    const struct attr *expect = op->remove.expect;
 
-    if (g->mask & NFS_ATTR_FILEID) {
-        same = same && g->attr.ino == seen->ino;
-    }
-    if (g->mask & NFS_ATTR_SIZE) {
-        same = same && g->attr.size == seen->size && !time_differs(&g->attr.mtime, &seen->mtime);
-    }
-    return same != g->not ;
+    return expect ? attr_is_same_entry(expect, seen, op->remove.dir) : S_ISDIR(seen->mode) == op->remove.dir;
 }
 
 static int guard_fail(struct store_op *op, const struct guard *g)
@@ -312,7 +303,7 @@ static int guard_look(struct port *p, struct store_op *op, const struct nfs41_di
     struct change ch = {0};
     int err = find(p, op, dir, &ch);
 
-    return err || guard_passes(g, &ch.seen) ? err : guard_fail(op, g);
+    return err || guard_passes(op, &ch.seen) ? err : guard_fail(op, g);
 }
 
 /* LOOKUP, VERIFY, REMOVE in one COMPOUND. g NULL: only REMOVE. 0, NFS4ERR or -errno; *out_stop: where it stopped. */

@@ -166,8 +166,6 @@ int nfs41_node(struct port *p, struct store_op *op)
 
 /* ---- hard links ---- */
 
-#define SAME_FILE (NFS_ATTR_TYPE | NFS_ATTR_SIZE | NFS_ATTR_FILEID | NFS_ATTR_MTIME) /* attr_is_same_file */
-
 /* A link under way. */
 struct linking {
     struct nfs41_dir from_dir;
@@ -192,7 +190,7 @@ static void put_from(struct nfs_compound *c, const struct store_op *op, const st
     nfs_put_lookup(c, op->link.from_name);
     nfs_put_getattr(c, NFS_ATTRS_STAT);
     if (l->expect && !l->looks) {
-        nfs_put_verify(c, SAME_FILE, l->expect);
+        nfs_put_verify(c, NFS41_SAME_FILE, l->expect);
     }
     nfs_put_savefh(c);
     nfs_put_putfh(c, &l->dir.fh);

@@ -320,8 +320,11 @@ void nfs41_left_free(struct nfs41_store *s);
 
 /* ---- nfs41_guard.c ---- */
 
-/* What VERIFY compares of an entry that is to be replaced or changed: what attr_is_meant does. */
-#define NFS41_MEANT (NFS_ATTR_TYPE | NFS_ATTR_SIZE | NFS_ATTR_FILEID | NFS_ATTR_MODE | NFS_ATTR_MTIME)
+/* What VERIFY compares, as attr_is_same_file, attr_is_same_entry and attr_is_meant do: of a file that is to be linked,
+ * of what is to be removed, of an entry that is to be replaced or changed. */
+#define NFS41_SAME_FILE       (NFS_ATTR_TYPE | NFS_ATTR_SIZE | NFS_ATTR_FILEID | NFS_ATTR_MTIME)
+#define NFS41_SAME_ENTRY(dir) ((dir) ? NFS_ATTR_TYPE | NFS_ATTR_FILEID : NFS41_SAME_FILE)
+#define NFS41_MEANT           (NFS41_SAME_FILE | NFS_ATTR_MODE)
 
 /* Whether the rename of t is to go behind the server's own look at what stands there. */
 bool nfs41_guards(const struct nfs41_store *s, const struct nfs41_temp *t);
