@@ -182,6 +182,12 @@ static bool same_inode(const struct attr *a, const struct attr *b)
     return a->ino == b->ino && a->dev == b->dev;
 }
 
+/* Whether the server is asked to compare. */
+static bool is_verified(const struct linking *l)
+{
+    return l->expect && !l->looks;
+}
+
 /* To the file that gets another name: it is saved, the directory current. Reads its attributes, and makes sure that it
  * is the one that is meant: LINK is given that very file. */
 static void put_from(struct nfs_compound *c, const struct store_op *op, const struct linking *l)
@@ -189,7 +195,7 @@ static void put_from(struct nfs_compound *c, const struct store_op *op, const st
     nfs_put_putfh(c, &l->from_dir.fh);
     nfs_put_lookup(c, op->link.from_name);
     nfs_put_getattr(c, NFS_ATTRS_STAT);
-    if (l->expect && !l->looks) {
+    if (is_verified(l)) {
         nfs_put_verify(c, NFS41_SAME_FILE, l->expect);
     }
     nfs_put_savefh(c);
@@ -202,7 +208,7 @@ static int get_from(struct port *p, struct nfs_compound *c, struct linking *l)
 
     r = r ? r : nfs_get_plain(c, NFS_OP_LOOKUP);
     r = r ? r : nfs41_get_attr(p, c, &l->from);
-    if (!r && l->expect && !l->looks) {
+    if (!r && is_verified(l)) {
         r = nfs_get_plain(c, NFS_OP_VERIFY);
         l->refused = r > 0;
     }
@@ -226,12 +232,13 @@ static int refused(struct store_op *op, struct linking *l)
 /* Looks whether it is what is meant, where the server does not. 0 or -errno. */
 static int look_from(struct port *p, struct store_op *op, struct linking *l)
 {
-    int err = l->expect && l->looks ? look(p, &l->from_dir, op->link.from_name, &l->from) : 0;
+    int err;
 
-    if (!err && l->expect && l->looks && !attr_is_same_file(l->expect, &l->from)) {
-        err = nfs41_fail(op, STORE_STEP_GUARD, -ESTALE);
+    if (!l->expect || is_verified(l)) {
+        return 0;
     }
-    return err;
+    err = look(p, &l->from_dir, op->link.from_name, &l->from);
+    return err || attr_is_same_file(l->expect, &l->from) ? err : nfs41_fail(op, STORE_STEP_GUARD, -ESTALE);
 }
 
 static void put_look(struct nfs_compound *c, const char *name)
