@@ -23,7 +23,7 @@ static bool times_equal(const struct timespec *src, const struct timespec *dst, 
 {
     static const int64_t usual[] = {100, 1000, NS_PER_MS, NS_PER_SEC, 2 * NS_PER_SEC};
 
-    if (src->tv_sec == dst->tv_sec && src->tv_nsec == dst->tv_nsec) {
+    if (clock_cmp(src, dst) == 0) {
         return true;
     }
     if (granularity_ns > 0) {

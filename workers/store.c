@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/name.h"
 
 /* Names and repeatability, one row a code. PUBLISH, SYMLINK and NODE replace what stands there by the same again, so
@@ -55,29 +56,24 @@ enum store_repeat store_code_repeat(enum store_code code)
     return (unsigned)code < STORE_CODES ? codes[code].repeat : REPEAT_NOT;
 }
 
-static bool same_time(const struct timespec *a, const struct timespec *b)
-{
-    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
 bool attr_unchanged(const struct attr *before, const struct attr *after)
 {
     return (before->mode & S_IFMT) == (after->mode & S_IFMT) && before->size == after->size &&
-           before->dev == after->dev && before->ino == after->ino && same_time(&before->mtime, &after->mtime) &&
-           same_time(&before->ctime, &after->ctime) &&
+           before->dev == after->dev && before->ino == after->ino && clock_cmp(&before->mtime, &after->mtime) == 0 &&
+           clock_cmp(&before->ctime, &after->ctime) == 0 &&
            (before->change == after->change || before->change == 0 || after->change == 0);
 }
 
 bool attr_is_meant(const struct attr *expect, const struct attr *now)
 {
     return expect->mode == now->mode && expect->size == now->size && expect->ino == now->ino &&
-           same_time(&expect->mtime, &now->mtime);
+           clock_cmp(&expect->mtime, &now->mtime) == 0;
 }
 
 bool attr_is_same_file(const struct attr *expect, const struct attr *now)
 {
     return (expect->mode & S_IFMT) == (now->mode & S_IFMT) && expect->size == now->size && expect->ino == now->ino &&
-           same_time(&expect->mtime, &now->mtime);
+           clock_cmp(&expect->mtime, &now->mtime) == 0;
 }
 
 bool attr_is_same_entry(const struct attr *expect, const struct attr *now, bool dir)

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "workers/stores/posix_internal.h"
 
 #define NAME_TRIES   8 /* other temp names, where one was taken */
@@ -346,11 +347,6 @@ int posix_link(struct port *p, struct store_op *op)
 
 /* ---- attributes ---- */
 
-static bool time_differs(const struct timespec *a, const struct timespec *b)
-{
-    return a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec;
-}
-
 /* Root may not set an owner, but the mode: so it is not this entry that is locked (immutable), it is the destination
  * that does not take us for root. */
 static void note_refusal(struct port *p, int fd, const struct posix_want *w, const struct attr *seen)
@@ -447,7 +443,7 @@ static int setattr_fd(struct port *p, struct store_op *op, int fd, struct attr *
         seen->mode = (seen->mode & S_IFMT) | mode;
     }
     if ((op->setattr.keep & STORE_KEEP_TIMES) &&
-        (time_differs(&seen->mtime, &attr->mtime) || time_differs(&seen->atime, &attr->atime))) {
+        (clock_cmp(&seen->mtime, &attr->mtime) != 0 || clock_cmp(&seen->atime, &attr->atime) != 0)) {
         err = posix_set_times(p, attr, fd, "", AT_EMPTY_PATH);
         if (err) {
             return fail_at(op, "utimens", err);

@@ -16,11 +16,6 @@ struct change {
     struct attr seen; /* as it is now */
 };
 
-static bool time_differs(const struct timespec *want, const struct timespec *seen)
-{
-    return !nfs3_time_same(want, seen);
-}
-
 /* The entry's handle and attributes. 0 or -errno. */
 static int find(struct port *p, struct store_op *op, const struct nfs3_dir *dir, struct nfs3_fh *fh, struct attr *seen)
 {
@@ -108,7 +103,7 @@ static int set_rest(struct port *p, struct store_op *op, struct change *ch)
         mask |= V3_SET_MODE;
     }
     if ((w->keep & STORE_KEEP_TIMES) &&
-        (time_differs(&target.mtime, &ch->seen.mtime) || time_differs(&target.atime, &ch->seen.atime))) {
+        (!nfs3_time_same(&target.mtime, &ch->seen.mtime) || !nfs3_time_same(&target.atime, &ch->seen.atime))) {
         mask |= V3_SET_TIMES;
     }
     return mask ? nfs3_result(set(p, op, ch, mask, &target)) : 0;

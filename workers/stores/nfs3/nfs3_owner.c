@@ -1,6 +1,7 @@
 /*
  * nfs3_owner: how a server of NFSv3 refuses owners, and which times it can hold; all else is in nfs_want.c.
  */
+#include "base/clock.h"
 #include "workers/stores/nfs3/nfs3_internal.h"
 
 bool nfs3_is_owner_refusal(int status)
@@ -19,5 +20,5 @@ bool nfs3_time_same(const struct timespec *want, const struct timespec *seen)
     if (want->tv_sec < 0 || want->tv_sec > (time_t)UINT32_MAX) {
         return seen->tv_sec == (want->tv_sec < 0 ? 0 : (time_t)UINT32_MAX) && seen->tv_nsec == 0;
     }
-    return want->tv_sec == seen->tv_sec && want->tv_nsec == seen->tv_nsec;
+    return clock_cmp(want, seen) == 0;
 }

@@ -94,7 +94,7 @@ static bool is_no_matter(int err)
 /* What the time stamps can hold. */
 static int64_t granularity(const struct attr *want, const struct attr *seen, int64_t delta_ns)
 {
-    if (seen->mtime.tv_sec == want->mtime.tv_sec && seen->mtime.tv_nsec == want->mtime.tv_nsec) {
+    if (clock_cmp(&seen->mtime, &want->mtime) == 0) {
         return 1;
     }
     for (int64_t unit = 10; unit < NS_PER_SEC; unit *= 10) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "workers/stores/nfs41/nfs41_internal.h"
 
 #define OWNERS (NFS_ATTR_OWNER | NFS_ATTR_GROUP)
@@ -17,11 +18,6 @@ struct change {
     struct nfs_want want;
     struct attr seen; /* as it is now */
 };
-
-static bool time_differs(const struct timespec *a, const struct timespec *b)
-{
-    return a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec;
-}
 
 static uint64_t owner_mask(const struct nfs_want *w)
 {
@@ -44,7 +40,7 @@ static bool foresee(const struct nfs41_store *s, const struct nfs_want *w, struc
 static bool is_right(const struct nfs_want *w, const struct attr *seen, const struct attr *target)
 {
     bool times = !(w->keep & STORE_KEEP_TIMES) ||
-                 (!time_differs(&seen->mtime, &target->mtime) && !time_differs(&seen->atime, &target->atime));
+                 (clock_cmp(&seen->mtime, &target->mtime) == 0 && clock_cmp(&seen->atime, &target->atime) == 0);
     bool mode = !(w->keep & STORE_KEEP_MODE) || S_ISLNK(seen->mode) || ((seen->mode ^ target->mode) & 07777) == 0;
 
     return times && mode && !nfs_want_owner_wrong(w, seen);
@@ -211,7 +207,7 @@ static int set_rest(struct port *p, struct store_op *op, struct change *ch)
         mask |= NFS_ATTR_MODE;
     }
     if ((w->keep & STORE_KEEP_TIMES) &&
-        (time_differs(&ch->seen.mtime, &target.mtime) || time_differs(&ch->seen.atime, &target.atime))) {
+        (clock_cmp(&ch->seen.mtime, &target.mtime) != 0 || clock_cmp(&ch->seen.atime, &target.atime) != 0)) {
         mask |= NFS_ATTR_ATIME_SET | NFS_ATTR_MTIME_SET;
     }
     r = mask ? set(p, op, ch, mask, &target) : 0;
