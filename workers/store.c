@@ -66,8 +66,7 @@ bool attr_unchanged(const struct attr *before, const struct attr *after)
 
 bool attr_is_meant(const struct attr *expect, const struct attr *now)
 {
-    return expect->mode == now->mode && expect->size == now->size && expect->ino == now->ino &&
-           clock_cmp(&expect->mtime, &now->mtime) == 0;
+    return expect->mode == now->mode && attr_is_same_file(expect, now);
 }
 
 bool attr_is_same_file(const struct attr *expect, const struct attr *now)
