@@ -41,7 +41,7 @@
  * workers/stores/posix_resume.c      one that an earlier run has left
  * workers/stores/posix_stage.c       nameless files of a local temp dir
  * workers/stores/posix_entries.c     directories, links, nodes, attributes, removal
- * workers/stores/posix_owner.c       who may own what
+ * workers/stores/posix_owner.c       owner, mode and times, set
  * workers/stores/posix_xattrs.c      extended attributes and ACLs
  * workers/stores/nfs3/nfs3.c         an NFSv3 server
  * workers/stores/nfs3/nfs3_path.c    portmapper, mountd, the way to its path
@@ -91,7 +91,8 @@
  * workers/stores/nfs41/session_connect.c connections, made again when they break
  * workers/stores/nfs41/session_slots.c slots: taken, waited for, retired
  * workers/stores/nfs41/session_call.c one call until it is answered
- * workers/stores/nfs_want.c          who may own what at a server, whatever its version
+ * workers/stores/want.c              who may own what, whatever the store
+ * workers/stores/nfs_want.c          what is said where a server cannot hold it, whatever its version
  * workers/stores/layer.c             what the layers before a store share
  * workers/stores/retry.c             repeats what failed with a passing error
  * workers/stores/throttle.c          --bwlimit, --ops-limit

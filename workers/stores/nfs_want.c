@@ -1,83 +1,11 @@
 /*
- * nfs_want: which owner and mode an entry gets, and what is said where it cannot have them (nfs_want.h).
+ * nfs_want: what is said where an entry at a server of NFS cannot have what it is to get (nfs_want.h).
  */
 #include "workers/stores/nfs_want.h"
 
-#include <errno.h>
-#include <sys/stat.h>
-
-#define SPECIAL (S_ISUID | S_ISGID | S_ISVTX)
-
-static const char note_owner[] = "the destination refuses to set owners; files keep the owner it gives them";
-static const char note_special[] = "setuid or setgid was left out where owner or group are not those of the source";
-static const char note_mode[] = "the destination cannot hold permission bits as they are";
-static const char note_times[] = "the destination cannot hold times of some entries";
-static const char note_xattrs[] = "the destination cannot hold extended attributes of some entries";
-static const char note_acls[] = "the destination cannot hold the POSIX ACLs of some entries; they have mode bits only";
-
-static bool group_is_ours(const struct nfs_owning *o, gid_t gid)
-{
-    for (unsigned i = 0; i < o->group_count; i++) {
-        if (o->groups[i] == gid) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void nfs_want_init(const struct nfs_owning *o, struct nfs_want *w, const struct attr *attr, unsigned keep)
-{
-    bool all = o->owner == OWNER_REQUIRE || (o->privileged && !atomic_load_explicit(&o->refused, memory_order_relaxed));
-
-    *w = (struct nfs_want){.attr = attr, .keep = keep, .uid = (uid_t)-1, .gid = (gid_t)-1};
-    if (o->owner == OWNER_IGNORE) {
-        return;
-    }
-    if ((keep & STORE_KEEP_OWNER) && all) {
-        w->uid = attr->uid;
-    }
-    if ((keep & STORE_KEEP_GROUP) && (all || (!o->privileged && group_is_ours(o, attr->gid)))) {
-        w->gid = attr->gid;
-    }
-}
-
-mode_t nfs_want_mode(const struct nfs_want *w, uid_t uid, gid_t gid)
-{
-    mode_t mode = w->attr->mode & 07777;
-
-    if (!(w->keep & STORE_KEEP_MODE)) {
-        return mode & 0755;
-    }
-    if (S_ISDIR(w->attr->mode)) {
-        return mode;
-    }
-    if (uid != w->attr->uid) {
-        mode &= ~(mode_t)S_ISUID;
-    }
-    if (gid != w->attr->gid) {
-        mode &= ~(mode_t)S_ISGID;
-    }
-    return mode;
-}
-
-bool nfs_want_owner_wrong(const struct nfs_want *w, const struct attr *seen)
-{
-    return (w->uid != (uid_t)-1 && seen->uid != w->uid) || (w->gid != (gid_t)-1 && seen->gid != w->gid);
-}
-
-int nfs_want_refused(struct nfs_owning *o, struct nfs_want *w, bool for_all, bool made)
-{
-    if (o->owner == OWNER_REQUIRE) {
-        return -EPERM;
-    }
-    if (made && for_all) {
-        atomic_store(&o->refused, true);
-    }
-    w->refused = for_all;
-    w->uid = (uid_t)-1;
-    w->gid = (gid_t)-1;
-    return 0;
-}
+static const char lost_times[] = "the destination cannot hold times of some entries";
+static const char lost_xattrs[] = "the destination cannot hold extended attributes of some entries";
+static const char lost_acls[] = "the destination cannot hold the POSIX ACLs of some entries; they have mode bits only";
 
 /* Whether a time is another one, and not only less fine. */
 static bool time_lost(const struct timespec *want, const struct timespec *seen)
@@ -88,38 +16,8 @@ static bool time_lost(const struct timespec *want, const struct timespec *seen)
     return (uint64_t)late - (uint64_t)early > 1; /* the server's may be any */
 }
 
-void nfs_want_note(const struct nfs_owning *o, struct notices *notices, const struct nfs_want *w,
-                   const struct attr *seen)
-{
-    bool uid_lost = (w->keep & STORE_KEEP_OWNER) && seen->uid != w->attr->uid;
-    bool gid_lost = (w->keep & STORE_KEEP_GROUP) && seen->gid != w->attr->gid;
-
-    /* Who is not root cannot give files away anywhere: nothing to be said about this destination. */
-    if (o->owner == OWNER_AUTO && o->privileged && (uid_lost || gid_lost)) {
-        notice_raise(notices, note_owner);
-    }
-    if ((w->keep & STORE_KEEP_TIMES) && time_lost(&w->attr->mtime, &seen->mtime)) {
-        notice_raise(notices, note_times); /* before 1970, after 2106; Ganesha: of symbolic links */
-    }
-    if ((w->keep & STORE_KEEP_MODE) && !S_ISLNK(seen->mode)) {
-        mode_t lost = w->attr->mode & ~seen->mode & 07777;
-
-        if (lost & (S_ISUID | S_ISGID)) {
-            notice_raise(notices, note_special);
-        }
-        if (lost & (0777 | S_ISVTX)) {
-            notice_raise(notices, note_mode);
-        }
-    }
-}
-
-bool nfs_mode_will_do(mode_t want, mode_t seen)
-{
-    /* The server takes setuid and setgid away where it does not trust us with them, and says nothing. */
-    return (want & 0777) == (seen & 0777) && (seen & SPECIAL & ~want) == 0;
-}
-
-void nfs_xattrs_note(struct notices *notices, const struct xattrs *x)
+/* Extended attributes cannot be held at all. */
+static void note_xattrs(struct notices *notices, const struct xattrs *x)
 {
     bool xattrs = false;
     bool acls = false;
@@ -132,9 +30,18 @@ void nfs_xattrs_note(struct notices *notices, const struct xattrs *x)
         *(xattr_kind(one.name) == XATTRS_ACL ? &acls : &xattrs) = true;
     }
     if (xattrs) {
-        notice_raise(notices, note_xattrs);
+        notice_raise(notices, lost_xattrs);
     }
     if (acls) {
-        notice_raise(notices, note_acls);
+        notice_raise(notices, lost_acls);
     }
+}
+
+void nfs_want_note(const struct owning *o, struct notices *notices, const struct want *w, const struct attr *seen)
+{
+    want_note(o, notices, w, seen);
+    if ((w->keep & STORE_KEEP_TIMES) && time_lost(&w->attr->mtime, &seen->mtime)) {
+        notice_raise(notices, lost_times); /* before 1970, after 2106; Ganesha: of symbolic links */
+    }
+    note_xattrs(notices, w->xattrs);
 }

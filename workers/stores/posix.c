@@ -99,7 +99,7 @@ static void caps_init(struct posix_store *s, const struct posix_fs *fs, const st
         .resume = true,
         .time_granularity_ns = granularity_of(fs, root),
         .clock_granularity_ns = fs->clock_granularity,
-        .owner_refused = s->owner == OWNER_AUTO && geteuid() == 0 ? &s->owner_refused : NULL,
+        .owner_refused = s->owning.owner == OWNER_AUTO && geteuid() == 0 ? &s->owning.refused : NULL,
     };
 }
 
@@ -110,17 +110,17 @@ static int identity_init(struct posix_store *s)
 
     s->uid = geteuid();
     s->gid = getegid();
-    s->privileged = s->uid == 0;
+    s->owning.privileged = s->uid == 0;
     if (n < 0) {
         return -errno;
     }
-    s->groups = calloc((size_t)n + 1, sizeof(*s->groups));
-    if (!s->groups) {
+    s->owning.groups = calloc((size_t)n + 1, sizeof(*s->owning.groups));
+    if (!s->owning.groups) {
         return -ENOMEM;
     }
-    n = getgroups(n, s->groups);
-    s->group_count = n > 0 ? n : 0;
-    s->groups[s->group_count++] = s->gid;
+    n = getgroups(n, s->owning.groups);
+    s->owning.group_count = n > 0 ? (unsigned)n : 0;
+    s->owning.groups[s->owning.group_count++] = s->gid;
     return 0;
 }
 
@@ -131,7 +131,7 @@ static void destroy(struct store *store)
     if (s->root_fd >= 0) {
         close(s->root_fd);
     }
-    free(s->groups);
+    free(s->owning.groups);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -210,7 +210,7 @@ int posix_open_root(const struct store_options *options, int root_fd, struct sto
     }
     s->head.ops = &posix_ops;
     s->side = options->side;
-    s->owner = options->owner;
+    s->owning.owner = options->owner;
     s->fsync = options->fsync;
     s->run_id = options->run_id;
     s->notices = options->notices;

@@ -93,14 +93,14 @@ static bool kind_right(const struct attr *want, const struct attr *seen)
 }
 
 /* Looks at the temp name and repairs owner and mode, which no symbolic link has. */
-static int settle_temp(struct port *p, struct store_op *op, int dir_fd, const char *temp, struct posix_want *w,
+static int settle_temp(struct port *p, struct store_op *op, int dir_fd, const char *temp, struct want *w,
                        struct attr *seen)
 {
     struct posix_store *s = posix_of(p);
 
     for (unsigned tries = 0;; tries++) {
         int err = posix_attr_at(p, dir_fd, temp, seen);
-        mode_t want = posix_want_mode(w, seen->uid, seen->gid);
+        mode_t want = want_mode(w, seen->uid, seen->gid);
 
         if (err) {
             return fail_at(op, "stat", err);
@@ -108,7 +108,7 @@ static int settle_temp(struct port *p, struct store_op *op, int dir_fd, const ch
         if (!kind_right(w->attr, seen)) {
             return fail_at(op, "check", -EIO);
         }
-        if (posix_want_owner_wrong(w, seen)) {
+        if (want_owner_wrong(w, seen)) {
             atomic_store(&s->owner_surprise, true);
             err = posix_want_chown(p, w, dir_fd, temp, AT_SYMLINK_NOFOLLOW, true);
             op->step = "chown";
@@ -130,7 +130,7 @@ static int settle_temp(struct port *p, struct store_op *op, int dir_fd, const ch
 }
 
 /* Extended attributes of a new entry, which no name can be swapped for. */
-static int set_xattrs_at(struct port *p, struct store_op *op, int dir_fd, const char *temp, const struct posix_want *w)
+static int set_xattrs_at(struct port *p, struct store_op *op, int dir_fd, const char *temp, const struct want *w)
 {
     bool moved = false; /* seen to by settle_temp */
     int fd;
@@ -149,7 +149,7 @@ static int set_xattrs_at(struct port *p, struct store_op *op, int dir_fd, const 
 }
 
 /* Owner, times, mode, check, rename. */
-static int finish_temp(struct port *p, struct store_op *op, int dir_fd, const char *temp, struct posix_want *w,
+static int finish_temp(struct port *p, struct store_op *op, int dir_fd, const char *temp, struct want *w,
                        struct attr *seen)
 {
     struct posix_store *s = posix_of(p);
@@ -175,7 +175,7 @@ static int finish_temp(struct port *p, struct store_op *op, int dir_fd, const ch
     if (err) {
         return err;
     }
-    posix_want_note(s, w, seen);
+    want_note(&s->owning, s->notices, w, seen);
     err = posix_rename_temp(p, dir_fd, temp, op->name, seen);
     return err ? fail_at(op, "rename", err) : 0;
 }
@@ -185,15 +185,15 @@ static int put_in(struct port *p, struct store_op *op, int dir_fd)
 {
     struct posix_store *s = posix_of(p);
     char temp[TEMP_NAME_MAX];
-    struct posix_want w;
+    struct want w;
     struct attr seen;
     bool comes;
     mode_t mode;
     int err;
 
-    posix_want_init(s, &w, op->put.attr, op->put.keep, op->put.xattrs);
+    want_init(&s->owning, &w, op->put.attr, op->put.keep, op->put.xattrs);
     comes = posix_want_owner_comes(s, &w, posix_dir_inherits(s, op->dir));
-    mode = comes && !posix_xattrs_matter(p, w.xattrs) ? posix_want_mode(&w, s->uid, s->gid) & 0777 : 0600;
+    mode = comes && !posix_xattrs_matter(p, w.xattrs) ? want_mode(&w, s->uid, s->gid) & 0777 : 0600;
     err = make_temp(p, op, dir_fd, mode, temp);
     if (err) {
         return err;
@@ -349,21 +349,22 @@ int posix_link(struct port *p, struct store_op *op)
 
 /* Root may not set an owner, but the mode: so it is not this entry that is locked (immutable), it is the destination
  * that does not take us for root. */
-static void note_refusal(struct port *p, int fd, const struct posix_want *w, const struct attr *seen)
+static void note_refusal(struct port *p, int fd, const struct want *w, const struct attr *seen)
 {
     struct posix_store *s = posix_of(p);
 
-    if (w->refused && s->privileged && !S_ISLNK(seen->mode) && posix_set_mode(p, fd, true, seen->mode & 07777) == 0) {
-        atomic_store(&s->owner_refused, true);
+    if (w->refused && s->owning.privileged && !S_ISLNK(seen->mode) &&
+        posix_set_mode(p, fd, true, seen->mode & 07777) == 0) {
+        atomic_store(&s->owning.refused, true);
     }
 }
 
 /* The owner first, since setting it takes setuid and setgid away. seen is up to date afterwards. */
-static int set_owner_fd(struct port *p, struct store_op *op, int fd, struct posix_want *w, struct attr *seen)
+static int set_owner_fd(struct port *p, struct store_op *op, int fd, struct want *w, struct attr *seen)
 {
     int err;
 
-    if (!posix_want_owner_wrong(w, seen)) {
+    if (!want_owner_wrong(w, seen)) {
         return 0;
     }
     err = posix_want_chown(p, w, fd, "", AT_EMPTY_PATH, false);
@@ -384,14 +385,14 @@ static int unlock_fd(struct port *p, struct store_op *op, int fd, struct attr *s
 }
 
 /* Before the mode, which an ACL moves: seen is up to date afterwards. */
-static int set_xattrs_fd(struct port *p, struct store_op *op, int fd, const struct posix_want *w, struct attr *seen)
+static int set_xattrs_fd(struct port *p, struct store_op *op, int fd, const struct want *w, struct attr *seen)
 {
     const struct posix_store *s = posix_of(p);
     bool moved = false;
     bool unlocked = false;
     int err = posix_xattrs_apply(p, op, fd, w, false, &moved);
 
-    if (err == -EACCES && !s->privileged && seen->uid == s->uid && !S_ISLNK(seen->mode)) {
+    if (err == -EACCES && !s->owning.privileged && seen->uid == s->uid && !S_ISLNK(seen->mode)) {
         mode_t before = seen->mode & 07777;
 
         err = unlock_fd(p, op, fd, seen);
@@ -415,7 +416,7 @@ static int setattr_fd(struct port *p, struct store_op *op, int fd, struct attr *
 {
     struct posix_store *s = posix_of(p);
     const struct attr *attr = op->setattr.attr;
-    struct posix_want w;
+    struct want w;
     mode_t mode;
     int err = posix_attr_at(p, fd, "", seen);
 
@@ -426,7 +427,7 @@ static int setattr_fd(struct port *p, struct store_op *op, int fd, struct attr *
         (op->setattr.expect && !attr_is_meant(op->setattr.expect, seen))) {
         return fail_at(op, STORE_STEP_GUARD, -ESTALE);
     }
-    posix_want_init(s, &w, attr, op->setattr.keep, op->setattr.xattrs);
+    want_init(&s->owning, &w, attr, op->setattr.keep, op->setattr.xattrs);
     err = set_owner_fd(p, op, fd, &w, seen);
     if (!err) {
         err = set_xattrs_fd(p, op, fd, &w, seen);
@@ -434,7 +435,7 @@ static int setattr_fd(struct port *p, struct store_op *op, int fd, struct attr *
     if (err) {
         return err;
     }
-    mode = posix_want_mode(&w, seen->uid, seen->gid);
+    mode = want_mode(&w, seen->uid, seen->gid);
     if ((op->setattr.keep & STORE_KEEP_MODE) && !S_ISLNK(seen->mode) && (seen->mode & 07777) != mode) {
         err = posix_set_mode(p, fd, true, mode);
         if (err) {
@@ -449,7 +450,7 @@ static int setattr_fd(struct port *p, struct store_op *op, int fd, struct attr *
             return fail_at(op, "utimens", err);
         }
     }
-    posix_want_note(s, &w, seen);
+    want_note(&s->owning, s->notices, &w, seen);
     return 0;
 }
 

@@ -6,7 +6,7 @@
  *   posix_dirs.c     directory handles: opened by walking down, kept, evicted
  *   posix_read.c     looking and reading: stat, readlink, read
  *   posix_list.c     listings
- *   posix_owner.c    which owner and mode an entry gets, and what is said where it cannot
+ *   posix_owner.c    owner, mode and times, set; all else about them is in want.c
  *   posix_xattrs.c   extended attributes and ACLs, and what is said where they cannot be had
  *   posix_publish.c  temp names and whole small files
  *   posix_exclusive.c  whole small files, only where nothing stands
@@ -23,6 +23,7 @@
 #include <stdio.h>
 
 #include "workers/stores/posix.h"
+#include "workers/stores/want.h"
 
 struct statx;
 
@@ -40,7 +41,6 @@ struct posix_fs {
 struct posix_store {
     struct store head;
     enum dir_side side;      /* which handle of a dir is ours */
-    enum store_owner owner;  /* what to do about owners */
     bool fsync;              /* every file, before its rename */
     bool lenient;            /* posix_fs.lenient */
     bool presize;            /* a large file gets its size before its bytes, so that its holes stay */
@@ -51,11 +51,9 @@ struct posix_store {
     struct fence *fence;     /* may be NULL; not owned */
     int root_fd;             /* the root directory; owned */
     dev_t root_dev;          /* its file system */
-    bool privileged;         /* we may give files away (root) */
     uid_t uid;               /* who owns what we make */
     gid_t gid;               /* and its group, but in setgid directories */
-    gid_t *groups;           /* groups that we are a member of; owned */
-    int group_count;         /* entries in groups */
+    struct owning owning;    /* constant, but for refused; its groups are owned here */
 
     atomic_bool no_openat2;      /* the kernel lacks or forbids it */
     atomic_bool no_cached;       /* the kernel lacks RESOLVE_CACHED */
@@ -63,7 +61,6 @@ struct posix_store {
     atomic_bool no_tmpfile;      /* the file system lacks O_TMPFILE */
     atomic_uint noatime_refused; /* how often O_NOATIME was EPERM; given up after a few */
     atomic_bool no_fchmodat2;    /* the kernel lacks or forbids it */
-    atomic_bool owner_refused;   /* the destination refused an owner for a file that we had just made */
     atomic_bool owner_surprise;  /* a new file was not owned as predicted: never again open with final bits */
     atomic_llong squashed_uid;   /* network: what the server makes of our uid; -1: not known to differ */
     atomic_uint clone_refused;   /* how often FICLONE was refused; given up after a few */
@@ -87,16 +84,6 @@ struct store_file {
     bool sparse;   /* it has holes, as far as its space tells */
     bool near;     /* it is on the root's own file system, which is local */
     bool fresh;    /* store_op.open.fresh */
-};
-
-/* What an entry is to get. posix_owner.c. */
-struct posix_want {
-    const struct attr *attr;     /* not owned */
-    const struct xattrs *xattrs; /* not owned; NULL: as it comes */
-    unsigned keep;               /* STORE_KEEP_* */
-    uid_t uid;                   /* owner to set, or -1: as it comes */
-    gid_t gid;                   /* group to set, or -1: as it comes */
-    bool refused;                /* the destination said that we may not set them */
 };
 
 /* A regular file under its temp name. posix_publish.c. */
@@ -173,21 +160,12 @@ int posix_file_close(struct port *p, struct store_op *op);
 
 /* ---- posix_owner.c ---- */
 
-void posix_want_init(const struct posix_store *s, struct posix_want *w, const struct attr *attr, unsigned keep,
-                     const struct xattrs *xattrs);
-/* The permission bits that an entry of that owner may have: setuid and setgid only where they mean the same as at the
- * source. */
-mode_t posix_want_mode(const struct posix_want *w, uid_t uid, gid_t gid);
 /* Whether an entry made by us, in a directory that hands down its group or not, has the wanted owner by itself. */
-bool posix_want_owner_comes(const struct posix_store *s, const struct posix_want *w, bool inherits);
-/* Whether seen has another owner than w wants; a wish that was given up is not wrong. */
-bool posix_want_owner_wrong(const struct posix_want *w, const struct attr *seen);
-/* Sets the owner of path at dir_fd (flags as for fchownat). Where it is refused and need not be, says so once and
- * forgets the wish in w. made: the entry is new and our own. 0 or -errno. */
-int posix_want_chown(struct port *p, struct posix_want *w, int dir_fd, const char *path, int flags, bool made);
-/* Raises the notices about what seen has other than the source. */
-void posix_want_note(struct posix_store *s, const struct posix_want *w, const struct attr *seen);
-/* Whether a mode that was set and reads back otherwise has to be taken as it is. */
+bool posix_want_owner_comes(const struct posix_store *s, const struct want *w, bool inherits);
+/* Sets the owner of path at dir_fd (flags as for fchownat). Where it is refused and need not be, the wish in w is
+ * forgotten, as want_refused says. made: the entry is new and our own. 0 or -errno. */
+int posix_want_chown(struct port *p, struct want *w, int dir_fd, const char *path, int flags, bool made);
+/* As want_mode_will_do, and where the file system is known to make modes up. */
 bool posix_mode_will_do(const struct posix_store *s, mode_t want, mode_t seen);
 /* Sets the times of path at dir_fd; what the file system cannot hold at all is a notice. 0 or -errno. */
 int posix_set_times(struct port *p, const struct attr *attr, int dir_fd, const char *path, int flags);
@@ -201,7 +179,7 @@ bool posix_xattrs_matter(struct port *p, const struct xattrs *x);
 /* Gives the entry behind fd, which may be O_PATH, the attributes that w wants. made: it is new, and can have none but
  * those that its directory hands down. An access ACL changes the mode: *out_mode_moved is true then. 0 or -errno with
  * op->step. */
-int posix_xattrs_apply(struct port *p, struct store_op *op, int fd, const struct posix_want *w, bool made,
+int posix_xattrs_apply(struct port *p, struct store_op *op, int fd, const struct want *w, bool made,
                        bool *out_mode_moved);
 
 int posix_xattrs(struct port *p, struct store_op *op);
@@ -209,13 +187,13 @@ int posix_xattrs(struct port *p, struct store_op *op);
 /* ---- posix_publish.c ---- */
 
 /* Makes a temp file in dir_fd; t->fd is open then. 0 or -errno: then there is nothing. */
-int posix_temp_open(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const struct posix_want *w);
+int posix_temp_open(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const struct want *w);
 /* The permission bits that such a file is made with. inherits: its directory hands down its group. */
-mode_t posix_temp_mode(struct port *p, const struct posix_want *w, bool inherits);
+mode_t posix_temp_mode(struct port *p, const struct want *w, bool inherits);
 /* Writes all of it. 0 or -errno. */
 int posix_write_all(struct port *p, int fd, const void *buf, size_t len, uint64_t offset);
 /* Owner, times, mode, and the check (P2): nothing but what is wanted may be renamed. 0 or -errno. */
-int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t, struct posix_want *w);
+int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t, struct want *w);
 /* fsync where wanted, close, rename to name, where expect (NULL: anything) stands. After a failure the temp file still
  * has to be dropped. 0 or -errno. */
 int posix_temp_finish(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const char *name,
@@ -250,8 +228,7 @@ int posix_park(struct port *p, struct store_op *op);
 
 /* The file that op->put.resume says: t->fd is open then, and t->seen looked at. 0; -ENOENT; -ESTALE with step
  * STORE_STEP_GUARD; -errno. */
-int posix_temp_reopen(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd,
-                      const struct posix_want *w);
+int posix_temp_reopen(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const struct want *w);
 
 /* ---- posix_entries.c ---- */
 

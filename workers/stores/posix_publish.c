@@ -22,9 +22,9 @@ static int fail_at(struct store_op *op, const char *step, int err)
 }
 
 /* Final bits from the start where nothing else has to come first, so that no chmod is needed. */
-static mode_t mode_at_open(const struct posix_store *s, const struct posix_want *w, bool inherits)
+static mode_t mode_at_open(const struct posix_store *s, const struct want *w, bool inherits)
 {
-    mode_t mode = posix_want_mode(w, s->uid, s->gid);
+    mode_t mode = want_mode(w, s->uid, s->gid);
 
     if ((mode & SPECIAL) || atomic_load_explicit(&s->owner_surprise, memory_order_relaxed) ||
         !posix_want_owner_comes(s, w, inherits)) {
@@ -33,7 +33,7 @@ static mode_t mode_at_open(const struct posix_store *s, const struct posix_want 
     return mode;
 }
 
-mode_t posix_temp_mode(struct port *p, const struct posix_want *w, bool inherits)
+mode_t posix_temp_mode(struct port *p, const struct want *w, bool inherits)
 {
     /* An ACL says more than mode bits do: private until it is there. */
     return posix_xattrs_matter(p, w->xattrs) ? 0600 : mode_at_open(posix_of(p), w, inherits);
@@ -110,7 +110,7 @@ static int local_open(struct port *p, struct store_op *op, struct posix_temp *t,
     return 0;
 }
 
-int posix_temp_open(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const struct posix_want *w)
+int posix_temp_open(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const struct want *w)
 {
     struct posix_store *s = posix_of(p);
     struct search search = {.strange = (uid_t)-1};
@@ -146,19 +146,19 @@ int posix_write_all(struct port *p, int fd, const void *buf, size_t len, uint64_
 }
 
 /* Size and kind can only be right or wrong; there is no repair. */
-static bool is_broken(const struct posix_store *s, const struct posix_want *w, const struct attr *seen)
+static bool is_broken(const struct posix_store *s, const struct want *w, const struct attr *seen)
 {
     return !S_ISREG(seen->mode) || seen->size != w->attr->size || (seen->nlink != 1 && !s->lenient);
 }
 
 /* Looks, and repairs what a default ACL, a setgid directory or a server has made of owner and mode. */
-static int settle_owner_and_mode(struct port *p, struct store_op *op, struct posix_temp *t, struct posix_want *w)
+static int settle_owner_and_mode(struct port *p, struct store_op *op, struct posix_temp *t, struct want *w)
 {
     struct posix_store *s = posix_of(p);
 
     for (unsigned tries = 0;; tries++) {
         int err = posix_attr_at(p, t->fd, "", &t->seen);
-        mode_t want = posix_want_mode(w, t->seen.uid, t->seen.gid);
+        mode_t want = want_mode(w, t->seen.uid, t->seen.gid);
         bool wrong_owner;
         bool wrong_mode;
         bool moved = false;
@@ -169,7 +169,7 @@ static int settle_owner_and_mode(struct port *p, struct store_op *op, struct pos
         if (is_broken(s, w, &t->seen)) {
             return fail_at(op, "check", -EIO);
         }
-        wrong_owner = posix_want_owner_wrong(w, &t->seen);
+        wrong_owner = want_owner_wrong(w, &t->seen);
         wrong_mode = (t->seen.mode & 07777) != want;
         if (!wrong_owner && (!wrong_mode || (tries > 0 && posix_mode_will_do(s, want, t->seen.mode)))) {
             return 0;
@@ -198,7 +198,7 @@ static int settle_owner_and_mode(struct port *p, struct store_op *op, struct pos
     }
 }
 
-int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t, struct posix_want *w)
+int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t, struct want *w)
 {
     struct posix_store *s = posix_of(p);
     bool moved = false;
@@ -222,7 +222,7 @@ int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t,
         return err;
     }
     /* Special bits wait until the owner has been seen to be right. */
-    mode = posix_want_mode(w, w->uid == (uid_t)-1 ? s->uid : w->uid, w->gid == (gid_t)-1 ? s->gid : w->gid);
+    mode = want_mode(w, w->uid == (uid_t)-1 ? s->uid : w->uid, w->gid == (gid_t)-1 ? s->gid : w->gid);
     if (mode != t->mode && !(mode & SPECIAL) && !moved) {
         err = posix_set_mode(p, t->fd, false, mode);
         if (err) {
@@ -237,7 +237,7 @@ int posix_temp_settle(struct port *p, struct store_op *op, struct posix_temp *t,
     if (t->seen.dev != s->root_dev) {
         atomic_store_explicit(&s->other_mounts, true, memory_order_relaxed);
     }
-    posix_want_note(s, w, &t->seen);
+    want_note(&s->owning, s->notices, w, &t->seen);
     return 0;
 }
 
@@ -316,11 +316,11 @@ void posix_temp_drop(struct port *p, struct posix_temp *t, int dir_fd)
 /* With dir_fd pinned. */
 static int publish_in(struct port *p, struct store_op *op, int dir_fd)
 {
-    struct posix_want w;
+    struct want w;
     struct posix_temp t;
     int err;
 
-    posix_want_init(posix_of(p), &w, op->put.attr, op->put.keep, op->put.xattrs);
+    want_init(&posix_of(p)->owning, &w, op->put.attr, op->put.keep, op->put.xattrs);
     err = posix_temp_open(p, op, &t, dir_fd, &w);
     if (err) {
         return err;

@@ -21,7 +21,7 @@ static int is_another(struct store_op *op)
  * Whether seen is what was left. A device number of a network mount changes whenever it is mounted. A run that ended
  * while it committed may have given the file away already, to whom it is to belong.
  */
-static bool is_left(const struct posix_store *s, const struct store_temp *left, const struct posix_want *w,
+static bool is_left(const struct posix_store *s, const struct store_temp *left, const struct want *w,
                     const struct attr *seen)
 {
     return S_ISREG(seen->mode) && (seen->nlink == 1 || s->lenient) && seen->ino == left->ino &&
@@ -44,7 +44,7 @@ static int make_private(struct port *p, struct store_op *op, const struct posix_
 
 /* With path_fd, which stands for the file: opens it for writing. */
 static int open_left(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, int path_fd,
-                     const struct posix_want *w)
+                     const struct want *w)
 {
     const struct posix_store *s = posix_of(p);
     int err = posix_attr_at(p, path_fd, "", &t->seen);
@@ -80,7 +80,7 @@ static int open_left(struct port *p, struct store_op *op, struct posix_temp *t, 
     return 0;
 }
 
-int posix_temp_reopen(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const struct posix_want *w)
+int posix_temp_reopen(struct port *p, struct store_op *op, struct posix_temp *t, int dir_fd, const struct want *w)
 {
     int path_fd;
     int err;

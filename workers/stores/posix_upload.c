@@ -35,8 +35,7 @@ static int presize(struct port *p, struct store_op *op, struct store_upload *u, 
 }
 
 /* A new temp name, looked at where somebody wants to know it again. */
-static int begin_new(struct port *p, struct store_op *op, struct store_upload *u, int dir_fd,
-                     const struct posix_want *w)
+static int begin_new(struct port *p, struct store_op *op, struct store_upload *u, int dir_fd, const struct want *w)
 {
     int err = posix_temp_open(p, op, &u->t, dir_fd, w);
 
@@ -60,7 +59,7 @@ int posix_begin(struct port *p, struct store_op *op)
 {
     size_t name_size = strlen(op->name) + 1;
     struct store_upload *u = calloc(1, sizeof(*u) + name_size);
-    struct posix_want w;
+    struct want w;
     int dir_fd;
     int err;
 
@@ -71,7 +70,7 @@ int posix_begin(struct port *p, struct store_op *op)
     if (err) {
         goto fail;
     }
-    posix_want_init(posix_of(p), &w, op->put.attr, op->put.keep, op->put.xattrs);
+    want_init(&posix_of(p)->owning, &w, op->put.attr, op->put.keep, op->put.xattrs);
     if (op->put.resume) {
         err = posix_temp_reopen(p, op, &u->t, dir_fd, &w);
     } else {
@@ -177,10 +176,10 @@ static void upload_free(struct store_upload *u)
 
 static int commit_in(struct port *p, struct store_op *op, struct store_upload *u, int dir_fd)
 {
-    struct posix_want w;
+    struct want w;
     int err = reach_size(p, op, u);
 
-    posix_want_init(posix_of(p), &w, op->up.attr, u->keep, op->up.xattrs);
+    want_init(&posix_of(p)->owning, &w, op->up.attr, u->keep, op->up.xattrs);
     if (!err) {
         err = posix_temp_settle(p, op, &u->t, &w);
     }

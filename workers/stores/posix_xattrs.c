@@ -332,7 +332,7 @@ static int read_inherited(struct setting *s, struct xattrs **before)
     return xattrs_add(before, acl.name, NULL, 0);
 }
 
-int posix_xattrs_apply(struct port *p, struct store_op *op, int fd, const struct posix_want *w, bool made,
+int posix_xattrs_apply(struct port *p, struct store_op *op, int fd, const struct want *w, bool made,
                        bool *out_mode_moved)
 {
     const struct xattrs *x = w->xattrs;

@@ -12,7 +12,7 @@
 /* One SETATTR operation of the store. */
 struct change {
     struct nfs3_fh fh; /* of the entry */
-    struct nfs_want want;
+    struct want want;
     struct attr seen; /* as it is now */
 };
 
@@ -74,7 +74,7 @@ static int set_owner(struct port *p, struct store_op *op, struct change *ch)
     int r;
     int err;
 
-    if (!nfs_want_owner_wrong(&ch->want, &ch->seen)) {
+    if (!want_owner_wrong(&ch->want, &ch->seen)) {
         return 0;
     }
     r = set(p, op, ch, mask, &target);
@@ -94,11 +94,11 @@ static int set_owner(struct port *p, struct store_op *op, struct change *ch)
 /* Mode and times, as far as they differ. */
 static int set_rest(struct port *p, struct store_op *op, struct change *ch)
 {
-    const struct nfs_want *w = &ch->want;
+    const struct want *w = &ch->want;
     struct attr target = *w->attr;
     unsigned mask = 0;
 
-    target.mode = (w->attr->mode & S_IFMT) | nfs_want_mode(w, ch->seen.uid, ch->seen.gid);
+    target.mode = (w->attr->mode & S_IFMT) | want_mode(w, ch->seen.uid, ch->seen.gid);
     if ((w->keep & STORE_KEEP_MODE) && !S_ISLNK(target.mode) && ((target.mode ^ ch->seen.mode) & 07777)) {
         mask |= V3_SET_MODE;
     }
@@ -115,7 +115,7 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs3_dir
     struct change ch = {0};
     int err;
 
-    nfs_want_init(&s->owning, &ch.want, op->setattr.attr, op->setattr.keep);
+    want_init(&s->owning, &ch.want, op->setattr.attr, op->setattr.keep, op->setattr.xattrs);
     err = find(p, op, dir, &ch.fh, &ch.seen);
     if (!err && ((ch.seen.mode & S_IFMT) != (op->setattr.attr->mode & S_IFMT) ||
                  (op->setattr.expect && !attr_is_meant(op->setattr.expect, &ch.seen)))) {
@@ -131,7 +131,6 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs3_dir
         nfs3_dir_note_mode(s, op->dir, ch.seen.mode);
     }
     nfs_want_note(&s->owning, s->notices, &ch.want, &ch.seen);
-    nfs_xattrs_note(s->notices, op->setattr.xattrs);
     return 0;
 }
 

@@ -50,7 +50,7 @@ int nfs3_put_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
     struct nfs3_store *s = nfs3_of(p);
     bool link = op->code == STORE_SYMLINK;
     struct nfs3_temp t;
-    int err = nfs3_temp_init(p, &t, dir, op->put.attr, op->put.keep);
+    int err = nfs3_temp_init(p, &t, dir, op->put.attr, op->put.keep, op->put.xattrs);
 
     err = err ? err : nfs3_temp_make(p, op, &t, link ? V3_SYMLINK : V3_MKNOD, op->put.target);
     if (err) {
@@ -67,7 +67,6 @@ int nfs3_put_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
     }
     op->step = NULL;
     nfs_want_note(&s->owning, s->notices, &t.want, &t.seen);
-    nfs_xattrs_note(s->notices, op->put.xattrs);
     if (op->put.out) {
         *op->put.out = t.seen;
     }

@@ -7,7 +7,7 @@
  *   nfs3_path.c     portmapper, mountd, the way to the path, missing directories
  *   nfs3_probe.c    what the server can do, found out with a file of the store's own
  *   nfs3_dirs.c     handles of directories: looked up by walking down, kept, forgotten
- *   nfs3_owner.c    how owners are refused; all else about them is in nfs_want.c
+ *   nfs3_owner.c    how owners are refused; all else about them is in want.c
  *   nfs3_read.c     looking and reading: stat, readlink, read
  *   nfs3_list.c     listings
  *   nfs3_temp.c     temp names: made, settled, checked, renamed, dropped, and those that were left
@@ -74,7 +74,7 @@ struct nfs3_store {
     uint64_t files_avail;           /* see facts */
 
     atomic_uint address;        /* of addresses: the one that answered last */
-    struct nfs_owning owning;   /* constant, but for refused; its groups are owned here */
+    struct owning owning;       /* constant, but for refused; its groups are owned here */
     atomic_bool owner_surprise; /* a new file was not owned as predicted: never again rely on it */
     atomic_bool no_plus;        /* the server has no READDIRPLUS, or its entries come without attributes */
     atomic_uint write_limit;    /* bytes of a WRITE: less than was told, where that was too much; 0: as told */
@@ -117,7 +117,7 @@ struct store_file {
 /* Something under a temp name, on its way to its final name. nfs3_temp.c. */
 struct nfs3_temp {
     struct nfs3_dir dir; /* in which it is */
-    struct nfs_want want;
+    struct want want;
     struct attr attr;          /* values of what is set */
     unsigned first;            /* V3_SET_* of the first SETATTR; 0: none */
     unsigned second;           /* of the second one; 0: none */
@@ -223,7 +223,7 @@ int nfs3_in_dir(struct port *p, struct store_op *op, struct dir *dir, bool makes
 
 /* The server refuses the owner, status says how: 0 and the wish is forgotten, or -EPERM where it is required. made: the
  * entry is new and our own. */
-int nfs3_want_refused(struct nfs3_store *s, struct nfs_want *w, int status, bool made);
+int nfs3_want_refused(struct nfs3_store *s, struct want *w, int status, bool made);
 /* Whether that is how servers refuse to set owners. */
 bool nfs3_is_owner_refusal(int status);
 /* Whether two times are the same, as far as the protocol can hold the first. */
@@ -255,7 +255,7 @@ int nfs3_list_close(struct port *p, struct store_op *op);
 /* For a first try: a name, nothing made; want and what is set as they follow from attr and keep. attr lives as long as
  * t. */
 int nfs3_temp_init(struct port *p, struct nfs3_temp *t, const struct nfs3_dir *dir, const struct attr *attr,
-                   unsigned keep);
+                   unsigned keep, const struct xattrs *xattrs);
 /* For another one, after a drop: another name, what is set as it follows from want now. */
 int nfs3_temp_again(struct port *p, struct nfs3_temp *t);
 /* Only what is set. */

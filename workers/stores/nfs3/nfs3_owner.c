@@ -1,5 +1,5 @@
 /*
- * nfs3_owner: how a server of NFSv3 refuses owners, and which times it can hold; all else is in nfs_want.c.
+ * nfs3_owner: how a server of NFSv3 refuses owners, and which times it can hold; all else is in want.c.
  */
 #include "base/clock.h"
 #include "workers/stores/nfs3/nfs3_internal.h"
@@ -9,10 +9,10 @@ bool nfs3_is_owner_refusal(int status)
     return status == V3_PERM || status == V3_ACCES || status == V3_INVAL || status == V3_NOTSUPP;
 }
 
-int nfs3_want_refused(struct nfs3_store *s, struct nfs_want *w, int status, bool made)
+int nfs3_want_refused(struct nfs3_store *s, struct want *w, int status, bool made)
 {
     /* An id that the server cannot have is that entry's trouble, not all others'. */
-    return nfs_want_refused(&s->owning, w, status != V3_INVAL, made);
+    return want_refused(&s->owning, w, status != V3_INVAL, made);
 }
 
 bool nfs3_time_same(const struct timespec *want, const struct timespec *seen)

@@ -135,7 +135,7 @@ int nfs3_publish_in(struct port *p, struct store_op *op, const struct nfs3_dir *
 {
     struct nfs3_store *s = nfs3_of(p);
     struct nfs3_temp t;
-    int err = nfs3_temp_init(p, &t, dir, op->put.attr, op->put.keep);
+    int err = nfs3_temp_init(p, &t, dir, op->put.attr, op->put.keep, op->put.xattrs);
 
     if (err) {
         return err;
@@ -152,7 +152,6 @@ int nfs3_publish_in(struct port *p, struct store_op *op, const struct nfs3_dir *
     }
     op->step = NULL;
     nfs_want_note(&s->owning, s->notices, &t.want, &t.seen);
-    nfs_xattrs_note(s->notices, op->put.xattrs);
     atomic_fetch_add_explicit(&s->publishes, 1, memory_order_relaxed);
     if (op->put.out) {
         *op->put.out = t.seen;

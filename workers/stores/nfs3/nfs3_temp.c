@@ -30,14 +30,14 @@ struct nfs3_left {
 void nfs3_temp_plan(struct port *p, struct nfs3_temp *t)
 {
     const struct nfs3_store *s = nfs3_of(p);
-    const struct nfs_want *w = &t->want;
+    const struct want *w = &t->want;
     uid_t uid = w->uid == (uid_t)-1 ? s->uid : w->uid;
     gid_t gid = w->gid == (gid_t)-1 ? s->gid : w->gid;
     bool inherits = t->dir.inherits;
     unsigned owner = (w->uid != (uid_t)-1 ? V3_SET_UID : 0) | (w->gid != (gid_t)-1 ? V3_SET_GID : 0);
     unsigned times = w->keep & STORE_KEEP_TIMES ? V3_SET_TIMES : 0;
     unsigned mode_bit = S_ISLNK(w->attr->mode) ? 0 : V3_SET_MODE;
-    mode_t mode = nfs_want_mode(w, uid, w->gid == (gid_t)-1 && inherits ? (gid_t)-1 : gid) & ~t->strip;
+    mode_t mode = want_mode(w, uid, w->gid == (gid_t)-1 && inherits ? (gid_t)-1 : gid) & ~t->strip;
     bool comes = uid == s->uid && (w->gid == (gid_t)-1 || (gid == s->gid && !inherits)) &&
                  !(mode & (S_ISUID | S_ISGID)) && !atomic_load_explicit(&s->owner_surprise, memory_order_relaxed);
 
@@ -61,10 +61,10 @@ int nfs3_temp_again(struct port *p, struct nfs3_temp *t)
 }
 
 int nfs3_temp_init(struct port *p, struct nfs3_temp *t, const struct nfs3_dir *dir, const struct attr *attr,
-                   unsigned keep)
+                   unsigned keep, const struct xattrs *xattrs)
 {
     *t = (struct nfs3_temp){.dir = *dir};
-    nfs_want_init(&nfs3_of(p)->owning, &t->want, attr, keep);
+    want_init(&nfs3_of(p)->owning, &t->want, attr, keep, xattrs);
     return nfs3_temp_again(p, t);
 }
 
@@ -150,14 +150,14 @@ static int judge(struct port *p, struct store_op *op, struct nfs3_temp *t, unsig
         (device && want->rdev != seen->rdev)) {
         return nfs3_fail(op, "check", -EIO);
     }
-    if (nfs_want_owner_wrong(&t->want, seen)) {
+    if (want_owner_wrong(&t->want, seen)) {
         err = tries >= NFS3_TRIES ? -EIO : judge_owner(nfs3_of(p), t);
         return err ? nfs3_fail(op, "setattr", err) : 1;
     }
     if (S_ISLNK(want->mode) || ((want->mode ^ seen->mode) & 07777) == 0) {
         return 0;
     }
-    if ((t->apart || tries > 0) && nfs_mode_will_do(want->mode, seen->mode) && tries < NFS3_TRIES) {
+    if ((t->apart || tries > 0) && want_mode_will_do(want->mode, seen->mode) && tries < NFS3_TRIES) {
         t->strip |= want->mode & ~seen->mode & SPECIAL;
         return 1;
     }

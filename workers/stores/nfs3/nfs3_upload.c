@@ -36,7 +36,7 @@ static void upload_free(struct store_upload *u)
 
 /* Whether seen is what was left. A run that ended while it committed may have given the file away already, to whom it
  * is to belong. */
-static bool is_left(const struct store_temp *left, const struct nfs_want *w, const struct attr *seen)
+static bool is_left(const struct store_temp *left, const struct want *w, const struct attr *seen)
 {
     return S_ISREG(seen->mode) && seen->nlink == 1 && seen->ino == left->ino &&
            (seen->uid == left->uid || seen->uid == w->uid);
@@ -84,7 +84,7 @@ static int begin_in(struct port *p, struct store_op *op, const struct nfs3_dir *
     if (!u) {
         return -ENOMEM;
     }
-    err = nfs3_temp_init(p, &u->t, dir, op->put.attr, op->put.keep);
+    err = nfs3_temp_init(p, &u->t, dir, op->put.attr, op->put.keep, op->put.xattrs);
     if (!err) {
         err = op->put.resume ? take_up(p, op, &u->t) : nfs3_temp_make(p, op, &u->t, V3_CREATE, NULL);
     }
@@ -247,7 +247,7 @@ int nfs3_upload_commit(struct port *p, struct store_op *op)
     struct store_upload *u = op->up.upload;
     int err;
 
-    nfs_want_init(&s->owning, &u->t.want, op->up.attr, u->keep);
+    want_init(&s->owning, &u->t.want, op->up.attr, u->keep, op->up.xattrs);
     u->t.expect = op->up.expect;
     err = settle(p, op, u);
     err = err ? err : nfs3_temp_rename(p, op, &u->t, u->name);
@@ -258,7 +258,6 @@ int nfs3_upload_commit(struct port *p, struct store_op *op)
         op->step = step;
     } else {
         nfs_want_note(&s->owning, s->notices, &u->t.want, &u->t.seen);
-        nfs_xattrs_note(s->notices, op->up.xattrs);
         if (op->up.out) {
             *op->up.out = u->t.seen;
         }

@@ -15,35 +15,35 @@
 /* One SETATTR operation of the store. */
 struct change {
     struct nfs_fh fh; /* of the entry */
-    struct nfs_want want;
+    struct want want;
     struct attr seen; /* as it is now */
 };
 
-static uint64_t owner_mask(const struct nfs_want *w)
+static uint64_t owner_mask(const struct want *w)
 {
     return (w->uid != (uid_t)-1 ? NFS_ATTR_OWNER : 0) | (w->gid != (gid_t)-1 ? NFS_ATTR_GROUP : 0);
 }
 
 /* What is set in the end, where nothing has to be known of the entry before. False: it has to. */
-static bool foresee(const struct nfs41_store *s, const struct nfs_want *w, struct attr *out)
+static bool foresee(const struct nfs41_store *s, const struct want *w, struct attr *out)
 {
     mode_t special = S_ISDIR(w->attr->mode) ? 0 : w->attr->mode & (S_ISUID | S_ISGID);
 
     *out = *w->attr;
     out->uid = w->uid;
     out->gid = w->gid;
-    out->mode = (w->attr->mode & S_IFMT) | nfs_want_mode(w, w->uid, w->gid);
+    out->mode = (w->attr->mode & S_IFMT) | want_mode(w, w->uid, w->gid);
     return !nfs41_stepped(s, NFS41_STEP_OWNER_TEXT | NFS41_STEP_NO_VERIFY) && (!special || owner_mask(w) == OWNERS);
 }
 
 /* Whether nothing is to be set: Ganesha compares nothing behind the owner, and would call other times the same. */
-static bool is_right(const struct nfs_want *w, const struct attr *seen, const struct attr *target)
+static bool is_right(const struct want *w, const struct attr *seen, const struct attr *target)
 {
     bool times = !(w->keep & STORE_KEEP_TIMES) ||
                  (clock_cmp(&seen->mtime, &target->mtime) == 0 && clock_cmp(&seen->atime, &target->atime) == 0);
     bool mode = !(w->keep & STORE_KEEP_MODE) || S_ISLNK(seen->mode) || ((seen->mode ^ target->mode) & 07777) == 0;
 
-    return times && mode && !nfs_want_owner_wrong(w, seen);
+    return times && mode && !want_owner_wrong(w, seen);
 }
 
 /*
@@ -52,7 +52,7 @@ static bool is_right(const struct nfs_want *w, const struct attr *seen, const st
  */
 static int change_at_once(struct port *p, struct store_op *op, const struct nfs41_dir *dir, struct change *ch)
 {
-    const struct nfs_want *w = &ch->want;
+    const struct want *w = &ch->want;
     struct nfs_stateid none = nfs_stateid_anonymous();
     bool link = S_ISLNK(w->attr->mode);
     uint64_t owner = owner_mask(w);
@@ -177,7 +177,7 @@ static int set_owner(struct port *p, struct store_op *op, struct change *ch)
     int r;
     int err;
 
-    if (!nfs_want_owner_wrong(&ch->want, &ch->seen)) {
+    if (!want_owner_wrong(&ch->want, &ch->seen)) {
         return 0;
     }
     r = set(p, op, ch, owner_mask(&ch->want), &target);
@@ -197,12 +197,12 @@ static int set_owner(struct port *p, struct store_op *op, struct change *ch)
 /* Mode and times, as far as they differ. */
 static int set_rest(struct port *p, struct store_op *op, struct change *ch)
 {
-    const struct nfs_want *w = &ch->want;
+    const struct want *w = &ch->want;
     struct attr target = *w->attr;
     uint64_t mask = 0;
     int r;
 
-    target.mode = (w->attr->mode & S_IFMT) | nfs_want_mode(w, ch->seen.uid, ch->seen.gid);
+    target.mode = (w->attr->mode & S_IFMT) | want_mode(w, ch->seen.uid, ch->seen.gid);
     if ((w->keep & STORE_KEEP_MODE) && !S_ISLNK(target.mode) && ((target.mode ^ ch->seen.mode) & 07777)) {
         mask |= NFS_ATTR_MODE;
     }
@@ -220,7 +220,7 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs41_di
     struct change ch = {0};
     int err;
 
-    nfs_want_init(&s->owning, &ch.want, op->setattr.attr, op->setattr.keep);
+    want_init(&s->owning, &ch.want, op->setattr.attr, op->setattr.keep, op->setattr.xattrs);
     err = change_at_once(p, op, dir, &ch);
     if (err == 1) {
         op->step = NULL;
@@ -240,7 +240,6 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs41_di
         nfs41_dir_note_mode(s, op->dir, ch.seen.mode);
     }
     nfs_want_note(&s->owning, s->notices, &ch.want, &ch.seen);
-    nfs_xattrs_note(s->notices, op->setattr.xattrs);
     return 0;
 }
 

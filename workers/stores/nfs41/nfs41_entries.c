@@ -111,7 +111,7 @@ static int put_in(struct port *p, struct store_op *op, const struct nfs41_dir *d
 {
     struct nfs41_store *s = nfs41_of(p);
     struct nfs41_temp t;
-    int err = nfs41_temp_init(p, &t, dir, op->put.attr, op->put.keep);
+    int err = nfs41_temp_init(p, &t, dir, op->put.attr, op->put.keep, op->put.xattrs);
 
     for (unsigned tries = 0; !err; tries++) {
         bool renames = !nfs41_stepped(s, NFS41_STEP_SPLIT | NFS41_STEP_NO_VERIFY);
@@ -142,7 +142,6 @@ static int put_in(struct port *p, struct store_op *op, const struct nfs41_dir *d
     }
     op->step = NULL;
     nfs_want_note(&s->owning, s->notices, &t.want, &t.seen);
-    nfs_xattrs_note(s->notices, op->put.xattrs);
     if (op->put.out) {
         *op->put.out = t.seen;
     }

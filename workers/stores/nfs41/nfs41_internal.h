@@ -6,7 +6,7 @@
  *   nfs41_probe.c    what the server can do, found out with a file of the store's own
  *   nfs41_call.c     one COMPOUND: sent, and what its failure means
  *   nfs41_dirs.c     handles of directories: looked up by walking down, kept, forgotten
- *   nfs41_owner.c    how owners are refused, names of owners; all else about them is in nfs_want.c
+ *   nfs41_owner.c    how owners are refused, names of owners; all else about them is in want.c
  *   nfs41_read.c     looking and reading: stat, readlink, read
  *   nfs41_list.c     listings
  *   nfs41_temp.c     temp names: made, settled, renamed, dropped, and those that were left
@@ -79,7 +79,7 @@ struct nfs41_store {
     uint64_t space_avail;            /* bytes free to us at the start; UINT64_MAX: the server does not say */
     uint64_t files_avail;            /* files that we could still make then; the same */
 
-    struct nfs_owning owning;   /* constant, but for refused; its groups are owned here */
+    struct owning owning;       /* constant, but for refused; its groups are owned here */
     atomic_bool owner_surprise; /* a new file was not owned as predicted: never again rely on it */
     atomic_uint steps;          /* NFS41_STEP_* */
     atomic_uint next_owner;     /* of open files: one for each port */
@@ -132,7 +132,7 @@ struct nfs41_plan {
 /* Something under a temp name, on its way to its final name. nfs41_temp.c. */
 struct nfs41_temp {
     struct nfs41_dir dir; /* in which it is */
-    struct nfs_want want;
+    struct want want;
     struct nfs41_plan plan;
     struct nfs_fh fh;           /* of itself; len 0: not known */
     struct nfs_stateid stateid; /* of its OPEN */
@@ -249,7 +249,7 @@ int nfs41_in_dir(struct port *p, struct store_op *op, struct dir *dir, bool make
 
 /* The server refuses the owner, status says how: 0 and the wish is forgotten, or -EPERM where it is required. made: the
  * entry is new and our own. */
-int nfs41_want_refused(struct nfs41_store *s, struct nfs_want *w, uint32_t status, bool made);
+int nfs41_want_refused(struct nfs41_store *s, struct want *w, uint32_t status, bool made);
 /* Whether that is how servers refuse to set owners. */
 bool nfs41_is_owner_refusal(uint32_t status);
 /* The number of an owner, or of a group, that the server calls by name ("root@example.org"); nobody's where it is not
@@ -285,7 +285,7 @@ int nfs41_list_close(struct port *p, struct store_op *op);
 /* For a first try: a name, nothing made; want and plan as they follow from attr and keep. 0 or -errno. attr lives as
  * long as t. */
 int nfs41_temp_init(struct port *p, struct nfs41_temp *t, const struct nfs41_dir *dir, const struct attr *attr,
-                    unsigned keep);
+                    unsigned keep, const struct xattrs *xattrs);
 /* For another one, after a drop: another name, the plan as it follows from want now. 0 or -errno. */
 int nfs41_temp_again(struct port *p, struct nfs41_temp *t);
 /* Only the plan. */

@@ -39,11 +39,11 @@ static int judge_not_same(struct port *p, struct store_op *op, struct nfs41_temp
         (S_ISREG(want->mode) && want->size != seen->size)) {
         return nfs41_fail(op, "check", -EIO);
     }
-    if (!t->named && nfs_want_owner_wrong(&t->want, seen)) {
+    if (!t->named && want_owner_wrong(&t->want, seen)) {
         err = judge_owner(s, t);
         return err ? nfs41_fail(op, "setattr", err) : 0;
     }
-    if (mode_wrong && (t->apart || tries > 0) && nfs_mode_will_do(want->mode, seen->mode)) {
+    if (mode_wrong && (t->apart || tries > 0) && want_mode_will_do(want->mode, seen->mode)) {
         t->strip |= want->mode & ~seen->mode & SPECIAL;
         return 0;
     }

@@ -1,5 +1,5 @@
 /*
- * nfs41_owner: how a server of NFSv4.1 refuses owners, and those that it calls by name; all else is in nfs_want.c.
+ * nfs41_owner: how a server of NFSv4.1 refuses owners, and those that it calls by name; all else is in want.c.
  */
 #include <grp.h>
 #include <pwd.h>
@@ -14,12 +14,12 @@ bool nfs41_is_owner_refusal(uint32_t status)
            status == NFS4ERR_INVAL || status == NFS4ERR_NOTSUPP || status == NFS4ERR_ATTRNOTSUPP;
 }
 
-int nfs41_want_refused(struct nfs41_store *s, struct nfs_want *w, uint32_t status, bool made)
+int nfs41_want_refused(struct nfs41_store *s, struct want *w, uint32_t status, bool made)
 {
     /* An id that the server cannot have is that entry's trouble, not all others'; but one that takes no numbers
      * (BADOWNER) takes none. */
     bool for_all = status != NFS4ERR_INVAL;
-    int err = nfs_want_refused(&s->owning, w, for_all, made);
+    int err = want_refused(&s->owning, w, for_all, made);
 
     if (!err && made && for_all) {
         atomic_fetch_or(&s->steps, NFS41_STEP_OWNERS);

@@ -200,7 +200,7 @@ int nfs41_publish_in(struct port *p, struct store_op *op, const struct nfs41_dir
 {
     struct nfs41_store *s = nfs41_of(p);
     struct nfs41_put put = {.op = op};
-    int err = nfs41_temp_init(p, &put.t, dir, op->put.attr, op->put.keep);
+    int err = nfs41_temp_init(p, &put.t, dir, op->put.attr, op->put.keep, op->put.xattrs);
 
     put.t.expect = op->put.expect;
     for (unsigned tries = 0; !err; tries++) {
@@ -229,7 +229,6 @@ int nfs41_publish_in(struct port *p, struct store_op *op, const struct nfs41_dir
     op->step = NULL;
     nfs41_temp_drop(p, &put.t); /* a temp name whose REMOVE failed, after a link */
     nfs_want_note(&s->owning, s->notices, &put.t.want, &put.t.seen);
-    nfs_xattrs_note(s->notices, op->put.xattrs);
     atomic_fetch_add_explicit(&s->publishes, 1, memory_order_relaxed);
     if (op->put.out) {
         *op->put.out = put.t.seen;

@@ -12,7 +12,7 @@
 
 /* Whether seen is what was left. A run that ended while it committed may have given the file away already, to whom it
  * is to belong. */
-static bool is_left(const struct store_temp *left, const struct nfs_want *w, const struct attr *seen)
+static bool is_left(const struct store_temp *left, const struct want *w, const struct attr *seen)
 {
     return S_ISREG(seen->mode) && seen->nlink == 1 && seen->ino == left->ino &&
            (seen->uid == left->uid || seen->uid == w->uid);

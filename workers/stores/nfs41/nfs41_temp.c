@@ -19,7 +19,7 @@
 /* What goes into SETATTR and VERIFY, as want and what is known of the server have it. */
 static void plan_make(const struct nfs41_store *s, struct nfs41_temp *t)
 {
-    const struct nfs_want *w = &t->want;
+    const struct want *w = &t->want;
     const struct attr *attr = w->attr;
     uid_t uid = w->uid == (uid_t)-1 ? s->uid : w->uid;
     gid_t gid = w->gid == (gid_t)-1 ? s->gid : w->gid;
@@ -28,7 +28,7 @@ static void plan_make(const struct nfs41_store *s, struct nfs41_temp *t)
     uint64_t times = w->keep & STORE_KEEP_TIMES ? NFS_ATTR_ATIME_SET | NFS_ATTR_MTIME_SET : 0;
     uint64_t mode_bit = S_ISLNK(attr->mode) ? 0 : NFS_ATTR_MODE;
     struct nfs41_plan *plan = &t->plan;
-    mode_t mode = nfs_want_mode(w, uid, w->gid == (gid_t)-1 && inherits ? (gid_t)-1 : gid) & ~t->strip;
+    mode_t mode = want_mode(w, uid, w->gid == (gid_t)-1 && inherits ? (gid_t)-1 : gid) & ~t->strip;
     bool comes = uid == s->uid && (w->gid == (gid_t)-1 || (gid == s->gid && !inherits)) &&
                  !(mode & (S_ISUID | S_ISGID)) && !atomic_load_explicit(&s->owner_surprise, memory_order_relaxed);
 
@@ -60,10 +60,10 @@ int nfs41_temp_again(struct port *p, struct nfs41_temp *t)
 }
 
 int nfs41_temp_init(struct port *p, struct nfs41_temp *t, const struct nfs41_dir *dir, const struct attr *attr,
-                    unsigned keep)
+                    unsigned keep, const struct xattrs *xattrs)
 {
     *t = (struct nfs41_temp){.dir = *dir};
-    nfs_want_init(&nfs41_of(p)->owning, &t->want, attr, keep);
+    want_init(&nfs41_of(p)->owning, &t->want, attr, keep, xattrs);
     return nfs41_temp_again(p, t);
 }
 
@@ -141,7 +141,7 @@ int nfs41_temp_check(const struct nfs41_temp *t)
 
     if ((want->mode & S_IFMT) != (seen->mode & S_IFMT) || (S_ISREG(want->mode) && want->size != seen->size) ||
         (device && want->rdev != seen->rdev) || (!S_ISLNK(want->mode) && (want->mode ^ seen->mode) & 07777) ||
-        (!t->named && nfs_want_owner_wrong(&t->want, seen))) {
+        (!t->named && want_owner_wrong(&t->want, seen))) {
         return NFS4ERR_NOT_SAME;
     }
     return 0;

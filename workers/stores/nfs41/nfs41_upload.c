@@ -47,7 +47,7 @@ static int begin_in(struct port *p, struct store_op *op, const struct nfs41_dir 
     if (!u) {
         return -ENOMEM;
     }
-    err = nfs41_temp_init(p, &u->t, dir, op->put.attr, op->put.keep);
+    err = nfs41_temp_init(p, &u->t, dir, op->put.attr, op->put.keep, op->put.xattrs);
     if (!err) {
         err = op->put.resume ? nfs41_temp_resume(p, op, &u->t) : nfs41_temp_open(p, op, &u->t);
     }
@@ -405,7 +405,7 @@ int nfs41_upload_commit(struct port *p, struct store_op *op)
     struct store_upload *u = op->up.upload;
     int err;
 
-    nfs_want_init(&s->owning, &u->t.want, op->up.attr, u->keep);
+    want_init(&s->owning, &u->t.want, op->up.attr, u->keep, op->up.xattrs);
     u->t.expect = op->up.expect;
     err = u->lost ? nfs41_fail(op, "commit", -EREMOTEIO) : settle_often(p, op, u);
     if (!err) {
@@ -418,7 +418,6 @@ int nfs41_upload_commit(struct port *p, struct store_op *op)
         op->step = step;
     } else {
         nfs_want_note(&s->owning, s->notices, &u->t.want, &u->t.seen);
-        nfs_xattrs_note(s->notices, op->up.xattrs);
         if (op->up.out) {
             *op->up.out = u->t.seen;
         }
