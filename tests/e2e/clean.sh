@@ -101,15 +101,9 @@ head -c 24000000 /dev/urandom >"$SRC/large"
 
 # A run that lives, its state known or not: nothing of it is touched.
 for own in default foreign; do
-    rm -rf "$WORK/live"
-    mkdir "$WORK/live"
     state=()
     [ $own = default ] || state=(--state "$WORK/foreign.db")
-    "$HAUL" copy --bwlimit 6M --stage never "${state[@]}" "$SRC" "$(at "$WORK/live/below")" >"$WORK/live.out" 2>&1 &
-    live=$!
-    E2E_PIDS+=("$live")
-    has_temp() { [ -n "$(find "$WORK/live" -name '.haul.*.*' -size +0 2>/dev/null)" ]; }
-    wait_until 30 has_temp
+    start_live "$SRC" --bwlimit 6M "${state[@]}"
     temps "$ended" 100 "$WORK/live/below"
     temps "$unknown" 100 "$WORK/live"
     names=$(find "$WORK/live" -name '.haul.*.*' -size +0 2>/dev/null) || true # some go meanwhile
@@ -117,13 +111,9 @@ for own in default foreign; do
     figure_is removed 200
     [ "$(figure left_living)" -ge 1 ] || fail "$own: no temp name of the run that lives was met"
     for name in $names; do
-        [ -e "$name" ] || kill -0 "$live" 2>/dev/null || fail "$own: $name is gone"
+        [ -e "$name" ] || kill -0 "$LIVE" 2>/dev/null || fail "$own: $name is gone"
     done
-    status=0
-    wait "$live" || status=$?
-    [ "$status" = 0 ] || fail "$own: the run that was alive ended with $status: $(cat "$WORK/live.out")"
-    judge_lax "$SRC" "$WORK/live/below"
-    no_temps "$WORK/live"
+    end_live
 done
 
 # Wrong use; what is not there; nothing is made.

@@ -216,6 +216,31 @@ start_haul() {
     E2E_PIDS+=("$PID")
 }
 
+# has_temp FOLDER [OPTIONS of find]: a file is being written there.
+has_temp() {
+    [ -n "$(find "$@" -name '.haul.*.*' -size +0 2>/dev/null)" ]
+}
+
+# start_live SRC [OPTIONS]: a copy of SRC to $WORK/live/below that lives beside what comes next; it is writing a file when
+# this returns. $LIVE is the supervisor itself. end_live: it ends well, all has arrived, and nothing else is left.
+start_live() {
+    LIVE_SRC=$1
+    shift
+    rm -rf "$WORK/live"
+    mkdir "$WORK/live"
+    "$HAUL" copy --stage never "$@" "$LIVE_SRC" "$(at "$WORK/live/below")" >"$WORK/live.out" 2>&1 &
+    LIVE=$!
+    E2E_PIDS+=("$LIVE")
+    wait_until 30 has_temp "$WORK/live"
+}
+end_live() {
+    local status=0
+    wait "$LIVE" || status=$?
+    [ "$status" = 0 ] || fail "the run that was alive ended with $status: $(cat "$WORK/live.out")"
+    judge_lax "$LIVE_SRC" "$WORK/live/below"
+    no_temps "$WORK/live"
+}
+
 # start_faultfs BACKING MOUNTPOINT [OPTIONS...]: a file system that misbehaves when it is told to (tools/faultfs.c); what
 # it did is in $WORK/faultfs.log. faultfs_tell COMMAND...: and it is done when this returns.
 start_faultfs() {

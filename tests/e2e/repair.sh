@@ -191,8 +191,7 @@ judge_lax "$WORK/slow" "$WORK/slowed"
 head -c 24000000 /dev/urandom >"$WORK/slow/large"
 start_haul --bwlimit 8M --stage never "$WORK/slow" "$WORK/live"
 live=$PID
-has_temp() { [ -n "$(find "$WORK/live" -name '.haul.*.*' -size +0 2>/dev/null)" ]; }
-wait_until 30 has_temp
+wait_until 30 has_temp "$WORK/live"
 status=0
 "$HAUL" scan --source "$WORK/slow" --repair=all --older-than 0s "$(at "$WORK/live")" >"$WORK/out2" 2>"$WORK/err2" || status=$?
 [ "$status" = 11 ] && grep -q 'another run works on' "$WORK/err2" || fail "beside a copy: exit status $status: $(cat "$WORK/err2")"
@@ -215,8 +214,7 @@ corrupt "$WORK/live/below/deeper/file"
 echo x >"$WORK/live/below/deeper/.haul.$dead.0000000000000000"
 start_haul --bwlimit 4M --stage never --exclude /deeper "$WORK/up/below" "$WORK/live/below"
 live=$PID
-has_temp() { [ -n "$(find "$WORK/live/below" -maxdepth 1 -name '.haul.*.*' -size +0 2>/dev/null)" ]; }
-wait_until 30 has_temp
+wait_until 30 has_temp "$WORK/live/below" -maxdepth 1
 # The copy gives its temp names other names while this goes through them.
 under_copy() { find . -ignore_readdir_race -type f ! -path './.haul/*' -printf '%i %C@ %s %m %p\n'; }
 (cd "$WORK/live/below" && under_copy | sort) >"$WORK/before"

@@ -144,17 +144,11 @@ head -c 24000000 /dev/urandom >"$WORK/young/large"
 owns=(default foreign)
 [ -z "${SCAN_DST:-}" ] || owns=()
 for own in "${owns[@]}"; do
-    rm -rf "$WORK/live"
-    mkdir "$WORK/live"
     state=()
     [ $own = default ] || state=(--state "$WORK/foreign.db")
-    "$HAUL" copy --bwlimit 4M --stage never "${state[@]}" "$WORK/young" "$(at "$WORK/live/below")" >"$WORK/live.out" 2>&1 &
-    live=$!
-    E2E_PIDS+=("$live")
-    has_temp() { [ -n "$(find "$WORK/live" -name '.haul.*.*' -size +0 2>/dev/null)" ]; }
-    wait_until 30 has_temp
+    start_live "$WORK/young" --bwlimit 4M "${state[@]}"
     rounds=0
-    while kill -0 "$live" 2>/dev/null; do
+    while kill -0 "$LIVE" 2>/dev/null; do
         echo x >"$WORK/live/below/.haul.$dead.$(printf %016x "$rounds")"
         expect 0 clean --json --older-than 0s "$WORK/live"
         figure_is removed 1
@@ -166,11 +160,7 @@ for own in "${owns[@]}"; do
         scanned 0 scan --json --older-than 0s --source "$WORK/young" "$WORK/live/below"
     done
     [ "$rounds" -ge 1 ] || fail "$own: the run that lives had no temp name while it was looked at"
-    status=0
-    wait "$live" || status=$?
-    [ "$status" = 0 ] || fail "$own: the run that was alive ended with $status: $(cat "$WORK/live.out")"
-    diff -r --exclude=.haul "$WORK/young" "$WORK/live/below" || fail "$own: not all arrived"
-    no_temps "$WORK/live"
+    end_live
     expect 0 scan --older-than 0s --source "$WORK/young" "$WORK/live/below"
 done
 
