@@ -32,6 +32,11 @@
 #
 #   start_cutproxy PORT [COMMAND...]   a proxy before that port: CUT_PORT. cut_tell COMMAND WORDS...: gives it a command
 #                                      (tools/cutproxy.c). cut_stat NAME: one of its figures
+#   cut_next WAY CALL [WORDS...]   forgets what it was told before, and cuts the CALLth call or answer from now on; WAY is
+#                                  up-before, up-within, up-after, down-before or down-within
+#   cut_often                      carries out the script's own function run NAME [OPTIONS], a copy through the proxy, while
+#                                  each connection is cut after 150 calls or answers, and the next one again: more than are
+#                                  in flight, so that there is something gained each time
 # shellcheck shell=bash
 
 own_network() {
@@ -235,4 +240,20 @@ cut_tell() {
 }
 cut_stat() {
     cut_tell stats | awk -v name="$1" '$1 == name { print $2; found = 1 } END { exit !found }'
+}
+cut_next() {
+    local way=$1 call=$2
+    shift 2
+    cut_tell heal
+    cut_tell zero
+    cut_tell cut "${way%-*}" "${way#*-}" "$call" records "$@"
+}
+cut_often() {
+    local way
+    for way in up-after down-before; do
+        cut_next "$way" 150 of each times 0
+        run "often.$way" --retries 10
+        [ "$(cut_stat cuts)" -ge 2 ] || fail "no cuts"
+        echo "cut $(cut_stat cuts) times ($way)"
+    done
 }

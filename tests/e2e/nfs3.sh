@@ -124,26 +124,14 @@ ways=(up-before up-within up-after down-before down-within)
 n=0
 for call in 1 3 5 8 12 20 30 $((calls / 6)) $((calls / 4)) $((calls / 3)) $((calls / 2)) $((calls * 2 / 3)) $((calls - 20)); do
     way=${ways[$((n++ % ${#ways[@]}))]}
-    cut_tell heal
-    cut_tell zero
-    cut_tell cut "${way%-*}" "${way#*-}" "$call" records
+    cut_next "$way" "$call"
     run "$call.$way"
     [ "$(cut_stat cuts)" = 1 ] || fail "call $call was not cut"
     rm -rf "${export:?}/$call.$way"
 done
-for way in "up after" "down before"; do
-    cut_tell heal
-    cut_tell zero
-    # shellcheck disable=SC2086
-    cut_tell cut $way 150 records of each times 0
-    run "often.${way// /-}" --retries 10
-    [ "$(cut_stat cuts)" -ge 2 ] || fail "no cuts"
-    echo "cut $(cut_stat cuts) times ($way)"
-done
+cut_often
 # One that goes quiet, and nobody is told: found out, and another one taken.
-cut_tell heal
-cut_tell zero
-cut_tell cut up after $((calls / 2)) records silent
+cut_next up-after $((calls / 2)) silent
 run quiet --io-timeout 4s
 [ "$(cut_stat cuts)" = 1 ] || fail "nothing went quiet"
 cut_tell heal

@@ -48,9 +48,7 @@ begin=$SECONDS
 
 # cut CALL WAY
 cut() {
-    cut_tell heal
-    cut_tell zero
-    cut_tell cut "${2%-*}" "${2#*-}" "$1" records
+    cut_next "$2" "$1"
     run "$1.$2"
     cuts=$((cuts + $(cut_stat cuts)))
     [ "$1" -gt $((last / 2)) ] || [ "$(cut_stat cuts)" = 1 ] || fail "call $1 was not cut"
@@ -72,22 +70,10 @@ else
 fi
 echo "$runs runs, $cuts cuts, $((SECONDS - begin)) s"
 
-# Each connection is cut after 150 calls or answers, and the next one again: more than are in flight, so that there is
-# something gained each time.
-for way in "up after" "down before"; do
-    cut_tell heal
-    cut_tell zero
-    # shellcheck disable=SC2086
-    cut_tell cut $way 150 records of each times 0
-    run "often.${way// /-}" --retries 10
-    [ "$(cut_stat cuts)" -ge 2 ] || fail "no cuts"
-    echo "cut $(cut_stat cuts) times ($way)"
-done
+cut_often
 
 # A connection goes quiet, and nobody is told: found out, and another one taken.
-cut_tell heal
-cut_tell zero
-cut_tell cut up after $((last / 2)) records silent
+cut_next up-after $((last / 2)) silent
 elapsed_ms run quiet --io-timeout 8s
 [ "$(cut_stat cuts)" = 1 ] || fail "no silence"
 [ "$MS" -lt 15000 ] || fail "silence cost $MS ms"
@@ -114,9 +100,7 @@ judge_lax "$SRC" "$WORK/export/stopped"
 no_temps "$WORK/export"
 
 # New connections are refused for a while: waited for.
-cut_tell heal
-cut_tell zero
-cut_tell cut up after $((last / 2)) records
+cut_next up-after $((last / 2))
 rm -rf "$XDG_STATE_HOME"
 start_haul --retry-delay 100ms --json "$SRC" "nfs://127.0.0.1:$CUT_PORT/export/refused"
 wait_until 30 eval '[ "$(cut_stat cuts)" = 1 ]'

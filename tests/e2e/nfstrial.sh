@@ -17,9 +17,7 @@ settle
 temps() { find "$WORK/export" -name '.haul.*' | wc -l; }
 # killed COMMAND CALL NAME: a run whose call of that number is carried out and never answered, and that is killed then.
 killed() {
-    cut_tell heal
-    cut_tell zero
-    cut_tell cut up after "$2" records silent all
+    cut_next up-after "$2" silent all
     "$HAUL" "$1" --quiet "$SRC" "nfs://127.0.0.1:$CUT_PORT/export/$3" >"$WORK/out" 2>"$WORK/err" </dev/null &
     PID=$!
     wait_until 30 eval '[ "$(cut_stat cuts)" = 1 ]'
