@@ -3,6 +3,23 @@
 # file system shows; without io_uring too; what a file costs in calls; the mount as the source.
 . "$(dirname "$0")/../lab/enter.sh" --rtt 0 --timeout 1600 --size 1g --mem 3072
 
+# direct SRC DST SIDE REGEX MOST: a copy with --direct from or to a mount, whose events say that SIDE is REGEX instead; for
+# each of 1,000 files the mount makes MOST calls at most.
+direct() {
+    rpc_begin
+    expect 0 copy --direct --json "$1" "$2"
+    jq -es --arg side "$3" --arg url "$4" 'any(.[]; .event == "start" and (.[$side] | test($url)))' "$WORK/out" >/dev/null ||
+        fail "--direct: the $3 is not $4: $(head -n 1 "$WORK/out")"
+    rpc_per 1000 "$5" "calls of the mount with --direct, the $3 being $4"
+}
+# shown NAME: all of "calls" has arrived at NAME without the mount, and the mount shows it.
+shown() {
+    local diff
+    judge_lab "$WORK/calls" "$1"
+    diff=$(rsync -rlptgoDHnO --itemize-changes "$WORK/calls/" "$NFS/$1/")
+    [ -z "$diff" ] || fail "the mount does not show what arrived without it: $(head -n 5 <<<"$diff")"
+}
+
 maketree everything "$SRC"
 rm "$SRC"/*/"beyond 4 GiB" # rsync reads all of its zeros, for minutes
 settle
@@ -39,14 +56,8 @@ judge_lab "$WORK/calls" calls
 # What the mount has cost is told, and what goes without it: --direct does, as the kernel's counts of the mount show.
 files=$(find "$WORK/calls" -type f | wc -l)
 err_has "the mount took [0-9]+ calls for $files files; --direct \\(nfs://.*/calls\\) would have saved about [0-9]+ of them"
-rpc_begin
-expect 0 copy --direct --json "$WORK/calls" "$NFS/direct"
-jq -es 'any(.[]; .event == "start" and (.destination | test("^nfs://.*/direct$")))' "$WORK/out" >/dev/null ||
-    fail "--direct does not say where it goes"
-rpc_per 1000 0.02 "calls of the mount with --direct"
-judge_lab "$WORK/calls" direct
-diff=$(rsync -rlptgoDHnO --itemize-changes "$WORK/calls/" "$NFS/direct/")
-[ -z "$diff" ] || fail "the mount does not show what arrived without it: $(head -n 5 <<<"$diff")"
+direct "$WORK/calls" "$NFS/direct" destination '^nfs://.*/direct$' 0.02
+shown direct
 rm -rf "$EXPORT/direct"
 
 # From the mount: the same, and what has been written through it and not been sent yet is there. From it to it, too.
@@ -55,18 +66,12 @@ err_has "the mount took [0-9]+ calls for $files files; --direct \\(nfs://.*/call
 nfs_mount 4.1 # delegations have gone back
 exec 3>"$NFS/calls/open"
 echo "not closed" >&3
-rpc_begin
-expect 0 copy --direct --json "$NFS/calls" "$WORK/without"
+direct "$NFS/calls" "$WORK/without" source '^nfs://.*/calls$' 0.03
 exec 3>&-
-jq -es 'any(.[]; .event == "start" and (.source | test("^nfs://.*/calls$")))' "$WORK/out" >/dev/null ||
-    fail "--direct does not say where it reads"
-rpc_per 1000 0.03 "calls of the mount with --direct from it"
 judge_lab "$WORK/without" calls
 [ "$(cat "$WORK/without/open")" = "not closed" ] || fail "what was not sent yet did not arrive"
 rm "$NFS/calls/open"
-rpc_begin
-expect 0 copy --direct --json "$NFS/calls" "$NFS/direct"
-rpc_per 1000 0.02 "calls of the mount with --direct from it to it"
+direct "$NFS/calls" "$NFS/direct" source '^nfs://.*/calls$' 0.02
 judge_lab "$WORK/calls" direct
 rm -rf "$EXPORT/direct" "$WORK/without" "$WORK/by-mount"
 expect 1 copy --direct "$NFS/calls" "$NFS/calls/below"
@@ -76,20 +81,10 @@ err_has "--direct: SRC '.*': extended attributes .*; it is used as it is"
 
 # A mount of NFSv3 is left alone in NFSv3: to it, from it, from it to it.
 nfs_mount 3
-rpc_begin
-expect 0 copy --direct --json "$WORK/calls" "$NFS/direct3"
-jq -es 'any(.[]; .event == "start" and (.destination | test("^nfs://.*/direct3.version=3$")))' "$WORK/out" >/dev/null ||
-    fail "--direct does not say where it goes"
-rpc_per 1000 0.02 "calls of the mount of NFSv3 with --direct"
-judge_lab "$WORK/calls" direct3
-diff=$(rsync -rlptgoDHnO --itemize-changes "$WORK/calls/" "$NFS/direct3/")
-[ -z "$diff" ] || fail "the mount of NFSv3 does not show what arrived without it: $(head -n 5 <<<"$diff")"
+direct "$WORK/calls" "$NFS/direct3" destination '^nfs://.*/direct3.version=3$' 0.02
+shown direct3
 nfs_mount 3
-rpc_begin
-expect 0 copy --direct --json "$NFS/direct3" "$WORK/without"
-jq -es 'any(.[]; .event == "start" and (.source | test("^nfs://.*/direct3.version=3$")))' "$WORK/out" >/dev/null ||
-    fail "--direct does not say where it reads"
-rpc_per 1000 0.03 "calls of the mount of NFSv3 with --direct from it"
+direct "$NFS/direct3" "$WORK/without" source '^nfs://.*/direct3.version=3$' 0.03
 judge_lab "$WORK/without" direct3
 expect 0 copy --direct --json "$NFS/direct3" "$NFS/again3"
 judge_lab "$WORK/calls" again3
