@@ -63,11 +63,15 @@ static void on_same(void *arg, const struct dir *dir, const char *name, const st
     pthread_mutex_unlock(&t->lock);
 }
 
-void plan_try_init(struct plan_try *t, const char *src, const char *dst)
+void plan_try_init(struct plan_try *t, const char *what)
 {
+    char name[64];
+
     memset(t, 0, sizeof(*t));
-    t->src = src;
-    t->dst = dst;
+    snprintf(name, sizeof(name), "%s-src", what);
+    t->src = tree_temp(name);
+    snprintf(name, sizeof(name), "%s-dst", what);
+    t->dst = tree_temp(name);
     pthread_mutex_init(&t->lock, NULL);
     cr_assert_eq(notices_create(&t->notices), 0);
     t->options.hard_links = true;
@@ -85,6 +89,10 @@ void plan_try_release(struct plan_try *t)
 {
     notices_destroy(t->notices);
     pthread_mutex_destroy(&t->lock);
+    tree_remove(t->src);
+    tree_remove(t->dst);
+    free(t->src);
+    free(t->dst);
 }
 
 static int publish_file(struct hand *h, const struct item *item)
@@ -311,6 +319,13 @@ void plan_try_run(struct plan_try *t)
         pthread_join(hands[i], NULL);
     }
     end(t, own);
+}
+
+void plan_try_run_well(struct plan_try *t)
+{
+    plan_try_run(t);
+    cr_expect_str_empty(t->failed, "failures:\n%s", t->failed);
+    cr_expect(t->counts.complete);
 }
 
 void plan_try_create_only(struct plan_try *t)

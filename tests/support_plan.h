@@ -16,9 +16,9 @@
 
 struct plan_try {
     /* set by the test, after plan_try_init */
-    struct plan_options options; /* src and dst are opened from the paths below unless they are set */
-    const char *src;             /* path */
-    const char *dst;             /* path */
+    struct plan_options options; /* src and dst are opened from the directories below unless they are set */
+    char *src;                   /* path of a directory of its own; owned */
+    char *dst;                   /* the same */
     unsigned workers;            /* threads that carry out items; 0: 2 */
     size_t queue;                /* capacity of the queue in shards; 0: 64 */
     unsigned handles;            /* directory descriptors that each store may keep; 0: 64 */
@@ -41,11 +41,13 @@ struct plan_try {
     struct queue *channel;      /* while it runs */
 };
 
-void plan_try_init(struct plan_try *t, const char *src, const char *dst);
+/* Two new directories, empty and named after what; release removes them. */
+void plan_try_init(struct plan_try *t, const char *what);
 void plan_try_release(struct plan_try *t);
 
-/* Runs planner and copier to the end. */
+/* Runs planner and copier to the end; run_well expects that nothing fails. */
 void plan_try_run(struct plan_try *t);
+void plan_try_run_well(struct plan_try *t);
 
 /* Creates the planner and destroys it. */
 void plan_try_create_only(struct plan_try *t);

@@ -9,8 +9,6 @@
 #include "support_tree.h"
 
 struct fixture {
-    char *src;
-    char *dst;
     struct plan_try t;
     char order[65536]; /* paths of items in the order in which they came out of the queue, a line each */
 };
@@ -29,9 +27,7 @@ static int note(struct plan_try *t, const struct item *item)
 static struct fixture *begin(unsigned walkers)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    f->src = tree_temp("first-src");
-    f->dst = tree_temp("first-dst");
-    plan_try_init(&f->t, f->src, f->dst);
+    plan_try_init(&f->t, "first");
     f->t.own = f;
     f->t.workers = 1;
     f->t.meddle = note;
@@ -42,10 +38,6 @@ static struct fixture *begin(unsigned walkers)
 static void end(struct fixture *f)
 {
     plan_try_release(&f->t);
-    tree_remove(f->src);
-    tree_remove(f->dst);
-    free(f->src);
-    free(f->dst);
     free(f);
 }
 
@@ -53,9 +45,7 @@ static void run(struct fixture *f, const char *const *first, size_t count)
 {
     f->t.options.first = first;
     f->t.options.first_count = count;
-    plan_try_run(&f->t);
-    cr_expect_str_empty(f->t.failed, "%s", f->t.failed);
-    cr_expect(f->t.counts.complete);
+    plan_try_run_well(&f->t);
 }
 
 /* Where the first line of dir's files stands in the order; the number of lines in *out_count. */
@@ -77,11 +67,11 @@ static size_t place(const struct fixture *f, const char *prefix, unsigned *out_c
 static void sample(const struct fixture *f)
 {
     for (unsigned i = 0; i < 10; i++) {
-        tree_file(f->src, "x", "a/f%u", i);
-        tree_file(f->src, "x", "b/f%u", i);
-        tree_file(f->src, "x", "b/below/f%u", i);
-        tree_file(f->src, "x", "c/deep/er/f%u", i);
-        tree_file(f->src, "x", "f%u", i);
+        tree_file(f->t.src, "x", "a/f%u", i);
+        tree_file(f->t.src, "x", "b/f%u", i);
+        tree_file(f->t.src, "x", "b/below/f%u", i);
+        tree_file(f->t.src, "x", "c/deep/er/f%u", i);
+        tree_file(f->t.src, "x", "f%u", i);
     }
 }
 
@@ -133,7 +123,7 @@ Test(first, what_is_no_directory_of_ours_any_more_is_passed_over, .timeout = 60)
     struct fixture *f = begin(2);
     unsigned count = 0;
     sample(f);
-    tree_symlink(f->src, "b", "link");
+    tree_symlink(f->t.src, "b", "link");
     run(f, first, sizeof first / sizeof first[0]);
     cr_expect_eq(place(f, "a/f", &count), 0, "%s", f->order);
     (void)place(f, "", &count);
@@ -187,9 +177,9 @@ Test(first, more_of_them_than_wait_in_order, .timeout = 60)
     for (unsigned i = 0; i < 600; i++) {
         (void)snprintf(paths[i], sizeof paths[i], "d%u", i);
         first[i] = paths[i];
-        tree_file(f->src, "x", "d%u/below/more/f", i);
-        tree_file(f->src, "x", "d%u/f", i);
-        tree_file(f->src, "x", "other%u/f", i);
+        tree_file(f->t.src, "x", "d%u/below/more/f", i);
+        tree_file(f->t.src, "x", "d%u/f", i);
+        tree_file(f->t.src, "x", "other%u/f", i);
     }
     run(f, first, 600);
     (void)place(f, "", &count);

@@ -25,8 +25,6 @@ struct row {
 };
 
 struct fixture {
-    char *src;
-    char *dst;
     struct plan_try t;
     struct row rows[ROWS]; /* count of them */
     size_t count;          /* of rows */
@@ -70,8 +68,8 @@ static void remember(struct fixture *f, const char *dir, const char *name, bool 
     (void)snprintf(path, sizeof path, "%s%s%s", dir, *dir != '\0' ? "/" : "", name);
     (void)snprintf(row->dir, sizeof row->dir, "%s", dir);
     (void)snprintf(row->name, sizeof row->name, "%s", name);
-    row->dst = attr_of(f->dst, path);
-    row->src = attr_of(f->src, path);
+    row->dst = attr_of(f->t.dst, path);
+    row->src = attr_of(f->t.src, path);
     if ((row->src.mode & S_IFMT) != (row->dst.mode & S_IFMT)) {
         row->src = row->dst; /* it was something else then */
     }
@@ -181,9 +179,7 @@ static int note_removal(struct plan_try *t, const struct item *item)
 static struct fixture *begin(void)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    f->src = tree_temp("gone-src");
-    f->dst = tree_temp("gone-dst");
-    plan_try_init(&f->t, f->src, f->dst);
+    plan_try_init(&f->t, "gone");
     f->t.own = f;
     f->t.workers = 1;
     f->t.meddle = note_removal;
@@ -205,10 +201,6 @@ static struct fixture *begin(void)
 static void end(struct fixture *f)
 {
     plan_try_release(&f->t);
-    tree_remove(f->src);
-    tree_remove(f->dst);
-    free(f->src);
-    free(f->dst);
     free(f);
 }
 
@@ -229,10 +221,10 @@ static bool stands(const char *base, const char *path)
 Test(gone, what_was_published_goes_files_first_then_directories_from_the_deepest, .timeout = 60)
 {
     struct fixture *f = begin();
-    tree_file(f->src, "stays", "stays");
-    tree_file(f->dst, "stays", "stays");
-    tree_file(f->dst, "1", "a/b/c/deep");
-    tree_file(f->dst, "2", "a/file");
+    tree_file(f->t.src, "stays", "stays");
+    tree_file(f->t.dst, "stays", "stays");
+    tree_file(f->t.dst, "1", "a/b/c/deep");
+    tree_file(f->t.dst, "2", "a/file");
     remember(f, "", "stays", false);
     remember(f, "", "a", false);
     remember(f, "a", "b", false);
@@ -243,8 +235,8 @@ Test(gone, what_was_published_goes_files_first_then_directories_from_the_deepest
     cr_expect_str_empty(f->t.failed);
     cr_expect_eq(f->asked, 1);
     cr_expect_eq(f->gone, 5, "counted before it is asked: %lu", f->gone);
-    cr_expect(!stands(f->dst, "a"));
-    cr_expect(stands(f->dst, "stays"));
+    cr_expect(!stands(f->t.dst, "a"));
+    cr_expect(stands(f->t.dst, "stays"));
     const char *dirs = strstr(f->removed, "a/b/c\n");
     cr_assert_not_null(dirs, "%s", f->removed);
     cr_expect_str_eq(dirs, "a/b/c\na/b\na\n");
@@ -255,16 +247,16 @@ Test(gone, what_was_published_goes_files_first_then_directories_from_the_deepest
 Test(gone, what_haul_never_published_stays_and_keeps_its_directory, .timeout = 60)
 {
     struct fixture *f = begin();
-    tree_file(f->dst, "1", "a/ours");
-    tree_file(f->dst, "2", "a/theirs");
-    tree_file(f->dst, "3", "theirs");
+    tree_file(f->t.dst, "1", "a/ours");
+    tree_file(f->t.dst, "2", "a/theirs");
+    tree_file(f->t.dst, "3", "theirs");
     remember(f, "", "a", false);
     remember(f, "a", "ours", false);
     run(f);
     cr_expect_str_eq(f->t.failed, "item a ENOTEMPTY\n");
-    cr_expect(!stands(f->dst, "a/ours"));
-    cr_expect(stands(f->dst, "a/theirs"));
-    cr_expect(stands(f->dst, "theirs"));
+    cr_expect(!stands(f->t.dst, "a/ours"));
+    cr_expect(stands(f->t.dst, "a/theirs"));
+    cr_expect(stands(f->t.dst, "theirs"));
     end(f);
 }
 
@@ -273,19 +265,19 @@ Test(gone, extras_go_too_where_the_destination_is_listed, .timeout = 60)
     struct fixture *f = begin();
     f->t.options.trust = false;
     f->t.options.extras = true;
-    tree_file(f->src, "1", "a/both");
-    tree_file(f->dst, "1", "a/both");
-    tree_file(f->dst, "2", "a/theirs");
-    tree_file(f->dst, "3", "b/c/theirs");
-    tree_file(f->dst, "4", ".haul/lease");
-    tree_file(f->dst, "5", ".haul.0123456789abcdef.0123456789abcdef");
+    tree_file(f->t.src, "1", "a/both");
+    tree_file(f->t.dst, "1", "a/both");
+    tree_file(f->t.dst, "2", "a/theirs");
+    tree_file(f->t.dst, "3", "b/c/theirs");
+    tree_file(f->t.dst, "4", ".haul/lease");
+    tree_file(f->t.dst, "5", ".haul.0123456789abcdef.0123456789abcdef");
     run(f);
     cr_expect_str_empty(f->t.failed);
-    cr_expect(stands(f->dst, "a/both"));
-    cr_expect(!stands(f->dst, "a/theirs"));
-    cr_expect(!stands(f->dst, "b"));
-    cr_expect(stands(f->dst, ".haul/lease"), "haul's own is never an extra");
-    cr_expect(stands(f->dst, ".haul.0123456789abcdef.0123456789abcdef"), "nor is a temp name: the janitor's");
+    cr_expect(stands(f->t.dst, "a/both"));
+    cr_expect(!stands(f->t.dst, "a/theirs"));
+    cr_expect(!stands(f->t.dst, "b"));
+    cr_expect(stands(f->t.dst, ".haul/lease"), "haul's own is never an extra");
+    cr_expect(stands(f->t.dst, ".haul.0123456789abcdef.0123456789abcdef"), "nor is a temp name: the janitor's");
     end(f);
 }
 
@@ -297,19 +289,19 @@ static void excluded(bool too)
     cr_assert_eq(filter_add(filter, false, "*.bak"), 0);
     f->t.options.filter = filter;
     f->t.options.remove_excluded = too;
-    tree_file(f->src, "1", "at source.bak");
-    tree_file(f->dst, "1", "at source.bak");
-    tree_file(f->dst, "2", "d/x.bak");
-    tree_file(f->dst, "3", "d/x");
+    tree_file(f->t.src, "1", "at source.bak");
+    tree_file(f->t.dst, "1", "at source.bak");
+    tree_file(f->t.dst, "2", "d/x.bak");
+    tree_file(f->t.dst, "3", "d/x");
     remember(f, "", "at source.bak", false);
     remember(f, "", "d", false);
     remember(f, "d", "x", false);
     remember(f, "d", "x.bak", false);
     run(f);
-    cr_expect(!stands(f->dst, "d/x"));
-    cr_expect_eq(stands(f->dst, "d/x.bak"), !too);
-    cr_expect_eq(stands(f->dst, "d"), !too);
-    cr_expect_eq(stands(f->dst, "at source.bak"), !too);
+    cr_expect(!stands(f->t.dst, "d/x"));
+    cr_expect_eq(stands(f->t.dst, "d/x.bak"), !too);
+    cr_expect_eq(stands(f->t.dst, "d"), !too);
+    cr_expect_eq(stands(f->t.dst, "at source.bak"), !too);
     end(f);
     filter_destroy(filter);
 }
@@ -328,13 +320,13 @@ Test(gone, nothing_goes_where_it_may_not, .timeout = 60)
 {
     struct fixture *f = begin();
     f->refuse = true;
-    tree_file(f->dst, "1", "a/x");
+    tree_file(f->t.dst, "1", "a/x");
     remember(f, "", "a", false);
     remember(f, "a", "x", false);
     run(f);
     cr_expect_eq(f->asked, 1);
     cr_expect_eq(f->gone, 2);
-    cr_expect(stands(f->dst, "a/x"));
+    cr_expect(stands(f->t.dst, "a/x"));
     cr_expect_str_empty(f->removed);
     end(f);
 }
@@ -343,11 +335,11 @@ Test(gone, without_remove_nobody_is_asked, .timeout = 60)
 {
     struct fixture *f = begin();
     f->t.options.remove = false;
-    tree_file(f->dst, "1", "x");
+    tree_file(f->t.dst, "1", "x");
     remember(f, "", "x", false);
     run(f);
     cr_expect_eq(f->asked, 0);
-    cr_expect(stands(f->dst, "x"));
+    cr_expect(stands(f->t.dst, "x"));
     end(f);
 }
 
@@ -355,16 +347,16 @@ Test(gone, without_remove_nobody_is_asked, .timeout = 60)
 Test(gone, what_was_only_announced_is_looked_at, .timeout = 60)
 {
     struct fixture *f = begin();
-    tree_file(f->dst, "1", "arrived");
-    tree_file(f->dst, "2", "made/inner");
+    tree_file(f->t.dst, "1", "arrived");
+    tree_file(f->t.dst, "2", "made/inner");
     remember(f, "", "arrived", true);
     remember(f, "", "never", true);
     remember(f, "", "made", true);
     remember(f, "made", "inner", true);
     run(f);
     cr_expect_str_empty(f->t.failed);
-    cr_expect(!stands(f->dst, "arrived"));
-    cr_expect(!stands(f->dst, "made"));
+    cr_expect(!stands(f->t.dst, "arrived"));
+    cr_expect(!stands(f->t.dst, "made"));
     cr_expect_str_eq(f->forgotten, "never\n");
     cr_expect_eq(f->gone, 3);
     end(f);
@@ -376,9 +368,9 @@ Test(gone, what_neither_side_has_is_forgotten_with_extras_too, .timeout = 60)
     struct fixture *f = begin();
     f->t.options.trust = false;
     f->t.options.extras = true;
-    tree_file(f->src, "1", "d/stays");
-    tree_file(f->dst, "1", "d/stays");
-    tree_file(f->dst, "2", "d/goes");
+    tree_file(f->t.src, "1", "d/stays");
+    tree_file(f->t.dst, "1", "d/stays");
+    tree_file(f->t.dst, "2", "d/goes");
     remember(f, "", "d", false);
     remember(f, "d", "stays", false);
     remember(f, "d", "goes", false);
@@ -396,12 +388,12 @@ Test(gone, what_neither_side_has_is_forgotten_with_extras_too, .timeout = 60)
 Test(gone, the_removal_is_guarded_by_what_was_published, .timeout = 60)
 {
     struct fixture *f = begin();
-    tree_file(f->dst, "ours", "x");
+    tree_file(f->t.dst, "ours", "x");
     remember(f, "", "x", false);
-    tree_file(f->dst, "somebody else's", "x");
+    tree_file(f->t.dst, "somebody else's", "x");
     run(f);
     cr_expect_str_eq(f->t.failed, "item x ESTALE\n");
-    cr_expect(stands(f->dst, "x"));
+    cr_expect(stands(f->t.dst, "x"));
     end(f);
 }
 
@@ -409,8 +401,8 @@ Test(gone, the_removal_is_guarded_by_what_was_published, .timeout = 60)
 Test(gone, a_directory_in_the_way_of_a_file_goes_first, .timeout = 60)
 {
     struct fixture *f = begin();
-    tree_file(f->src, "file now", "d");
-    tree_file(f->dst, "1", "d/e/x");
+    tree_file(f->t.src, "file now", "d");
+    tree_file(f->t.dst, "1", "d/e/x");
     remember(f, "", "d", false);
     remember(f, "d", "e", false);
     remember(f, "d/e", "x", false);
@@ -428,9 +420,9 @@ Test(gone, many_of_one_directory, .timeout = 60)
     for (unsigned i = 0; i < 1300; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "f%04u", i);
-        tree_file(f->dst, "x", "d/%s", name);
+        tree_file(f->t.dst, "x", "d/%s", name);
         if (i % 13 == 0) {
-            tree_file(f->src, "x", "d/%s", name);
+            tree_file(f->t.src, "x", "d/%s", name);
         }
         remember(f, "d", name, false);
     }
@@ -441,7 +433,7 @@ Test(gone, many_of_one_directory, .timeout = 60)
     for (unsigned i = 0; i < 1300; i++) {
         char path[32];
         (void)snprintf(path, sizeof path, "d/f%04u", i);
-        cr_expect_eq(stands(f->dst, path), i % 13 == 0, "%s", path);
+        cr_expect_eq(stands(f->t.dst, path), i % 13 == 0, "%s", path);
     }
     end(f);
 }

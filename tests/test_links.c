@@ -211,8 +211,6 @@ Test(links, late_directories, .timeout = 10)
 /* --- groups in a tree --- */
 
 struct fixture {
-    char *src;
-    char *dst;
     struct plan_try t;
     unsigned b_told;         /* how often b was finished; walk and link phase come one after the other */
     struct timespec b_mtime; /* as it was told the last time */
@@ -220,48 +218,30 @@ struct fixture {
 
 static void begin(struct fixture *f)
 {
-    f->src = tree_temp("links-src");
-    f->dst = tree_temp("links-dst");
-    plan_try_init(&f->t, f->src, f->dst);
+    plan_try_init(&f->t, "links");
     f->t.options.walkers = 4;
-}
-
-static void end(struct fixture *f)
-{
-    plan_try_release(&f->t);
-    tree_remove(f->src);
-    tree_remove(f->dst);
-    free(f->src);
-    free(f->dst);
-}
-
-static void run_well(struct fixture *f)
-{
-    plan_try_run(&f->t);
-    cr_expect_str_empty(f->t.failed, "failures:\n%s", f->t.failed);
-    cr_expect(f->t.counts.complete);
 }
 
 static struct stat at_dst(const struct fixture *f, const char *name)
 {
     char path[4096];
     struct stat st = {0};
-    snprintf(path, sizeof(path), "%s/%s", f->dst, name);
+    snprintf(path, sizeof(path), "%s/%s", f->t.dst, name);
     cr_expect_eq(lstat(path, &st), 0, "%s: %s", path, strerror(errno));
     return st;
 }
 
 static void make_group(const struct fixture *f)
 {
-    tree_file(f->src, "shared", "a/one");
-    tree_dir(f->src, "b/c");
-    tree_link(f->src, "a/one", "a/two");
-    tree_link(f->src, "a/one", "b/three");
-    tree_link(f->src, "a/one", "b/c/four");
-    tree_link(f->src, "a/one", "five");
-    tree_symlink(f->src, "target", "s1");
-    tree_link(f->src, "s1", "b/s2");
-    tree_file(f->src, "alone", "a/alone");
+    tree_file(f->t.src, "shared", "a/one");
+    tree_dir(f->t.src, "b/c");
+    tree_link(f->t.src, "a/one", "a/two");
+    tree_link(f->t.src, "a/one", "b/three");
+    tree_link(f->t.src, "a/one", "b/c/four");
+    tree_link(f->t.src, "a/one", "five");
+    tree_symlink(f->t.src, "target", "s1");
+    tree_link(f->t.src, "s1", "b/s2");
+    tree_file(f->t.src, "alone", "a/alone");
 }
 
 Test(links, group_across_directories, .timeout = 60)
@@ -269,17 +249,17 @@ Test(links, group_across_directories, .timeout = 60)
     struct fixture f;
     begin(&f);
     make_group(&f);
-    run_well(&f);
+    plan_try_run_well(&f.t);
     plan_try_same(&f.t, true);
     cr_expect_eq(f.t.counts.links, 5);
     cr_expect_eq(f.t.kinds[ITEM_LINK], 5);
     cr_expect_eq(f.t.counts.files, 2);
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect_eq(f.t.counts.todo, 0);
     cr_expect_eq(f.t.counts.same, 8);
     cr_expect_eq(f.t.same, 8);
     plan_try_same(&f.t, true);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 Test(links, changed_leader_takes_its_group_along, .timeout = 60)
@@ -287,12 +267,12 @@ Test(links, changed_leader_takes_its_group_along, .timeout = 60)
     struct fixture f;
     begin(&f);
     make_group(&f);
-    run_well(&f);
-    tree_file(f.src, "changed", "b/three"); /* all five names */
-    run_well(&f);
+    plan_try_run_well(&f.t);
+    tree_file(f.t.src, "changed", "b/three"); /* all five names */
+    plan_try_run_well(&f.t);
     plan_try_same(&f.t, true);
     cr_expect_eq(f.t.kinds[ITEM_LINK], 4);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 Test(links, group_that_was_separate, .timeout = 60)
@@ -301,13 +281,13 @@ Test(links, group_that_was_separate, .timeout = 60)
     begin(&f);
     make_group(&f);
     f.t.options.hard_links = false;
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect_eq(at_dst(&f, "a/one").st_nlink, 1);
     f.t.options.hard_links = true;
-    run_well(&f);
+    plan_try_run_well(&f.t);
     plan_try_same(&f.t, true);
     cr_expect_eq(at_dst(&f, "a/one").st_nlink, 5);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 /* A directory is changed at the source as soon as the walk has finished it, and is then met once more for a link that
@@ -323,7 +303,7 @@ static void change_b(void *arg, const struct dir *dir, const struct attr *attr)
     }
     f->b_told++;
     f->b_mtime = attr->mtime;
-    snprintf(path, sizeof(path), "%s/b", f->src);
+    snprintf(path, sizeof(path), "%s/b", f->t.src);
     cr_assert_eq(utimensat(-100, path, times, 0), 0);
 }
 
@@ -331,21 +311,21 @@ Test(links, what_is_remembered_of_a_directory_met_again, .timeout = 60)
 {
     struct fixture f = {0};
     begin(&f);
-    tree_file(f.src, "x", "a/one");
-    tree_dir(f.src, "b");
-    tree_link(f.src, "a/one", "b/two");
+    tree_file(f.t.src, "x", "a/one");
+    tree_dir(f.t.src, "b");
+    tree_link(f.t.src, "a/one", "b/two");
     f.t.own = &f;
     f.t.options.archive_dirs = true;
     f.t.options.finished = change_b;
     for (unsigned i = 0; i < 2; i++) { /* the second time the link is right */
         f.b_told = 0;
-        run_well(&f);
+        plan_try_run_well(&f.t);
         cr_expect_geq(f.b_told, 1);
         cr_expect_eq(at_dst(&f, "b").st_mtim.tv_sec, f.b_mtime.tv_sec, "remembered: %ld, there: %ld", f.b_mtime.tv_sec,
                      at_dst(&f, "b").st_mtim.tv_sec);
-        tree_file(f.src, "y", "b/more"); /* another time for b */
+        tree_file(f.t.src, "y", "b/more"); /* another time for b */
     }
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 /* Names that hang together only at the destination do not change with each other. */
@@ -354,22 +334,22 @@ Test(links, group_that_is_none_any_more, .timeout = 60)
     struct fixture f;
     char path[4096];
     begin(&f);
-    tree_file(f.src, "x", "one");
-    tree_file(f.src, "x", "two");
+    tree_file(f.t.src, "x", "one");
+    tree_file(f.t.src, "x", "two");
     struct timespec times[2] = {{1000, 0}, {1000, 0}};
-    snprintf(path, sizeof(path), "%s/one", f.src);
+    snprintf(path, sizeof(path), "%s/one", f.t.src);
     cr_assert_eq(utimensat(-100, path, times, 0), 0);
     cr_assert_eq(chmod(path, 0600), 0);
-    snprintf(path, sizeof(path), "%s/two", f.src);
+    snprintf(path, sizeof(path), "%s/two", f.t.src);
     cr_assert_eq(utimensat(-100, path, times, 0), 0);
-    tree_file(f.dst, "x", "one");
-    snprintf(path, sizeof(path), "%s/one", f.dst);
+    tree_file(f.t.dst, "x", "one");
+    snprintf(path, sizeof(path), "%s/one", f.t.dst);
     cr_assert_eq(utimensat(-100, path, times, 0), 0);
-    tree_link(f.dst, "one", "two");
-    run_well(&f);
+    tree_link(f.t.dst, "one", "two");
+    plan_try_run_well(&f.t);
     plan_try_same(&f.t, true);
     cr_expect_eq(at_dst(&f, "two").st_mode & 0777, 0644);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 /* Takes name out of its group at the source: a file of its own that looks the same. */
@@ -379,8 +359,8 @@ static void break_up(const struct fixture *f, const char *name)
     char alone[4096];
     const char *const argv[] = {"cp", "-p", path, alone, NULL};
     int status = 0;
-    snprintf(path, sizeof(path), "%s/%s", f->src, name);
-    snprintf(alone, sizeof(alone), "%s/%s.alone", f->src, name);
+    snprintf(path, sizeof(path), "%s/%s", f->t.src, name);
+    snprintf(alone, sizeof(alone), "%s/%s.alone", f->t.src, name);
     free(tree_run(argv, &status));
     cr_assert_eq(status, 0);
     cr_assert_eq(rename(alone, path), 0);
@@ -397,20 +377,20 @@ Test(links, broken_up_pair, .timeout = 60)
 {
     struct fixture f;
     begin(&f);
-    tree_file(f.src, "x", "a/one");
-    tree_dir(f.src, "b");
-    tree_link(f.src, "a/one", "b/two");
-    run_well(&f);
+    tree_file(f.t.src, "x", "a/one");
+    tree_dir(f.t.src, "b");
+    tree_link(f.t.src, "a/one", "b/two");
+    plan_try_run_well(&f.t);
     cr_assert(one_file(&f, "a/one", "b/two"));
     break_up(&f, "b/two");
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect_not(one_file(&f, "a/one", "b/two"));
     cr_expect_eq(f.t.kinds[ITEM_FILE], 1, "one of them keeps what stands there");
     cr_expect_eq(f.t.counts.same, 1);
     plan_try_same(&f.t, true);
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect_eq(f.t.counts.todo, 0);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 Test(links, one_name_leaves_its_group, .timeout = 60)
@@ -419,18 +399,18 @@ Test(links, one_name_leaves_its_group, .timeout = 60)
     struct fixture f;
     begin(&f);
     make_group(&f);
-    run_well(&f);
+    plan_try_run_well(&f.t);
     break_up(&f, "a/one");
-    run_well(&f);
+    plan_try_run_well(&f.t);
     plan_try_same(&f.t, true);
     cr_expect_eq(at_dst(&f, "a/one").st_nlink, 1);
     for (unsigned i = 0; i < 4; i++) {
         cr_expect_eq(at_dst(&f, rest[i]).st_nlink, 4, "%s", rest[i]);
         cr_expect(one_file(&f, rest[0], rest[i]), "%s", rest[i]);
     }
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect_eq(f.t.counts.todo, 0);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 /* Two pairs that are linked crosswise at the destination: as many names everywhere, but not the same ones. */
@@ -440,26 +420,26 @@ Test(links, names_change_groups, .timeout = 60)
     struct timespec times[2] = {{1000, 0}, {1000, 0}};
     char path[4096];
     begin(&f);
-    tree_file(f.src, "x", "a");
-    tree_link(f.src, "a", "b");
-    tree_file(f.src, "x", "c");
-    tree_link(f.src, "c", "d");
-    tree_file(f.dst, "x", "a");
-    tree_link(f.dst, "a", "c");
-    tree_file(f.dst, "x", "b");
-    tree_link(f.dst, "b", "d");
+    tree_file(f.t.src, "x", "a");
+    tree_link(f.t.src, "a", "b");
+    tree_file(f.t.src, "x", "c");
+    tree_link(f.t.src, "c", "d");
+    tree_file(f.t.dst, "x", "a");
+    tree_link(f.t.dst, "a", "c");
+    tree_file(f.t.dst, "x", "b");
+    tree_link(f.t.dst, "b", "d");
     for (unsigned i = 0; i < 8; i++) {
-        snprintf(path, sizeof(path), "%s/%c", i < 4 ? f.src : f.dst, 'a' + (char)(i % 4));
+        snprintf(path, sizeof(path), "%s/%c", i < 4 ? f.t.src : f.t.dst, 'a' + (char)(i % 4));
         cr_assert_eq(utimensat(-100, path, times, 0), 0);
     }
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect(one_file(&f, "a", "b"));
     cr_expect(one_file(&f, "c", "d"));
     cr_expect_not(one_file(&f, "a", "c"));
     plan_try_same(&f.t, true);
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect_eq(f.t.counts.todo, 0);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 /* A snapshot of the destination by hard links: what is right is not written again. */
@@ -467,13 +447,13 @@ Test(links, further_names_at_the_destination_alone, .timeout = 60)
 {
     struct fixture f;
     begin(&f);
-    tree_file(f.src, "x", "one");
-    run_well(&f);
-    tree_link(f.dst, "one", "kept");
-    run_well(&f);
+    tree_file(f.t.src, "x", "one");
+    plan_try_run_well(&f.t);
+    tree_link(f.t.dst, "one", "kept");
+    plan_try_run_well(&f.t);
     cr_expect_eq(f.t.counts.todo, 0);
     cr_expect(one_file(&f, "one", "kept"));
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 Test(links, directory_in_the_way, .timeout = 60)
@@ -481,12 +461,12 @@ Test(links, directory_in_the_way, .timeout = 60)
     struct fixture f;
     begin(&f);
     make_group(&f);
-    tree_dir(f.dst, "a/two");
-    tree_dir(f.dst, "b/three");
-    tree_dir(f.dst, "a/one");
-    run_well(&f);
+    tree_dir(f.t.dst, "a/two");
+    tree_dir(f.t.dst, "b/three");
+    tree_dir(f.t.dst, "a/one");
+    plan_try_run_well(&f.t);
     plan_try_same(&f.t, true);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 static int fail_leaders(struct plan_try *t, const struct item *item)
@@ -509,9 +489,9 @@ Test(links, leader_fails, .timeout = 60)
     cr_expect_eq(f.t.failures, 0);
     cr_expect(f.t.counts.complete);
     f.t.meddle = NULL;
-    run_well(&f);
+    plan_try_run_well(&f.t);
     plan_try_same(&f.t, true);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 /* All leaders fail: every name has been tried, and the run ends. */
@@ -526,7 +506,7 @@ Test(links, all_leaders_fail, .timeout = 60)
     plan_try_run(&f.t);
     cr_expect_eq(f.t.errors, 5, "%s", f.t.failed);
     cr_expect_eq(f.t.kinds[ITEM_LINK], 1, "the symbolic link's second name");
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 static int no_links(struct plan_try *t, const struct item *item)
@@ -544,7 +524,7 @@ Test(links, destination_without_links, .timeout = 60)
     begin(&f);
     make_group(&f);
     f.t.meddle = no_links;
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect_eq(at_dst(&f, "b/c/four").st_nlink, 1);
     cr_expect_eq(at_dst(&f, "b/c/four").st_size, 6);
     cr_expect_eq(at_dst(&f, "five").st_nlink, 1);
@@ -553,7 +533,7 @@ Test(links, destination_without_links, .timeout = 60)
     cr_expect_eq(f.t.counts.copies, 5);
     cr_expect_eq(notice_at(f.t.notices, 0, &text, &count), 0);
     cr_expect_eq(count, 5);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 struct limit {
@@ -576,15 +556,15 @@ Test(links, too_many_links, .timeout = 60)
     struct fixture f;
     struct limit limit = {.most = 9};
     begin(&f);
-    tree_file(f.src, "x", "n0");
+    tree_file(f.t.src, "x", "n0");
     for (unsigned i = 1; i < 100; i++) {
         char name[16];
         snprintf(name, sizeof(name), "n%u", i);
-        tree_link(f.src, "n0", name);
+        tree_link(f.t.src, "n0", name);
     }
     f.t.own = &limit;
     f.t.meddle = few_links;
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect_eq(f.t.kinds[ITEM_FILE], 10);
     unsigned tens = 0;
     for (unsigned i = 0; i < 100; i++) {
@@ -599,7 +579,7 @@ Test(links, too_many_links, .timeout = 60)
     uint64_t count = 0;
     cr_assert_eq(notice_at(f.t.notices, 0, &text, &count), 0);
     cr_expect_eq(count, 9);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 /* Enough names that all walkers work on the rounds. */
@@ -609,23 +589,23 @@ Test(links, many_groups, .timeout = 120)
     begin(&f);
     for (unsigned i = 0; i < 1000; i++) {
         char from[64];
-        tree_file(f.src, "x", "day0/d%u/f%u", i % 30, i);
+        tree_file(f.t.src, "x", "day0/d%u/f%u", i % 30, i);
         snprintf(from, sizeof(from), "day0/d%u/f%u", i % 30, i);
         for (unsigned day = 1; day < 4; day++) {
             char to[64];
-            tree_dir(f.src, "day%u/d%u", day, i % 30);
+            tree_dir(f.t.src, "day%u/d%u", day, i % 30);
             snprintf(to, sizeof(to), "day%u/d%u/f%u", day, i % 30, i);
-            tree_link(f.src, from, to);
+            tree_link(f.t.src, from, to);
         }
     }
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect_eq(f.t.counts.links, 3000);
     cr_expect_eq(f.t.kinds[ITEM_LINK], 3000);
     plan_try_same(&f.t, true);
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect_eq(f.t.counts.todo, 0);
     cr_expect_eq(f.t.counts.same, 4000);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 /* A name of the group is exchanged for another file, another vanishes, between the walk and the links. */
@@ -653,15 +633,15 @@ Test(links, names_change_during_the_run, .timeout = 60)
 {
     struct fixture f;
     begin(&f);
-    tree_file(f.src, "x", "n0");
-    tree_link(f.src, "n0", "n1");
-    tree_link(f.src, "n0", "n2");
+    tree_file(f.t.src, "x", "n0");
+    tree_link(f.t.src, "n0", "n1");
+    tree_link(f.t.src, "n0", "n2");
     f.t.meddle = exchange;
     plan_try_run(&f.t);
     cr_expect_eq(f.t.failures, 1, "%s", f.t.failed);
     cr_expect_not_null(strstr(f.t.failed, "ENOENT src\n"));
     plan_try_same(&f.t, true);
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 /* --- broken groups --- */
@@ -696,11 +676,11 @@ Test(links, broken_group_is_published_anew, .timeout = 60)
     make_group(&f);
     f.t.meddle = break_leader;
     f.t.own = &times;
-    run_well(&f);
+    plan_try_run_well(&f.t);
     plan_try_same(&f.t, true);
     cr_expect_eq(at_dst(&f, "five").st_nlink, 5);
     cr_expect_eq(f.t.kinds[ITEM_FILE], 3, "two files, and the one of the group once more");
-    end(&f);
+    plan_try_release(&f.t);
 }
 
 /* One that breaks whenever it is linked does not keep the run for ever. */
@@ -712,7 +692,7 @@ Test(links, hopeless_group_is_given_up, .timeout = 60)
     make_group(&f);
     f.t.meddle = break_leader;
     f.t.own = &times;
-    run_well(&f);
+    plan_try_run_well(&f.t);
     cr_expect_eq(f.t.kinds[ITEM_FILE], 2 + LINKS_REDO_MAX);
-    end(&f);
+    plan_try_release(&f.t);
 }

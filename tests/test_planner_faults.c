@@ -64,24 +64,22 @@ static bool same_trees(const char *src, const char *dst)
 /* One run in which the nth operation of one side fails, and one without. False: there was no nth operation. */
 static bool fail_nth(enum dir_side side, const struct fault_options *options, unsigned nth)
 {
-    char *src = tree_temp("fault-src");
-    char *dst = tree_temp("fault-dst");
     struct plan_try t;
     atomic_ulong seen = 0;
     struct fault_options fault = *options;
 
     fault.nth = nth;
     fault.seen = &seen;
-    sample(src, dst);
-    plan_try_init(&t, src, dst);
+    plan_try_init(&t, "fault");
+    sample(t.src, t.dst);
     t.options.walkers = 2;
-    struct store *store = faulty(side == DIR_SRC ? src : dst, side, t.notices, &fault);
+    struct store *store = faulty(side == DIR_SRC ? t.src : t.dst, side, t.notices, &fault);
     *(side == DIR_SRC ? &t.options.src : &t.options.dst) = store;
     plan_try_run(&t);
     store_destroy(store);
     bool fired = atomic_load(&seen) >= nth;
     if (t.failures + t.errors == 0) {
-        cr_expect(same_trees(src, dst), "operation %u failed, and something is missing quietly", nth);
+        cr_expect(same_trees(t.src, t.dst), "operation %u failed, and something is missing quietly", nth);
     } else {
         cr_expect(fired, "no operation failed, but: %s", t.failed);
     }
@@ -89,12 +87,8 @@ static bool fail_nth(enum dir_side side, const struct fault_options *options, un
     t.options.dst = NULL;
     plan_try_run(&t);
     cr_expect_str_empty(t.failed, "after operation %u had failed: %s", nth, t.failed);
-    cr_expect(same_trees(src, dst), "the run after operation %u had failed did not mend it", nth);
+    cr_expect(same_trees(t.src, t.dst), "the run after operation %u had failed did not mend it", nth);
     plan_try_release(&t);
-    tree_remove(src);
-    tree_remove(dst);
-    free(src);
-    free(dst);
     return fired;
 }
 
@@ -147,8 +141,6 @@ static void *stop_when_seen(void *arg)
 /* A stop does not wait for the next try. */
 Test(planner_faults, stopped_between_tries, .timeout = 60)
 {
-    char *src = tree_temp("fault-src");
-    char *dst = tree_temp("fault-dst");
     struct plan_try t;
     struct stopper s = {.t = &t};
     struct fault_options fault = {
@@ -157,12 +149,12 @@ Test(planner_faults, stopped_between_tries, .timeout = 60)
     const struct retry_options retry = {.retries = 5, .delay_ns = hour, .delay_max_ns = hour};
     pthread_t thread;
 
+    plan_try_init(&t, "fault");
     for (unsigned i = 0; i < 8; i++) {
-        tree_file(src, "x", "a%u/file", i);
+        tree_file(t.src, "x", "a%u/file", i);
     }
-    plan_try_init(&t, src, dst);
     t.options.walkers = 3;
-    t.options.dst = faulty(dst, DIR_DST, t.notices, &fault);
+    t.options.dst = faulty(t.dst, DIR_DST, t.notices, &fault);
     cr_assert_eq(retry_wrap(t.options.dst, &retry, &t.options.dst), 0);
     cr_assert_eq(pthread_create(&thread, NULL, stop_when_seen, &s), 0);
     plan_try_run(&t);
@@ -171,28 +163,18 @@ Test(planner_faults, stopped_between_tries, .timeout = 60)
     cr_expect_eq(t.counts.todo, 0);
     store_destroy(t.options.dst);
     plan_try_release(&t);
-    tree_remove(src);
-    tree_remove(dst);
-    free(src);
-    free(dst);
 }
 
 /* Cancelled operations are neither failures nor success. */
 Test(planner_faults, cancelled, .timeout = 300)
 {
-    char *src = tree_temp("fault-src");
-    char *dst = tree_temp("fault-dst");
     struct plan_try t;
     struct fault_options fault = {.nth = 5, .count = 1000000, .err = ECANCELED, .kind = FAULT_BEFORE};
-    sample(src, dst);
-    plan_try_init(&t, src, dst);
-    t.options.src = faulty(src, DIR_SRC, t.notices, &fault);
+    plan_try_init(&t, "fault");
+    sample(t.src, t.dst);
+    t.options.src = faulty(t.src, DIR_SRC, t.notices, &fault);
     plan_try_run(&t);
     cr_expect_eq(t.failures, 0, "%s", t.failed);
     store_destroy(t.options.src);
     plan_try_release(&t);
-    tree_remove(src);
-    tree_remove(dst);
-    free(src);
-    free(dst);
 }

@@ -123,8 +123,6 @@ static struct odd_store *odd_open(const char *path, enum dir_side side)
 }
 
 struct fixture {
-    char *src;
-    char *dst;
     struct odd_store *from;
     struct odd_store *to;
     struct plan_try t;
@@ -132,30 +130,24 @@ struct fixture {
 
 static void begin(struct fixture *f)
 {
-    f->src = tree_temp("stores-src");
-    f->dst = tree_temp("stores-dst");
-    f->from = odd_open(f->src, DIR_SRC);
-    f->to = odd_open(f->dst, DIR_DST);
-    plan_try_init(&f->t, f->src, f->dst);
+    plan_try_init(&f->t, "stores");
+    f->from = odd_open(f->t.src, DIR_SRC);
+    f->to = odd_open(f->t.dst, DIR_DST);
     f->t.options.src = &f->from->head;
     f->t.options.dst = &f->to->head;
     f->t.options.walkers = 3;
     for (unsigned i = 0; i < 10; i++) {
-        tree_file(f->src, "x", "a/%u/one", i);
-        tree_file(f->src, "y", "a/%u/two", i);
-        tree_symlink(f->src, "z", "a/%u/link", i);
+        tree_file(f->t.src, "x", "a/%u/one", i);
+        tree_file(f->t.src, "y", "a/%u/two", i);
+        tree_symlink(f->t.src, "z", "a/%u/link", i);
     }
 }
 
 static void end(struct fixture *f)
 {
-    plan_try_release(&f->t);
     store_destroy(&f->from->head);
     store_destroy(&f->to->head);
-    tree_remove(f->src);
-    tree_remove(f->dst);
-    free(f->src);
-    free(f->dst);
+    plan_try_release(&f->t);
 }
 
 Test(planner_stores, listing_with_attributes, .timeout = 60)
@@ -186,9 +178,9 @@ Test(planner_stores, entries_that_fail, .timeout = 60)
 {
     struct fixture f;
     begin(&f);
-    tree_file(f.src, "x", "bad");
-    tree_file(f.src, "x", "vanished");
-    tree_file(f.src, "x", "good");
+    tree_file(f.t.src, "x", "bad");
+    tree_file(f.t.src, "x", "vanished");
+    tree_file(f.t.src, "x", "good");
     f.from->broken = "bad";
     plan_try_run(&f.t);
     cr_expect_str_empty(f.t.failed, "asked for by itself: %s", f.t.failed);
@@ -251,7 +243,7 @@ Test(planner_stores, a_network_destination_is_listed, .timeout = 60)
 {
     struct fixture f;
     begin(&f);
-    tree_file(f.src, "contents", "a/file");
+    tree_file(f.t.src, "contents", "a/file");
     f.to->head.caps.network = true;
     plan_try_run(&f.t);
     cr_expect_eq(f.t.counts.todo, 31);
@@ -267,11 +259,11 @@ Test(planner_stores, a_network_destination_is_listed, .timeout = 60)
     cr_expect_eq(f.to->codes[STORE_MKDIR], 0);
 
     /* What differs is seen, what stands in the way is removed, and what the listing could not tell is asked for. */
-    remove_at(f.dst, "a/0/one");
-    tree_file(f.dst, "other", "a/1/one");
-    remove_at(f.dst, "a/file");
-    tree_dir(f.dst, "a/file");
-    tree_file(f.dst, "", "a/2/.haul.0123456789abcdef.0123456789abcdef");
+    remove_at(f.t.dst, "a/0/one");
+    tree_file(f.t.dst, "other", "a/1/one");
+    remove_at(f.t.dst, "a/file");
+    tree_dir(f.t.dst, "a/file");
+    tree_file(f.t.dst, "", "a/2/.haul.0123456789abcdef.0123456789abcdef");
     f.to->broken = "two";
     f.to->asked = 0;
     plan_try_run(&f.t);
@@ -279,7 +271,7 @@ Test(planner_stores, a_network_destination_is_listed, .timeout = 60)
     cr_expect_eq(f.t.counts.todo, 3);
     cr_expect_eq(f.t.existing, 1, "one temp name was met");
     cr_expect_geq(f.to->asked, 10);
-    remove_at(f.dst, "a/2/.haul.0123456789abcdef.0123456789abcdef");
+    remove_at(f.t.dst, "a/2/.haul.0123456789abcdef.0123456789abcdef");
     plan_try_same(&f.t, false);
     end(&f);
 }
@@ -293,7 +285,7 @@ Test(planner_stores, a_listed_directory_may_be_gone, .timeout = 60)
     f.to->head.caps.network = true;
     plan_try_run(&f.t);
     memset(f.to->codes, 0, sizeof(f.to->codes));
-    snprintf(path, sizeof(path), "%s/a/5", f.dst);
+    snprintf(path, sizeof(path), "%s/a/5", f.t.dst);
     f.to->vanishes = "5";
     f.to->vanishes_at = path;
     plan_try_run(&f.t);
@@ -365,7 +357,7 @@ Test(planner_stores, large_files, .timeout = 60)
     for (unsigned i = 0; i < 5; i++) {
         char name[16];
         snprintf(name, sizeof(name), "big%u", i);
-        sized_file(f.src, name, (off_t)1 << 40);
+        sized_file(f.t.src, name, (off_t)1 << 40);
     }
     f.t.options.walkers = 1;
     f.t.meddle = none;
