@@ -92,11 +92,11 @@ static void destroy(struct store *store)
     struct nfs3_store *s = (struct nfs3_store *)store;
 
     nfs3_left_free(s);
-    free(s->made_dirs);
     free(s->owning.groups);
     free(s->host);
     free(s->path);
     pthread_mutex_destroy(&s->lock);
+    nfs_dirs_release(&s->dirs);
     free(s);
 }
 
@@ -155,7 +155,7 @@ static int store_make(const struct store_options *options, const struct nfs3_opt
         return -ENOMEM;
     }
     s->head.ops = &nfs3_ops;
-    s->side = options->side;
+    nfs_dirs_init(&s->dirs, options->side, nfs3_dirs_walk);
     s->owning.owner = options->owner;
     s->run_id = options->run_id;
     s->notices = options->notices;
@@ -206,7 +206,7 @@ static void caps_init(struct nfs3_store *s)
 static int find_root_asking(struct port *p, const struct nfs3_options *nfs, char **problem)
 {
     struct nfs3_store *s = nfs3_of(p);
-    int err = nfs3_path_walk(p, nfs, &s->root, &s->made, problem);
+    int err = nfs3_path_walk(p, nfs, &s->dirs.root, &s->made, problem);
 
     s->missing = err == -ENOENT && nfs->may_be_missing && !*problem;
     err = err ? err : nfs3_ask_limits(p);
@@ -355,7 +355,7 @@ static int find_root(struct nfs3_store *s, struct io *io)
     int err = port_create(&s->head, io, &p);
 
     if (!err) {
-        err = nfs3_path_walk(p, NULL, &s->root, NULL, NULL);
+        err = nfs3_path_walk(p, NULL, &s->dirs.root, NULL, NULL);
         port_destroy(p);
     }
     return err == -EACCES || err == -EPERM || err == -ENOTDIR || err == -EINVAL ? -ENOENT : err;
@@ -373,7 +373,7 @@ int nfs3_open_above(struct store *store, struct io *io, unsigned levels, struct 
     if (err) {
         return err;
     }
-    options.side = s->side;
+    options.side = s->dirs.side;
     options.owner = s->owning.owner;
     options.run_id = s->run_id;
     nfs = (struct nfs3_options){.host = s->host,

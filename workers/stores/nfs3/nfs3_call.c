@@ -316,7 +316,7 @@ int nfs3_fence(struct port *p, struct store_op *op)
     return err ? nfs3_fail(op, "lease", err) : 0;
 }
 
-int nfs3_getattr(struct port *p, const struct nfs3_fh *fh, struct attr *out)
+int nfs3_getattr(struct port *p, const struct nfs_fh *fh, struct attr *out)
 {
     struct nfs3_req req = {.proc = V3_GETATTR, .fh = fh};
     int r = nfs3_call(p, &req);
@@ -327,7 +327,7 @@ int nfs3_getattr(struct port *p, const struct nfs3_fh *fh, struct attr *out)
     return r;
 }
 
-int nfs3_lookup(struct port *p, const struct nfs3_fh *dir, const char *name, struct nfs3_fh *out_fh,
+int nfs3_lookup(struct port *p, const struct nfs_fh *dir, const char *name, struct nfs_fh *out_fh,
                 struct attr *out_attr)
 {
     struct nfs3_req req = {.proc = V3_LOOKUP, .fh = dir, .name = name};

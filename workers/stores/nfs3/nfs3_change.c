@@ -11,13 +11,13 @@
 
 /* One SETATTR operation of the store. */
 struct change {
-    struct nfs3_fh fh; /* of the entry */
+    struct nfs_fh fh; /* of the entry */
     struct want want;
     struct attr seen; /* as it is now */
 };
 
 /* The entry's handle and attributes. 0 or -errno. */
-static int find(struct port *p, struct store_op *op, const struct nfs3_dir *dir, struct nfs3_fh *fh, struct attr *seen)
+static int find(struct port *p, struct store_op *op, const struct nfs_dir *dir, struct nfs_fh *fh, struct attr *seen)
 {
     int r;
 
@@ -109,7 +109,7 @@ static int set_rest(struct port *p, struct store_op *op, struct change *ch)
     return mask ? nfs3_result(set(p, op, ch, mask, &target)) : 0;
 }
 
-static int setattr_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+static int setattr_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs3_store *s = nfs3_of(p);
     struct change ch = {0};
@@ -128,7 +128,7 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs3_dir
     }
     op->step = NULL;
     if (!op->name) {
-        nfs3_dir_note_mode(s, op->dir, ch.seen.mode);
+        nfs_dirs_note_mode(&s->dirs, op->dir, ch.seen.mode);
     }
     nfs_want_note(&s->owning, s->notices, &ch.want, &ch.seen);
     return 0;
@@ -160,11 +160,11 @@ static int guard(struct store_op *op, const struct attr *seen)
     return attr_is_same_entry(expect, seen, op->remove.dir) ? 0 : nfs3_fail(op, STORE_STEP_GUARD, -ESTALE);
 }
 
-int nfs3_remove_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+int nfs3_remove_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs3_req req = {.proc = op->remove.dir ? V3_RMDIR : V3_REMOVE, .fh = &dir->fh, .name = op->name};
     struct attr seen;
-    struct nfs3_fh fh;
+    struct nfs_fh fh;
     int err;
     int r;
 

@@ -10,9 +10,9 @@
 /* ---- directories ---- */
 
 /* Of two tries the first may have made it: a directory of ours, as we have asked for it, is that one's. */
-static int look_if_ours(struct port *p, const struct store_op *op, const struct nfs3_dir *dir)
+static int look_if_ours(struct port *p, const struct store_op *op, const struct nfs_dir *dir)
 {
-    struct nfs3_fh fh;
+    struct nfs_fh fh;
     struct attr seen = {0};
     int r = nfs3_lookup(p, &dir->fh, op->name, &fh, &seen);
 
@@ -21,7 +21,7 @@ static int look_if_ours(struct port *p, const struct store_op *op, const struct 
                : -EEXIST;
 }
 
-static int mkdir_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+static int mkdir_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     const struct attr attr = {.mode = S_IFDIR | (op->mkdir.mode & 07777)};
     struct nfs3_req req = {.proc = V3_MKDIR, .fh = &dir->fh, .name = op->name, .attr_in = &attr, .set = V3_SET_MODE};
@@ -31,9 +31,9 @@ static int mkdir_in(struct port *p, struct store_op *op, const struct nfs3_dir *
         return look_if_ours(p, op, dir);
     }
     if (!r && req.out_fh.len > 0 && req.has_attr) {
-        const struct nfs3_dir made = {.fh = req.out_fh, .inherits = (req.attr.mode & S_ISGID) != 0};
+        const struct nfs_dir made = {.fh = req.out_fh, .inherits = (req.attr.mode & S_ISGID) != 0};
 
-        nfs3_dir_made(nfs3_of(p), dir, op->name, &made);
+        nfs_dirs_made(&nfs3_of(p)->dirs, dir, op->name, &made);
     }
     return nfs3_result(r);
 }
@@ -45,7 +45,7 @@ int nfs3_mkdir(struct port *p, struct store_op *op)
 
 /* ---- symbolic links and nodes ---- */
 
-int nfs3_put_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+int nfs3_put_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs3_store *s = nfs3_of(p);
     bool link = op->code == STORE_SYMLINK;
@@ -87,10 +87,10 @@ int nfs3_node(struct port *p, struct store_op *op)
 
 /* A link under way. */
 struct linking {
-    struct nfs3_dir from_dir;
-    struct nfs3_fh fh; /* of what is to get another name */
-    struct attr from;  /* the same, as it was found */
-    struct attr out;   /* what stands under that name in the end */
+    struct nfs_dir from_dir;
+    struct nfs_fh fh; /* of what is to get another name */
+    struct attr from; /* the same, as it was found */
+    struct attr out;  /* what stands under that name in the end */
 };
 
 static bool same_inode(const struct attr *a, const struct attr *b)
@@ -99,15 +99,15 @@ static bool same_inode(const struct attr *a, const struct attr *b)
 }
 
 /* What stands under name now. 0 or -errno. */
-static int look(struct port *p, const struct nfs3_dir *dir, const char *name, struct attr *out)
+static int look(struct port *p, const struct nfs_dir *dir, const char *name, struct attr *out)
 {
-    struct nfs3_fh fh;
+    struct nfs_fh fh;
 
     return nfs3_result(nfs3_lookup(p, &dir->fh, name, &fh, out));
 }
 
 /* A name that nobody has: the link itself is atomic, and needs no temp name. 0, -EEXIST or another -errno. */
-static int link_new(struct port *p, struct store_op *op, const struct nfs3_dir *dir, struct linking *l)
+static int link_new(struct port *p, struct store_op *op, const struct nfs_dir *dir, struct linking *l)
 {
     struct nfs3_req req = {.proc = V3_LINK, .fh = &l->fh, .to_fh = &dir->fh, .to_name = op->name};
     int err = nfs3_fence(p, op);
@@ -149,11 +149,11 @@ static int link_over(struct port *p, struct store_op *op, struct linking *l, str
     return !err && !same_inode(&l->from, &l->out) ? -ESTALE : err;
 }
 
-static int link_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+static int link_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct linking l = {0};
     struct nfs3_temp t = {.dir = *dir};
-    int err = nfs3_dir_get(p, op->link.from_dir, &l.from_dir);
+    int err = nfs_dirs_get(&nfs3_of(p)->dirs, p, op->link.from_dir, &l.from_dir);
 
     err = err ? err : nfs3_result(nfs3_lookup(p, &l.from_dir.fh, op->link.from_name, &l.fh, &l.from));
     if (!err && op->link.expect && !attr_is_same_file(op->link.expect, &l.from)) {
@@ -177,7 +177,7 @@ static int link_in(struct port *p, struct store_op *op, const struct nfs3_dir *d
         }
     }
     if (err == -ESTALE && !store_op_guarded(op)) {
-        nfs3_dir_forget(nfs3_of(p), op->link.from_dir, &l.from_dir);
+        nfs_dirs_forget(&nfs3_of(p)->dirs, op->link.from_dir, &l.from_dir);
     }
     if (!err && op->link.out) {
         *op->link.out = l.out;

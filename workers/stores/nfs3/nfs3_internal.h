@@ -6,7 +6,7 @@
  *   nfs3_long.c     the one call that libnfs has no room for
  *   nfs3_path.c     portmapper, mountd, the way to the path, missing directories
  *   nfs3_probe.c    what the server can do, found out with a file of the store's own
- *   nfs3_dirs.c     handles of directories: looked up by walking down, kept, forgotten
+ *   nfs3_dirs.c     how a directory is reached; all else about handles is in nfs_dirs.c
  *   nfs3_owner.c    how owners are refused; all else about them is in want.c
  *   nfs3_read.c     looking and reading: stat, readlink, read
  *   nfs3_list.c     listings
@@ -29,6 +29,7 @@
 #include "workers/stores/nfs3/nfs3err.h"
 #include "workers/stores/nfs3/wire.h"
 #include "workers/stores/nfs41/client.h"
+#include "workers/stores/nfs_dirs.h"
 #include "workers/stores/nfs_want.h"
 
 #define NFS3_NAME_TRIES 8 /* other temp names, where one was taken */
@@ -38,18 +39,10 @@
  * second one was answered. After so long it has done so. */
 #define NFS3_LATE_NS NS_PER_SEC
 
-/* A directory as it is kept. */
-struct nfs3_dir {
-    struct nfs3_fh fh;
-    bool inherits; /* it hands down its group (setgid) */
-};
-
 struct nfs3_left; /* a temp name that could not be removed, nfs3_temp.c */
-struct nfs3_made; /* a directory that was made, nfs3_dirs.c */
 
 struct nfs3_store {
     struct store head;
-    enum dir_side side;             /* which handle of a dir is ours */
     const char *run_id;             /* for temp names; not owned */
     struct notices *notices;        /* may be NULL; not owned */
     struct fence *fence;            /* may be NULL; not owned */
@@ -86,11 +79,11 @@ struct nfs3_store {
     atomic_ullong cleanups;
     atomic_bool has_left; /* left is not empty */
 
-    pthread_mutex_t lock;        /* guards what follows, and the handle of our side in every dir; for moments only */
-    struct nfs3_dir root;        /* fh.len 0: to be looked up */
-    struct nfs3_left *left;      /* owned */
-    unsigned left_count;         /* of left */
-    struct nfs3_made *made_dirs; /* NFS3_MADE of them, by hash; owned; NULL: none so far */
+    struct nfs_dirs dirs; /* its own lock */
+
+    pthread_mutex_t lock;   /* guards what follows; for moments only */
+    struct nfs3_left *left; /* owned */
+    unsigned left_count;    /* of left */
 };
 
 struct nfs3_port {
@@ -110,18 +103,18 @@ struct nfs3_port {
 /* An open source file; the store comes first (store.h). */
 struct store_file {
     const struct store *store;
-    struct nfs3_fh fh;
+    struct nfs_fh fh;
     bool sparse; /* it has holes, as far as its space tells */
 };
 
 /* Something under a temp name, on its way to its final name. nfs3_temp.c. */
 struct nfs3_temp {
-    struct nfs3_dir dir; /* in which it is */
+    struct nfs_dir dir; /* in which it is */
     struct want want;
     struct attr attr;          /* values of what is set */
     unsigned first;            /* V3_SET_* of the first SETATTR; 0: none */
     unsigned second;           /* of the second one; 0: none */
-    struct nfs3_fh fh;         /* of itself; len 0: not known */
+    struct nfs_fh fh;          /* of itself; len 0: not known */
     mode_t strip;              /* bits that the server takes away again and that are done without */
     bool apart;                /* the mode is set apart from all else, whatever is expected */
     bool made;                 /* it is there, as far as we know */
@@ -169,9 +162,9 @@ int nfs3_result(int r);
 bool nfs3_is_stale(int r);
 
 /* GETATTR of fh. 0, a status or -errno. */
-int nfs3_getattr(struct port *p, const struct nfs3_fh *fh, struct attr *out);
+int nfs3_getattr(struct port *p, const struct nfs_fh *fh, struct attr *out);
 /* LOOKUP of name, with its attributes whatever the server leaves out. out_attr may be NULL. 0, a status or -errno. */
-int nfs3_lookup(struct port *p, const struct nfs3_fh *dir, const char *name, struct nfs3_fh *out_fh,
+int nfs3_lookup(struct port *p, const struct nfs_fh *dir, const char *name, struct nfs_fh *out_fh,
                 struct attr *out_attr);
 
 /* The same, without libnfs. */
@@ -192,7 +185,7 @@ int nfs3_symlink_long(struct port *p, struct nfs3_req *req, int64_t deadline_ns)
 int nfs3_ports_find(struct nfs3_store *s, struct io *io, char **problem);
 /* Mounts and walks to s->path. nfs: whether and how missing directories are made; NULL: they are not. out_made: how
  * many were; may be NULL. 0 or -errno with *problem, which may be NULL itself. */
-int nfs3_path_walk(struct port *p, const struct nfs3_options *nfs, struct nfs3_dir *out, unsigned *out_made,
+int nfs3_path_walk(struct port *p, const struct nfs3_options *nfs, struct nfs_dir *out, unsigned *out_made,
                    char **problem);
 
 /* ---- nfs3_probe.c ---- */
@@ -204,20 +197,12 @@ int nfs3_probe(struct port *p, const struct nfs3_options *nfs, char **problem);
 
 /* ---- nfs3_dirs.c ---- */
 
-/* The handle of dir, looked up if need be. 0 or -errno (-ELOOP, -ENOTDIR: something else stands in its place). */
-int nfs3_dir_get(struct port *p, struct dir *dir, struct nfs3_dir *out);
-/* Forgets the handle, where it is still that one: it is looked up anew next time. */
-void nfs3_dir_forget(struct nfs3_store *s, struct dir *dir, const struct nfs3_dir *seen);
-/* dir was given that mode by us. */
-void nfs3_dir_note_mode(struct nfs3_store *s, struct dir *dir, mode_t mode);
-/* name was made in dir as a directory with that handle: it need not be looked up when somebody first works in it. */
-void nfs3_dir_made(struct nfs3_store *s, const struct nfs3_dir *dir, const char *name, const struct nfs3_dir *made);
-/* The store's dir_release. */
+/* The store's nfs_dirs_walk and its dir_release. */
+int nfs3_dirs_walk(struct port *p, struct dir *dir, struct nfs_dir *out);
 void nfs3_dir_release(struct store *store, struct dir *dir);
-/* Carries out fn with the handle of dir. -ESTALE: once more with a new one. makes: it makes something in dir, so that
- * -ENOENT says that dir itself may be gone. */
+/* nfs_dirs_run by the port's store. */
 int nfs3_in_dir(struct port *p, struct store_op *op, struct dir *dir, bool makes,
-                int (*fn)(struct port *p, struct store_op *op, const struct nfs3_dir *dir));
+                int (*fn)(struct port *p, struct store_op *op, const struct nfs_dir *dir));
 
 /* ---- nfs3_owner.c ---- */
 
@@ -236,7 +221,7 @@ int nfs3_xattrs(struct port *p, struct store_op *op);
 int nfs3_readlink(struct port *p, struct store_op *op);
 int nfs3_read_small(struct port *p, struct store_op *op);
 /* In that directory, whatever op->dir is. */
-int nfs3_read_small_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir);
+int nfs3_read_small_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);
 int nfs3_file_open(struct port *p, struct store_op *op);
 int nfs3_file_read(struct port *p, struct store_op *op);
 int nfs3_file_extent(struct port *p, struct store_op *op);
@@ -254,7 +239,7 @@ int nfs3_list_close(struct port *p, struct store_op *op);
 
 /* For a first try: a name, nothing made; want and what is set as they follow from attr and keep. attr lives as long as
  * t. */
-int nfs3_temp_init(struct port *p, struct nfs3_temp *t, const struct nfs3_dir *dir, const struct attr *attr,
+int nfs3_temp_init(struct port *p, struct nfs3_temp *t, const struct nfs_dir *dir, const struct attr *attr,
                    unsigned keep, const struct xattrs *xattrs);
 /* For another one, after a drop: another name, what is set as it follows from want now. */
 int nfs3_temp_again(struct port *p, struct nfs3_temp *t);
@@ -281,9 +266,9 @@ void nfs3_left_free(struct nfs3_store *s);
 
 int nfs3_publish(struct port *p, struct store_op *op);
 /* In that directory, whatever op->dir is. */
-int nfs3_publish_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir);
+int nfs3_publish_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);
 /* Writes len bytes, all of them: sync, or with what WRITE said about each piece told to note(arg, req). 0 or -errno. */
-int nfs3_write_all(struct port *p, const struct nfs3_fh *fh, const void *data, size_t len, uint64_t offset, bool sync,
+int nfs3_write_all(struct port *p, const struct nfs_fh *fh, const void *data, size_t len, uint64_t offset, bool sync,
                    void (*note)(void *arg, const struct nfs3_req *req), void *arg);
 
 /* ---- nfs3_upload.c ---- */
@@ -301,7 +286,7 @@ int nfs3_upload_park(struct port *p, struct store_op *op);
 int nfs3_mkdir(struct port *p, struct store_op *op);
 int nfs3_symlink(struct port *p, struct store_op *op);
 /* The same in a directory that is known by its handle. */
-int nfs3_put_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir);
+int nfs3_put_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);
 int nfs3_node(struct port *p, struct store_op *op);
 int nfs3_link(struct port *p, struct store_op *op);
 
@@ -310,7 +295,7 @@ int nfs3_link(struct port *p, struct store_op *op);
 int nfs3_setattr(struct port *p, struct store_op *op);
 int nfs3_remove(struct port *p, struct store_op *op);
 /* In that directory, whatever op->dir is. */
-int nfs3_remove_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir);
+int nfs3_remove_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);
 int nfs3_sync(struct port *p, struct store_op *op);
 
 #endif

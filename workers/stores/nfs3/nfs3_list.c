@@ -27,7 +27,7 @@
 
 struct store_list {
     struct dir *dir;         /* one reference */
-    struct nfs3_fh fh;       /* of the directory: cookies mean nothing in another */
+    struct nfs_fh fh;        /* of the directory: cookies mean nothing in another */
     bool want_attr;          /* as asked for */
     uint64_t cookie;         /* behind the last entry that was handed out or passed over */
     uint8_t verf[NFS3_VERF]; /* that belongs to it */
@@ -208,7 +208,7 @@ static int page_read(struct port *p, struct store_op *op, struct store_list *lis
     return nfs3_result(r);
 }
 
-static int open_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+static int open_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct store_list *list = calloc(1, sizeof(*list));
     int err;
@@ -287,7 +287,7 @@ static int next_entry(struct port *p, struct store_op *op, struct store_list *li
 /* Attributes that the server left out. */
 static void ask_attr(struct port *p, const struct store_list *list, const struct nfs3_entry *e, struct store_entry *out)
 {
-    struct nfs3_fh fh;
+    struct nfs_fh fh;
     int r = e->has_fh ? nfs3_getattr(p, &e->fh, &out->attr) : nfs3_lookup(p, &list->fh, out->name, &fh, &out->attr);
 
     out->has_attr = r == 0;

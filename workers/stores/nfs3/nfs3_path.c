@@ -160,7 +160,7 @@ static int explain_mount(struct port *p, int r, char **problem)
 }
 
 /* The handle of path as far as mountd gives one: *len bytes of it. 0, a status of the first try, or -errno. */
-static int mount_most(struct port *p, const char *path, struct nfs3_fh *out, size_t *out_len)
+static int mount_most(struct port *p, const char *path, struct nfs_fh *out, size_t *out_len)
 {
     struct nfs3_store *s = nfs3_of(p);
     size_t len = strlen(path);
@@ -207,7 +207,7 @@ struct walk {
     unsigned made;                  /* directories that were missing */
     char **problem;                 /* may be NULL */
     const char *path;               /* as a whole */
-    struct nfs3_dir at;             /* where it stands */
+    struct nfs_dir at;              /* where it stands */
     char name[NAME_SIZE];           /* the component that is looked up or made */
 };
 
@@ -226,20 +226,20 @@ static int next_name(struct walk *w, const char **rest)
     return len > 0;
 }
 
-static int stand_on(struct walk *w, const struct nfs3_fh *fh, const struct attr *attr)
+static int stand_on(struct walk *w, const struct nfs_fh *fh, const struct attr *attr)
 {
     if (!S_ISDIR(attr->mode)) {
         say(w->problem, "\"%s\" in \"%s\" is not a directory on the server", w->name, w->path);
         return S_ISLNK(attr->mode) ? -ELOOP : -ENOTDIR;
     }
-    w->at = (struct nfs3_dir){.fh = *fh, .inherits = (attr->mode & S_ISGID) != 0};
+    w->at = (struct nfs_dir){.fh = *fh, .inherits = (attr->mode & S_ISGID) != 0};
     return 0;
 }
 
 /* Goes to w->name. 0, a status or -errno. */
 static int go_down(struct walk *w)
 {
-    struct nfs3_fh fh;
+    struct nfs_fh fh;
     struct attr attr;
     int r = nfs3_lookup(w->p, &w->at.fh, w->name, &fh, &attr);
 
@@ -305,12 +305,12 @@ static int walk_rest(struct walk *w, const char *rest)
     }
 }
 
-int nfs3_path_walk(struct port *p, const struct nfs3_options *nfs, struct nfs3_dir *out, unsigned *out_made,
+int nfs3_path_walk(struct port *p, const struct nfs3_options *nfs, struct nfs_dir *out, unsigned *out_made,
                    char **problem)
 {
     const struct nfs3_store *s = nfs3_of(p);
     struct walk w = {.p = p, .nfs = nfs, .problem = problem, .path = s->path, .name = "/"};
-    struct nfs3_fh fh = {0};
+    struct nfs_fh fh = {0};
     struct attr attr = {0};
     size_t len = 0;
     int r = mount_most(p, s->path, &fh, &len);

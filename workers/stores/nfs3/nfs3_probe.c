@@ -22,9 +22,9 @@ static const char text[] = "haul looks at what this server can do; this file may
 int nfs3_ask_limits(struct port *p)
 {
     struct nfs3_store *s = nfs3_of(p);
-    struct nfs3_req info = {.proc = V3_FSINFO, .fh = &s->root.fh};
-    struct nfs3_req space = {.proc = V3_FSSTAT, .fh = &s->root.fh};
-    struct nfs3_req path = {.proc = V3_PATHCONF, .fh = &s->root.fh};
+    struct nfs3_req info = {.proc = V3_FSINFO, .fh = &s->dirs.root.fh};
+    struct nfs3_req space = {.proc = V3_FSSTAT, .fh = &s->dirs.root.fh};
+    struct nfs3_req path = {.proc = V3_PATHCONF, .fh = &s->dirs.root.fh};
     int r = nfs3_call(p, &info);
 
     if (r) {
@@ -64,7 +64,7 @@ static int put(struct port *p, const char *name, const struct attr *attr, unsign
     struct store_op op = {
         .code = STORE_PUBLISH, .name = name, .put = {.attr = attr, .keep = keep, .data = text, .out = out}};
 
-    return nfs3_publish_in(p, &op, &nfs3_of(p)->root);
+    return nfs3_publish_in(p, &op, &nfs3_of(p)->dirs.root);
 }
 
 static int get(struct port *p, const char *name)
@@ -77,7 +77,7 @@ static int get(struct port *p, const char *name)
         .code = STORE_READ_SMALL,
         .name = name,
         .read_small = {.buf = back, .size = sizeof(back), .out_len = &len, .before = &before, .after = &after}};
-    int err = nfs3_read_small_in(p, &op, &nfs3_of(p)->root);
+    int err = nfs3_read_small_in(p, &op, &nfs3_of(p)->dirs.root);
 
     if (!err && (len != sizeof(text) - 1 || memcmp(back, text, len) != 0)) {
         return -EIO;
@@ -113,7 +113,7 @@ static int look_at(struct port *p, const char *name, const struct attr *want, co
     int err;
 
     s->uid = seen->uid;
-    s->gid = s->root.inherits ? s->gid : seen->gid;
+    s->gid = s->dirs.root.inherits ? s->gid : seen->gid;
     s->head.caps.time_granularity_ns = granularity(want, seen, s->info.delta_ns);
     if (s->owning.privileged && s->owning.owner != OWNER_IGNORE) {
         other.uid = other.gid = OTHER_ID;
@@ -145,13 +145,13 @@ static int try_link(struct port *p, const struct attr *want)
     }
     attr.mode = S_IFLNK | 0777;
     s->notices = NULL; /* it is told of links that are copied */
-    err = nfs3_put_in(p, &op, &s->root);
+    err = nfs3_put_in(p, &op, &s->dirs.root);
     s->notices = notices;
     if (err) {
         return 0;
     }
     s->head.caps.no_link_times = seen.mtime.tv_sec != want->mtime.tv_sec;
-    return nfs3_remove_in(p, &gone, &s->root);
+    return nfs3_remove_in(p, &gone, &s->dirs.root);
 }
 
 /* With a file and a link of our own. 0 or -errno. */
@@ -170,7 +170,7 @@ static int try_out(struct port *p)
         return is_no_matter(err) ? 0 : err;
     }
     err = look_at(p, name, &want, &seen);
-    removed = nfs3_remove_in(p, &gone, &s->root);
+    removed = nfs3_remove_in(p, &gone, &s->dirs.root);
     err = err ? err : removed;
     return err ? err : try_link(p, &want);
 }
@@ -179,7 +179,7 @@ int nfs3_probe(struct port *p, const struct nfs3_options *nfs, char **problem)
 {
     int err;
 
-    if (nfs->read_only || nfs3_of(p)->side != DIR_DST) {
+    if (nfs->read_only || nfs3_of(p)->dirs.side != DIR_DST) {
         return 0;
     }
     err = try_out(p);

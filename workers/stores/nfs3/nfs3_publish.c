@@ -36,7 +36,7 @@ static bool write_less(struct nfs3_store *s, size_t len)
     return true;
 }
 
-int nfs3_write_all(struct port *p, const struct nfs3_fh *fh, const void *data, size_t len, uint64_t offset, bool sync,
+int nfs3_write_all(struct port *p, const struct nfs_fh *fh, const void *data, size_t len, uint64_t offset, bool sync,
                    void (*note)(void *arg, const struct nfs3_req *req), void *arg)
 {
     struct nfs3_store *s = nfs3_of(p);
@@ -131,7 +131,7 @@ static bool is_broken(const struct store_op *op, int err)
     return err == -EIO && op->step && strcmp(op->step, "check") == 0;
 }
 
-int nfs3_publish_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+int nfs3_publish_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs3_store *s = nfs3_of(p);
     struct nfs3_temp t;

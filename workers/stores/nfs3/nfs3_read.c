@@ -24,9 +24,9 @@ static uint32_t read_at_once(const struct nfs3_store *s)
 
 /* ---- attributes ---- */
 
-static int stat_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+static int stat_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
-    struct nfs3_fh fh;
+    struct nfs_fh fh;
     struct attr attr;
     int r = op->name ? nfs3_lookup(p, &dir->fh, op->name, &fh, &attr) : nfs3_getattr(p, &dir->fh, &attr);
 
@@ -59,9 +59,9 @@ int nfs3_xattrs(struct port *p, struct store_op *op)
     return err;
 }
 
-static int readlink_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+static int readlink_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
-    struct nfs3_fh fh;
+    struct nfs_fh fh;
     struct nfs3_req req = {.proc = V3_READLINK, .fh = &fh, .buf = op->readlink.buf, .len = op->readlink.size};
     int r = nfs3_lookup(p, &dir->fh, op->name, &fh, NULL);
 
@@ -90,7 +90,7 @@ static int check_type(const struct attr *attr)
 
 /* Whether we may read what seen says: servers let owners read whatever the mode is, so that a file that its mode hides
  * from us has to be asked about. 0 or -errno. */
-static int check_access(struct port *p, const struct nfs3_fh *fh, const struct attr *seen)
+static int check_access(struct port *p, const struct nfs_fh *fh, const struct attr *seen)
 {
     struct nfs3_req req = {.proc = V3_ACCESS, .fh = fh, .access = V3_ACCESS_READ};
     bool for_all = (seen->mode & 0444) == 0444;
@@ -104,7 +104,7 @@ static int check_access(struct port *p, const struct nfs3_fh *fh, const struct a
 }
 
 /* Looks name up. 0 or -errno. */
-static int open_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir, struct store_file *file,
+static int open_in(struct port *p, struct store_op *op, const struct nfs_dir *dir, struct store_file *file,
                    struct attr *attr)
 {
     int err = nfs3_result(nfs3_lookup(p, &dir->fh, op->name, &file->fh, attr));
@@ -117,7 +117,7 @@ static int open_in(struct port *p, struct store_op *op, const struct nfs3_dir *d
     return err ? err : check_access(p, &file->fh, attr);
 }
 
-static int file_open_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+static int file_open_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct store_file *file = calloc(1, sizeof(*file));
     struct attr attr = {0};
@@ -147,7 +147,7 @@ int nfs3_file_open(struct port *p, struct store_op *op)
 
 /* Until len bytes or the end. out_attr (may be NULL) and *out_has: attributes after the last READ, where the server
  * told them. 0 or -errno. */
-static int read_full(struct port *p, const struct nfs3_fh *fh, void *buf, size_t len, uint64_t offset, size_t *out_len,
+static int read_full(struct port *p, const struct nfs_fh *fh, void *buf, size_t len, uint64_t offset, size_t *out_len,
                      struct attr *out_attr, bool *out_has)
 {
     uint32_t at_once = read_at_once(nfs3_of(p));
@@ -271,7 +271,7 @@ int nfs3_file_extent(struct port *p, struct store_op *op)
 /* ---- whole small files ---- */
 
 /* LOOKUP with attributes, READ with attributes: two round trips, where the server leaves none out. */
-int nfs3_read_small_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+int nfs3_read_small_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct store_file file = {.store = p->store};
     struct attr before = {0};

@@ -20,8 +20,8 @@
 /* A temp name that could not be removed. */
 struct nfs3_left {
     struct nfs3_left *next;
-    struct nfs3_fh dir; /* in which it is */
-    int64_t due_ns;     /* not before that, monotonic: it may come to be until then */
+    struct nfs_fh dir; /* in which it is */
+    int64_t due_ns;    /* not before that, monotonic: it may come to be until then */
     char name[TEMP_NAME_MAX];
 };
 
@@ -60,7 +60,7 @@ int nfs3_temp_again(struct port *p, struct nfs3_temp *t)
     return temp_name_make(nfs3_of(p)->run_id, t->name);
 }
 
-int nfs3_temp_init(struct port *p, struct nfs3_temp *t, const struct nfs3_dir *dir, const struct attr *attr,
+int nfs3_temp_init(struct port *p, struct nfs3_temp *t, const struct nfs_dir *dir, const struct attr *attr,
                    unsigned keep, const struct xattrs *xattrs)
 {
     *t = (struct nfs3_temp){.dir = *dir};
@@ -251,7 +251,7 @@ static void left_add(struct port *p, const struct nfs3_temp *t)
 /* Whether name is what t was: a rename or link whose answer was lost. */
 static bool is_there(struct port *p, const struct nfs3_temp *t, const char *name)
 {
-    struct nfs3_fh fh;
+    struct nfs_fh fh;
     struct attr attr;
 
     return t->has_seen && nfs3_lookup(p, &t->dir.fh, name, &fh, &attr) == 0 && attr.ino == t->seen.ino &&
@@ -262,7 +262,7 @@ static bool is_there(struct port *p, const struct nfs3_temp *t, const char *name
  * look right before. 0, -ESTALE with STORE_STEP_GUARD, -errno. */
 static int look_if_meant(struct port *p, struct store_op *op, const struct nfs3_temp *t, const char *name)
 {
-    struct nfs3_fh fh;
+    struct nfs_fh fh;
     struct attr now;
     int r = t->expect ? nfs3_lookup(p, &t->dir.fh, name, &fh, &now) : 0;
 
@@ -347,7 +347,7 @@ int nfs3_temp_link(struct port *p, struct store_op *op, struct nfs3_temp *t, con
 
 /* ---- dropped ---- */
 
-static int remove_name(struct port *p, const struct nfs3_fh *dir, const char *name)
+static int remove_name(struct port *p, const struct nfs_fh *dir, const char *name)
 {
     struct nfs3_req req = {.proc = V3_REMOVE, .fh = dir, .name = name};
 

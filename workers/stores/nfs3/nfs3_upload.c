@@ -75,7 +75,7 @@ static int take_up(struct port *p, struct store_op *op, struct nfs3_temp *t)
     return 0;
 }
 
-static int begin_in(struct port *p, struct store_op *op, const struct nfs3_dir *dir)
+static int begin_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     size_t name_size = strlen(op->name) + 1;
     struct store_upload *u = calloc(1, sizeof(*u) + name_size);

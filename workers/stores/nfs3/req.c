@@ -48,12 +48,12 @@ void nfs3_page_free(struct nfs3_page *page)
 
 /* ---- arguments ---- */
 
-static nfs_fh3 fh_arg(const struct nfs3_fh *fh)
+static nfs_fh3 fh_arg(const struct nfs_fh *fh)
 {
     return (nfs_fh3){.data = {.data_len = fh->len, .data_val = (char *)(uintptr_t)fh->data}};
 }
 
-static diropargs3 name_arg(const struct nfs3_fh *fh, const char *name)
+static diropargs3 name_arg(const struct nfs_fh *fh, const char *name)
 {
     return (diropargs3){.dir = fh_arg(fh), .name = (char *)(uintptr_t)name};
 }

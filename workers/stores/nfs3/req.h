@@ -12,17 +12,12 @@
 #include <stdint.h>
 
 #include "workers/store.h"
+#include "workers/stores/nfs_fh.h"
 
 #define NFS3_FH_MAX    64 /* bytes of a handle (RFC 1813 2.4) */
 #define NFS3_VERF      8  /* bytes of a write or cookie verifier */
 #define NFS3_PROGRAM   100003U
 #define MOUNT3_PROGRAM 100005U
-
-/* A handle, as the server makes them up. */
-struct nfs3_fh {
-    uint32_t len; /* bytes; 0: none */
-    uint8_t data[NFS3_FH_MAX];
-};
 
 enum nfs3_proc {
     V3_GETATTR,     /* fh -> attr */
@@ -61,12 +56,12 @@ enum nfs3_proc {
 
 /* One entry of a directory, or one export. */
 struct nfs3_entry {
-    const char *name;  /* in page, NUL-terminated */
-    uint64_t cookie;   /* behind it */
-    bool has_attr;     /* attr is filled in */
-    bool has_fh;       /* fh is filled in */
-    struct attr attr;  /* of the entry */
-    struct nfs3_fh fh; /* of the entry */
+    const char *name; /* in page, NUL-terminated */
+    uint64_t cookie;  /* behind it */
+    bool has_attr;    /* attr is filled in */
+    bool has_fh;      /* fh is filled in */
+    struct attr attr; /* of the entry */
+    struct nfs_fh fh; /* of the entry */
 };
 
 struct nfs3_page {
@@ -87,24 +82,24 @@ struct nfs3_info {
 
 struct nfs3_req {
     enum nfs3_proc proc;
-    const struct nfs3_fh *fh;    /* see enum nfs3_proc */
-    const char *name;            /* one component; MNT: a path */
-    const struct nfs3_fh *to_fh; /* RENAME, LINK: directory of the new name */
-    const char *to_name;         /* RENAME, LINK: the new name */
-    const struct attr *attr_in;  /* values of what set says; MKNOD: type and rdev too */
-    unsigned set;                /* V3_SET_* */
-    const char *target;          /* SYMLINK */
-    void *buf;                   /* READ, READLINK: receives data */
-    const void *data;            /* WRITE */
-    size_t len;                  /* bytes: READ, WRITE: of data; READLINK: of buf; READDIR: of the reply at most */
-    uint64_t offset;             /* READ, WRITE */
-    bool sync;                   /* WRITE: FILE_SYNC, else UNSTABLE; result: it is durable */
-    uint64_t cookie;             /* READDIR: behind which entry; 0: from the beginning */
-    uint8_t verf[NFS3_VERF];     /* READDIR: of the cookie; result: see enum nfs3_proc */
-    uint32_t access;             /* ACCESS: V3_ACCESS_* wanted; result: granted */
-    uint32_t program;            /* PMAP_PORT: its version 3 over TCP is asked for */
+    const struct nfs_fh *fh;    /* see enum nfs3_proc */
+    const char *name;           /* one component; MNT: a path */
+    const struct nfs_fh *to_fh; /* RENAME, LINK: directory of the new name */
+    const char *to_name;        /* RENAME, LINK: the new name */
+    const struct attr *attr_in; /* values of what set says; MKNOD: type and rdev too */
+    unsigned set;               /* V3_SET_* */
+    const char *target;         /* SYMLINK */
+    void *buf;                  /* READ, READLINK: receives data */
+    const void *data;           /* WRITE */
+    size_t len;                 /* bytes: READ, WRITE: of data; READLINK: of buf; READDIR: of the reply at most */
+    uint64_t offset;            /* READ, WRITE */
+    bool sync;                  /* WRITE: FILE_SYNC, else UNSTABLE; result: it is durable */
+    uint64_t cookie;            /* READDIR: behind which entry; 0: from the beginning */
+    uint8_t verf[NFS3_VERF];    /* READDIR: of the cookie; result: see enum nfs3_proc */
+    uint32_t access;            /* ACCESS: V3_ACCESS_* wanted; result: granted */
+    uint32_t program;           /* PMAP_PORT: its version 3 over TCP is asked for */
     /* Results; written where the call has brought NFS3_OK. */
-    struct nfs3_fh out_fh; /* len 0: the server left it out */
+    struct nfs_fh out_fh;  /* len 0: the server left it out */
     bool has_attr;         /* attr is filled in: servers may leave it out */
     struct attr attr;      /* of the entry, after the procedure */
     size_t count;          /* bytes read, written, or of the target without NUL */

@@ -19,6 +19,7 @@
 
 #include "workers/stores/nfs41/rpc.h"
 #include "workers/stores/nfs41/xdr.h"
+#include "workers/stores/nfs_fh.h"
 
 #define NFS_PROGRAM       100003
 #define NFS_VERSION       4
@@ -29,7 +30,6 @@
 #define NFS_COMPOUND_BYTES (16 * 1024) /* a COMPOUND without data that goes by reference, at most */
 #define NFS_COMPOUND_OPS   128         /* operations in it, SEQUENCE included, at most */
 #define NFS_SESSION_ID     16          /* bytes */
-#define NFS_FH_MAX         128         /* bytes of a file handle (NFS4_FHSIZE) */
 #define NFS_REPLY_DEFAULT  (16 * 1024) /* bytes of a reply where nfs_compound_expect said nothing */
 
 /* nfs_opnum4: those that haul uses. */

@@ -111,11 +111,11 @@ static void destroy(struct store *store)
     nfs41_names_free(s);
     free((void *)(uintptr_t)s->reach.host);
     free((void *)(uintptr_t)s->reach.groups);
-    free(s->made_dirs);
     free(s->way);
     free(s->owning.groups);
     free(s->path);
     pthread_mutex_destroy(&s->lock);
+    nfs_dirs_release(&s->dirs);
     free(s);
 }
 
@@ -171,7 +171,7 @@ static int store_make(const struct store_options *options, const struct nfs41_op
         return -ENOMEM;
     }
     s->head.ops = &nfs41_ops;
-    s->side = options->side;
+    nfs_dirs_init(&s->dirs, options->side, nfs41_dirs_walk);
     s->owning.owner = options->owner;
     s->run_id = options->run_id;
     s->notices = options->notices;
@@ -201,7 +201,7 @@ static int client_make(const struct nfs41_store *s, const char *run_id, struct n
     char owner[NFS_OWNER_MAX];
 
     /* One that is source and destination of a run has two clients: the same owner again would end the first one. */
-    (void)snprintf(owner, sizeof(owner), "haul:%s%s", run_id, s->side == DIR_SRC ? ":source" : "");
+    (void)snprintf(owner, sizeof(owner), "haul:%s%s", run_id, s->dirs.side == DIR_SRC ? ":source" : "");
     options.owner = owner;
     return nfs_client_create(&options, out, problem);
 }
@@ -254,7 +254,7 @@ static int look_around(struct nfs41_store *s, const struct nfs41_options *nfs, s
         }
         return -EPROTONOSUPPORT;
     }
-    err = s->untried ? 0 : nfs41_path_walk(p, nfs, &s->root, &s->made, problem);
+    err = s->untried ? 0 : nfs41_path_walk(p, nfs, &s->dirs.root, &s->made, problem);
     s->missing = err == -ENOENT && nfs->may_be_missing && !*problem;
     if (s->missing) {
         return 0;
@@ -442,7 +442,7 @@ int nfs41_open_above(struct store *store, unsigned levels, struct store **out_st
     if (err) {
         return err;
     }
-    options.side = s->side;
+    options.side = s->dirs.side;
     options.owner = s->owning.owner;
     options.run_id = s->run_id;
     nfs.host = s->reach.host;
@@ -465,7 +465,7 @@ int nfs41_open_above(struct store *store, unsigned levels, struct store **out_st
     above->uid = s->uid;
     above->gid = s->gid;
     if (s->way_count > levels && s->way_count - levels <= NFS41_WAY_MAX) {
-        above->root = s->way[s->way_count - levels - 1];
+        above->dirs.root = s->way[s->way_count - levels - 1];
     }
     above->max_name = s->max_name;
     above->max_read = s->max_read;

@@ -50,7 +50,7 @@ static bool is_right(const struct want *w, const struct attr *seen, const struct
  * In one COMPOUND: looks, makes sure of the type, stops where all is as it should be, sets it all. 0 or -errno: done;
  * 1: to be done step by step.
  */
-static int change_at_once(struct port *p, struct store_op *op, const struct nfs41_dir *dir, struct change *ch)
+static int change_at_once(struct port *p, struct store_op *op, const struct nfs_dir *dir, struct change *ch)
 {
     const struct want *w = &ch->want;
     struct nfs_stateid none = nfs_stateid_anonymous();
@@ -111,7 +111,7 @@ static int change_at_once(struct port *p, struct store_op *op, const struct nfs4
 }
 
 /* The entry's handle and attributes. 0 or -errno. */
-static int find(struct port *p, struct store_op *op, const struct nfs41_dir *dir, struct change *ch)
+static int find(struct port *p, struct store_op *op, const struct nfs_dir *dir, struct change *ch)
 {
     struct nfs_compound *c;
     int r = nfs41_begin(p, &c);
@@ -214,7 +214,7 @@ static int set_rest(struct port *p, struct store_op *op, struct change *ch)
     return r > 0 ? nfs_errno((uint32_t)r) : r;
 }
 
-static int setattr_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+static int setattr_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs41_store *s = nfs41_of(p);
     struct change ch = {0};
@@ -237,7 +237,7 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs41_di
     }
     op->step = NULL;
     if (!op->name) {
-        nfs41_dir_note_mode(s, op->dir, ch.seen.mode);
+        nfs_dirs_note_mode(&s->dirs, op->dir, ch.seen.mode);
     }
     nfs_want_note(&s->owning, s->notices, &ch.want, &ch.seen);
     return 0;
@@ -293,7 +293,7 @@ static int guard_fail(struct store_op *op, const struct guard *g)
 }
 
 /* Looks for itself, where the server has no VERIFY. 0 or -errno. */
-static int guard_look(struct port *p, struct store_op *op, const struct nfs41_dir *dir, const struct guard *g)
+static int guard_look(struct port *p, struct store_op *op, const struct nfs_dir *dir, const struct guard *g)
 {
     struct change ch = {0};
     int err = find(p, op, dir, &ch);
@@ -302,7 +302,7 @@ static int guard_look(struct port *p, struct store_op *op, const struct nfs41_di
 }
 
 /* LOOKUP, VERIFY, REMOVE in one COMPOUND. g NULL: only REMOVE. 0, NFS4ERR or -errno; *out_stop: where it stopped. */
-static int remove_guarded(struct port *p, struct store_op *op, const struct nfs41_dir *dir, const struct guard *g,
+static int remove_guarded(struct port *p, struct store_op *op, const struct nfs_dir *dir, const struct guard *g,
                           enum nfs_op *out_stop)
 {
     struct nfs_compound *c;
@@ -336,7 +336,7 @@ static int remove_guarded(struct port *p, struct store_op *op, const struct nfs4
     return r;
 }
 
-int nfs41_remove_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+int nfs41_remove_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs41_store *s = nfs41_of(p);
     bool own = is_own_temp(p, op->name);

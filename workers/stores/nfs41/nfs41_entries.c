@@ -10,7 +10,7 @@
 /* ---- directories ---- */
 
 /* What stands under name in dir. 0 or -errno. */
-static int look(struct port *p, const struct nfs41_dir *dir, const char *name, struct attr *out)
+static int look(struct port *p, const struct nfs_dir *dir, const char *name, struct attr *out)
 {
     struct nfs_compound *c;
     int r = nfs41_begin(p, &c);
@@ -30,7 +30,7 @@ static int look(struct port *p, const struct nfs41_dir *dir, const char *name, s
 }
 
 /* The answer to a try before this one was lost: a directory of ours, as we have asked for it, is that one's. */
-static bool is_ours(struct port *p, const struct store_op *op, const struct nfs41_dir *dir)
+static bool is_ours(struct port *p, const struct store_op *op, const struct nfs_dir *dir)
 {
     struct attr seen = {0};
 
@@ -38,11 +38,11 @@ static bool is_ours(struct port *p, const struct store_op *op, const struct nfs4
            (seen.mode & 0777) == (op->mkdir.mode & 0777);
 }
 
-static int mkdir_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+static int mkdir_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct attr attr = {.mode = S_IFDIR | (op->mkdir.mode & 07777)};
     struct attr seen = {0};
-    struct nfs41_dir made = {0};
+    struct nfs_dir made = {0};
     struct nfs_compound *c;
     int r = nfs41_begin(p, &c);
 
@@ -58,7 +58,7 @@ static int mkdir_in(struct port *p, struct store_op *op, const struct nfs41_dir 
     r = nfs41_result(NULL, c, r ? r : nfs_get_create(c));
     if (!r && nfs41_get_attr(p, c, &seen) == 0 && nfs_get_getfh(c, &made.fh) == 0) {
         made.inherits = (seen.mode & S_ISGID) != 0;
-        nfs41_dir_made(nfs41_of(p), dir, op->name, &made);
+        nfs_dirs_made(&nfs41_of(p)->dirs, dir, op->name, &made);
     }
     nfs_compound_end(c);
     return r == -EEXIST && op->repeated && is_ours(p, op, dir) ? 0 : r;
@@ -107,7 +107,7 @@ static int make(struct port *p, struct store_op *op, struct nfs41_temp *t, bool 
     return r;
 }
 
-static int put_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+static int put_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs41_store *s = nfs41_of(p);
     struct nfs41_temp t;
@@ -148,7 +148,7 @@ static int put_in(struct port *p, struct store_op *op, const struct nfs41_dir *d
     return 0;
 }
 
-int nfs41_symlink_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+int nfs41_symlink_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     return put_in(p, op, dir);
 }
@@ -167,8 +167,8 @@ int nfs41_node(struct port *p, struct store_op *op)
 
 /* A link under way. */
 struct linking {
-    struct nfs41_dir from_dir;
-    struct nfs41_dir dir;
+    struct nfs_dir from_dir;
+    struct nfs_dir dir;
     const struct attr *expect; /* what it must be; NULL: whatever it is */
     bool looks;                /* the server does not compare that: we look right before */
     bool refused;              /* the server has compared, or would not */
@@ -331,12 +331,12 @@ static int link_over(struct port *p, struct store_op *op, struct linking *l, str
     return !err && !same_inode(&l->from, &l->out) ? -ESTALE : err;
 }
 
-static int link_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+static int link_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct linking l = {
         .dir = *dir, .expect = op->link.expect, .looks = nfs41_stepped(nfs41_of(p), NFS41_STEP_NO_VERIFY)};
     struct nfs41_temp t = {.dir = *dir};
-    int err = nfs41_dir_get(p, op->link.from_dir, &l.from_dir);
+    int err = nfs_dirs_get(&nfs41_of(p)->dirs, p, op->link.from_dir, &l.from_dir);
 
     if (err) {
         return err;
@@ -362,7 +362,7 @@ static int link_in(struct port *p, struct store_op *op, const struct nfs41_dir *
         }
     }
     if (err == -ESTALE && !store_op_guarded(op)) {
-        nfs41_dir_forget(nfs41_of(p), op->link.from_dir, &l.from_dir);
+        nfs_dirs_forget(&nfs41_of(p)->dirs, op->link.from_dir, &l.from_dir);
     }
     if (!err && op->link.out) {
         *op->link.out = l.out;

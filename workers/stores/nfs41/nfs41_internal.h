@@ -5,7 +5,7 @@
  *   nfs41_path.c     the way to the export's path, missing directories
  *   nfs41_probe.c    what the server can do, found out with a file of the store's own
  *   nfs41_call.c     one COMPOUND: sent, and what its failure means
- *   nfs41_dirs.c     handles of directories: looked up by walking down, kept, forgotten
+ *   nfs41_dirs.c     how a directory is reached; all else about handles is in nfs_dirs.c
  *   nfs41_owner.c    how owners are refused, names of owners; all else about them is in want.c
  *   nfs41_read.c     looking and reading: stat, readlink, read
  *   nfs41_list.c     listings
@@ -29,32 +29,25 @@
 #include "workers/stores/nfs41/nfserr.h"
 #include "workers/stores/nfs41/ops.h"
 #include "workers/stores/nfs41/session.h"
+#include "workers/stores/nfs_dirs.h"
 #include "workers/stores/nfs_want.h"
 
 #define NFS41_NAME_TRIES 8   /* other temp names, where one was taken */
 #define NFS41_TRIES      6   /* of one file, each after a reason to try again */
 #define NFS41_WAY_MAX    64U /* directories on the way to the root that are remembered */
 
-/* A directory as it is kept. */
-struct nfs41_dir {
-    struct nfs_fh fh;
-    bool inherits; /* it hands down its group (setgid) */
-};
-
 /* A temp name that could not be removed, perhaps with an open file. */
 struct nfs41_left {
     struct nfs41_left *next;
-    struct nfs41_dir dir;
+    struct nfs_dir dir;
     uint64_t owner; /* whose open it may be */
     char name[TEMP_NAME_MAX];
 };
 
-struct nfs41_made; /* a directory that was made, nfs41_dirs.c */
 struct nfs41_name; /* an owner's name and its number */
 
 struct nfs41_store {
     struct store head;
-    enum dir_side side;        /* which handle of a dir is ours */
     const char *run_id;        /* for temp names; not owned */
     struct notices *notices;   /* may be NULL; not owned */
     struct fence *fence;       /* may be NULL; not owned */
@@ -65,8 +58,8 @@ struct nfs41_store {
     bool untried;              /* it was opened with try_later, and neither tried nor trusted */
     bool has_limits;           /* max_name ... delta_ns are filled in */
     int64_t delta_ns;          /* of time stamps, as the server tells */
-    struct nfs41_dir *way;     /* from the pseudo root to the root, the first NFS41_WAY_MAX; owned. Where the root is
-                                  missing: as far as there is one */
+    struct nfs_dir *way;       /* from the pseudo root to the root, the first NFS41_WAY_MAX; owned. Where the root is
+                                    missing: as far as there is one */
     unsigned way_count;        /* directories on the way, so far; 0: not known */
     size_t way_len;            /* bytes of path that it goes */
     struct nfs_client_options reach; /* what it was made with; its strings and groups are owned here; owner is NULL */
@@ -91,13 +84,13 @@ struct nfs41_store {
     atomic_uint write_limit; /* bytes of a WRITE: less than was granted, where that was too much; 0: as granted */
     atomic_uint generation;  /* of the client, when the fence was last asked; at first: when the store was opened */
 
-    pthread_mutex_t lock;    /* guards what follows, and the handle of our side in every dir; held for moments only */
-    struct nfs41_dir root;   /* fh.len 0: to be looked up */
-    struct nfs41_left *left; /* owned */
-    unsigned left_count;     /* of left */
-    struct nfs41_made *made_dirs; /* NFS41_MADE of them, by hash; owned; NULL: none so far */
-    struct nfs41_name *names;     /* owners that are no numbers; owned */
-    unsigned name_count;          /* of names */
+    struct nfs_dirs dirs; /* its own lock */
+
+    pthread_mutex_t lock;     /* guards what follows; held for moments only */
+    struct nfs41_left *left;  /* owned */
+    unsigned left_count;      /* of left */
+    struct nfs41_name *names; /* owners that are no numbers; owned */
+    unsigned name_count;      /* of names */
 };
 
 struct nfs41_put;
@@ -131,7 +124,7 @@ struct nfs41_plan {
 
 /* Something under a temp name, on its way to its final name. nfs41_temp.c. */
 struct nfs41_temp {
-    struct nfs41_dir dir; /* in which it is */
+    struct nfs_dir dir; /* in which it is */
     struct want want;
     struct nfs41_plan plan;
     struct nfs_fh fh;           /* of itself; len 0: not known */
@@ -204,7 +197,7 @@ int nfs41_get_attr(struct port *p, struct nfs_compound *c, struct attr *out);
  * remembered, from which on it goes on where the root was missing, and the times of the root are (store_caps); NULL:
  * neither.
  * out_made: how many were; may be NULL. 0 or -errno with *problem, which may be NULL itself. */
-int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs41_dir *out, unsigned *out_made,
+int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs_dir *out, unsigned *out_made,
                     char **problem);
 
 /* ---- nfs41_probe.c ---- */
@@ -221,29 +214,16 @@ int nfs41_ask_limits(struct port *p);
 
 /* ---- nfs41_dirs.c ---- */
 
-/* The handle of dir, looked up if need be. 0 or -errno (-ELOOP, -ENOTDIR: something else stands in its place). */
-int nfs41_dir_get(struct port *p, struct dir *dir, struct nfs41_dir *out);
-/* The handle of dir if it is known already. Asks nobody. */
-bool nfs41_dir_known(struct nfs41_store *s, struct dir *dir, struct nfs41_dir *out);
 /* Adds the LOOKUP of name in the current directory, and what is to be known of a directory; reads the results into
  * out. 0, NFS4ERR or -errno (-ELOOP, -ENOTDIR). */
 void nfs41_put_level(struct nfs_compound *c, const char *name);
-int nfs41_get_level(struct port *p, struct nfs_compound *c, struct nfs41_dir *out);
-/* Keeps a handle that was looked up. 0 or -ENOMEM. */
-int nfs41_dir_keep(struct nfs41_store *s, struct dir *dir, const struct nfs41_dir *found);
-/* Forgets the handle, where it is still that one: it is looked up anew next time. */
-void nfs41_dir_forget(struct nfs41_store *s, struct dir *dir, const struct nfs41_dir *seen);
-/* dir was given that mode by us. */
-void nfs41_dir_note_mode(struct nfs41_store *s, struct dir *dir, mode_t mode);
-/* name was made in dir as a directory with that handle: it need not be looked up when somebody first works in it. */
-void nfs41_dir_made(struct nfs41_store *s, const struct nfs41_dir *dir, const char *name, const struct nfs41_dir *made);
-/* The store's dir_release. */
+int nfs41_get_level(struct port *p, struct nfs_compound *c, struct nfs_dir *out);
+/* The store's nfs_dirs_walk and its dir_release. */
+int nfs41_dirs_walk(struct port *p, struct dir *dir, struct nfs_dir *out);
 void nfs41_dir_release(struct store *store, struct dir *dir);
-
-/* Carries out fn with the handle of dir. -ESTALE: once more with a new one. makes: it makes something in dir, so that
- * -ENOENT says that dir itself may be gone. */
+/* nfs_dirs_run by the port's store. */
 int nfs41_in_dir(struct port *p, struct store_op *op, struct dir *dir, bool makes,
-                 int (*fn)(struct port *p, struct store_op *op, const struct nfs41_dir *dir));
+                 int (*fn)(struct port *p, struct store_op *op, const struct nfs_dir *dir));
 
 /* ---- nfs41_owner.c ---- */
 
@@ -266,7 +246,7 @@ int nfs41_xattrs(struct port *p, struct store_op *op);
 int nfs41_readlink(struct port *p, struct store_op *op);
 int nfs41_read_small(struct port *p, struct store_op *op);
 /* In that directory, whatever op->dir is. */
-int nfs41_read_small_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir);
+int nfs41_read_small_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);
 int nfs41_file_open(struct port *p, struct store_op *op);
 int nfs41_file_read(struct port *p, struct store_op *op);
 int nfs41_file_extent(struct port *p, struct store_op *op);
@@ -284,7 +264,7 @@ int nfs41_list_close(struct port *p, struct store_op *op);
 
 /* For a first try: a name, nothing made; want and plan as they follow from attr and keep. 0 or -errno. attr lives as
  * long as t. */
-int nfs41_temp_init(struct port *p, struct nfs41_temp *t, const struct nfs41_dir *dir, const struct attr *attr,
+int nfs41_temp_init(struct port *p, struct nfs41_temp *t, const struct nfs_dir *dir, const struct attr *attr,
                     unsigned keep, const struct xattrs *xattrs);
 /* For another one, after a drop: another name, the plan as it follows from want now. 0 or -errno. */
 int nfs41_temp_again(struct port *p, struct nfs41_temp *t);
@@ -365,7 +345,7 @@ struct nfs41_put {
 
 int nfs41_publish(struct port *p, struct store_op *op);
 /* In that directory, whatever op->dir is. */
-int nfs41_publish_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir);
+int nfs41_publish_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);
 /* Adds all operations of one file; the directory is the current and the saved handle. */
 void nfs41_put_file(struct port *p, struct nfs_compound *c, const struct nfs41_put *put);
 /* Reads their results into put. */
@@ -383,7 +363,7 @@ size_t nfs41_write_at_once(struct port *p);
 /* A WRITE of so many bytes was too much for the server: whether fewer may do. */
 bool nfs41_write_less(struct nfs41_store *s, size_t len);
 /* A whole small file that has to be written in several pieces. As nfs41_publish_in. */
-int nfs41_publish_in_parts(struct port *p, struct store_op *op, const struct nfs41_dir *dir);
+int nfs41_publish_in_parts(struct port *p, struct store_op *op, const struct nfs_dir *dir);
 int nfs41_upload_begin(struct port *p, struct store_op *op);
 int nfs41_upload_write(struct port *p, struct store_op *op);
 int nfs41_upload_copy(struct port *p, struct store_op *op);
@@ -397,7 +377,7 @@ int nfs41_upload_park(struct port *p, struct store_op *op);
 int nfs41_mkdir(struct port *p, struct store_op *op);
 int nfs41_symlink(struct port *p, struct store_op *op);
 /* The same in a directory that is known by its handle. */
-int nfs41_symlink_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir);
+int nfs41_symlink_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);
 int nfs41_node(struct port *p, struct store_op *op);
 int nfs41_link(struct port *p, struct store_op *op);
 
@@ -406,7 +386,7 @@ int nfs41_link(struct port *p, struct store_op *op);
 int nfs41_setattr(struct port *p, struct store_op *op);
 int nfs41_remove(struct port *p, struct store_op *op);
 /* In that directory, whatever op->dir is. */
-int nfs41_remove_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir);
+int nfs41_remove_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);
 int nfs41_sync(struct port *p, struct store_op *op);
 
 #endif

@@ -237,7 +237,7 @@ static int list_hand_out(struct store_op *op, struct store_list *list)
     return 0;
 }
 
-static int open_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+static int open_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct store_list *list = list_create(op);
     int err;
@@ -257,11 +257,11 @@ static int open_in(struct port *p, struct store_op *op, const struct nfs41_dir *
 /* The results of looking dir up in its parent, and of its first page. 0, NFS4ERR or -errno. */
 static int get_below(struct port *p, struct nfs_compound *c, struct dir *dir, struct store_list *list)
 {
-    struct nfs41_dir found = {0};
+    struct nfs_dir found = {0};
     int r = nfs_get_plain(c, NFS_OP_PUTFH);
 
     r = r ? r : nfs41_get_level(p, c, &found);
-    r = r ? r : nfs41_dir_keep(nfs41_of(p), dir, &found);
+    r = r ? r : nfs_dirs_keep(&nfs41_of(p)->dirs, dir, &found);
     r = r ? r : nfs_get_readdir(c, list->verf);
     r = r ? r : page_keep(list, c);
     list->fh = found.fh;
@@ -270,7 +270,7 @@ static int get_below(struct port *p, struct nfs_compound *c, struct dir *dir, st
 
 /* One that nobody has looked up yet: with its first page, in one COMPOUND. 0; 1: that was not all that is to be done,
  * and it is as if it had not been tried, but that the handle may be known now; -errno: there was no answer. */
-static int open_below(struct port *p, struct store_op *op, const struct nfs41_dir *parent)
+static int open_below(struct port *p, struct store_op *op, const struct nfs_dir *parent)
 {
     static const uint8_t no_verf[NFS_VERF_SIZE];
     struct store_list *list = list_create(op);
@@ -299,10 +299,10 @@ int nfs41_list_open(struct port *p, struct store_op *op)
 {
     struct nfs41_store *s = nfs41_of(p);
     struct dir *parent = op->dir->parent;
-    struct nfs41_dir there;
+    struct nfs_dir there;
     int r = 1;
 
-    if (parent && !nfs41_dir_known(s, op->dir, &there) && nfs41_dir_known(s, parent, &there)) {
+    if (parent && !nfs_dirs_known(&s->dirs, op->dir, &there) && nfs_dirs_known(&s->dirs, parent, &there)) {
         r = open_below(p, op, &there);
     }
     return r == 1 ? nfs41_in_dir(p, op, op->dir, false, open_in) : r;

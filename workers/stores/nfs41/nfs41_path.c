@@ -25,7 +25,7 @@ struct walk {
     const char *path;                /* as a whole */
     const char *rest;                /* what of it has not been walked */
     size_t done;                     /* bytes of path that have been walked */
-    struct nfs41_dir at;             /* where it stands; fh.len 0: at the pseudo root */
+    struct nfs_dir at;               /* where it stands; fh.len 0: at the pseudo root */
     struct attr seen;        /* its type, mode, ino and times; valid where fh.len > 0 and it was not known before */
     char name[NFS_NAME_MAX]; /* the component that is looked up or made */
 };
@@ -79,7 +79,7 @@ static void remember(const struct walk *w)
 /* What stands where the COMPOUND has got to; a directory is where the walk stands from now on. 0, NFS4ERR or -errno. */
 static int get_found(struct walk *w, struct nfs_compound *c)
 {
-    struct nfs41_dir found = {0};
+    struct nfs_dir found = {0};
     struct attr attr = {0};
     int r = nfs41_get_attr(w->p, c, &attr);
 
@@ -353,7 +353,7 @@ static void begin(struct walk *w, bool known)
 {
     struct nfs41_store *s = nfs41_of(w->p);
 
-    w->at = known ? s->way[s->way_count - 1] : (struct nfs41_dir){0};
+    w->at = known ? s->way[s->way_count - 1] : (struct nfs_dir){0};
     w->done = known ? s->way_len : 0;
     w->rest = w->path + w->done;
     if (w->nfs && !known) {
@@ -381,7 +381,7 @@ static int go_on(struct walk *w, bool missing)
     return r;
 }
 
-int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs41_dir *out, unsigned *out_made,
+int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs_dir *out, unsigned *out_made,
                     char **problem)
 {
     struct nfs41_store *s = nfs41_of(p);

@@ -52,7 +52,7 @@ int nfs41_ask_limits(struct port *p)
     if (r) {
         return r;
     }
-    nfs_put_putfh(c, &nfs41_of(p)->root.fh);
+    nfs_put_putfh(c, &nfs41_of(p)->dirs.root.fh);
     nfs41_put_limits(c);
     r = nfs41_send(p, c);
     r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
@@ -79,7 +79,7 @@ static int put(struct port *p, const char *name, const struct attr *attr, unsign
     struct store_op op = {
         .code = STORE_PUBLISH, .name = name, .put = {.attr = attr, .keep = keep, .data = text, .out = out}};
 
-    return nfs41_publish_in(p, &op, &nfs41_of(p)->root);
+    return nfs41_publish_in(p, &op, &nfs41_of(p)->dirs.root);
 }
 
 static int get(struct port *p, const char *name)
@@ -92,7 +92,7 @@ static int get(struct port *p, const char *name)
         .code = STORE_READ_SMALL,
         .name = name,
         .read_small = {.buf = back, .size = sizeof(back), .out_len = &len, .before = &before, .after = &after}};
-    int err = nfs41_read_small_in(p, &op, &nfs41_of(p)->root);
+    int err = nfs41_read_small_in(p, &op, &nfs41_of(p)->dirs.root);
 
     if (!err && (len != sizeof(text) - 1 || memcmp(back, text, len) != 0)) {
         return -EIO;
@@ -128,7 +128,7 @@ static int look_at(struct port *p, const char *name, const struct attr *want, co
     int err;
 
     s->uid = seen->uid;
-    s->gid = s->root.inherits ? s->gid : seen->gid;
+    s->gid = s->dirs.root.inherits ? s->gid : seen->gid;
     if (s->owning.privileged && s->owning.owner != OWNER_IGNORE) {
         other.uid = other.gid = OTHER_ID;
         err = put(p, name, &other, STORE_KEEP_ALL, NULL);
@@ -165,13 +165,13 @@ static int try_link(struct port *p, const struct attr *want)
     }
     attr.mode = S_IFLNK | 0777;
     s->notices = NULL; /* it is told of links that are copied */
-    err = nfs41_symlink_in(p, &op, &s->root);
+    err = nfs41_symlink_in(p, &op, &s->dirs.root);
     s->notices = notices;
     if (err) {
         return 0;
     }
     s->head.caps.no_link_times = seen.mtime.tv_sec != want->mtime.tv_sec;
-    return nfs41_remove_in(p, &gone, &s->root);
+    return nfs41_remove_in(p, &gone, &s->dirs.root);
 }
 
 /* What is tried, in fibers: each thing takes round trips, and they need not wait for each other. */
@@ -199,7 +199,7 @@ static int try_file(struct probing *b, const char *name)
     if (!err) {
         b->published = true;
         err = look_at(b->p, name, &b->want, &b->seen);
-        removed = nfs41_remove_in(b->p, &gone, &nfs41_of(b->p)->root);
+        removed = nfs41_remove_in(b->p, &gone, &nfs41_of(b->p)->dirs.root);
         err = err ? err : removed;
     }
     return err;
@@ -219,7 +219,7 @@ static void probe_file(void *arg)
             return;
         }
         /* The server was restarted meanwhile, and it is not known what it has carried out. */
-        (void)nfs41_remove_in(b->p, &gone, &s->root);
+        (void)nfs41_remove_in(b->p, &gone, &s->dirs.root);
     }
 }
 
@@ -273,7 +273,7 @@ int nfs41_probe(struct port *p, const struct nfs41_options *nfs, char **problem)
     struct nfs41_store *s = nfs41_of(p);
     struct probing b = {.p = p,
                         .want = wanted(s),
-                        .writes = !nfs->read_only && s->side == DIR_DST,
+                        .writes = !nfs->read_only && s->dirs.side == DIR_DST,
                         .sessions = nfs->sessions < SESSIONS_MAX ? nfs->sessions : SESSIONS_MAX};
     int err = try_all(&b);
 

@@ -196,7 +196,7 @@ static bool is_broken(const struct store_op *op, int err)
     return err == -EIO && op->step && strcmp(op->step, "check") == 0;
 }
 
-int nfs41_publish_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+int nfs41_publish_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs41_store *s = nfs41_of(p);
     struct nfs41_put put = {.op = op};

@@ -31,7 +31,7 @@ static uint32_t read_at_once(struct port *p)
 
 /* ---- attributes ---- */
 
-static int stat_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+static int stat_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct attr attr;
     struct nfs_compound *c;
@@ -79,7 +79,7 @@ int nfs41_xattrs(struct port *p, struct store_op *op)
     return err;
 }
 
-static int readlink_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+static int readlink_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs_compound *c;
     int r = nfs41_begin(p, &c);
@@ -123,7 +123,7 @@ static void put_open_current(struct port *p, struct nfs_compound *c)
 }
 
 /* Looks name up and, where need be, opens it. 0 or -errno. */
-static int open_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir, struct store_file *file,
+static int open_in(struct port *p, struct store_op *op, const struct nfs_dir *dir, struct store_file *file,
                    struct attr *attr)
 {
     bool opens = nfs41_stepped(nfs41_of(p), NFS41_STEP_READ_OPEN);
@@ -162,7 +162,7 @@ static int open_in(struct port *p, struct store_op *op, const struct nfs41_dir *
     return r;
 }
 
-static int file_open_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+static int file_open_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct store_file *file = calloc(1, sizeof(*file));
     struct attr attr = {0};
@@ -427,7 +427,7 @@ static int get_small(struct port *p, struct store_op *op, struct nfs_compound *c
 }
 
 /* LOOKUP, GETATTR, READ, GETATTR: one round trip. 0, NFS4ERR or -errno. */
-static int small_at_once(struct port *p, struct store_op *op, const struct nfs41_dir *dir, struct small *f)
+static int small_at_once(struct port *p, struct store_op *op, const struct nfs_dir *dir, struct small *f)
 {
     uint32_t at_once = read_at_once(p);
     uint32_t want = op->read_small.size < at_once ? (uint32_t)op->read_small.size : at_once;
@@ -454,7 +454,7 @@ static int small_at_once(struct port *p, struct store_op *op, const struct nfs41
 }
 
 /* By OPEN, READs, CLOSE. */
-static int small_by_steps(struct port *p, struct store_op *op, const struct nfs41_dir *dir, struct small *f)
+static int small_by_steps(struct port *p, struct store_op *op, const struct nfs_dir *dir, struct small *f)
 {
     struct store_file *file = calloc(1, sizeof(*file));
     int err;
@@ -473,7 +473,7 @@ static int small_by_steps(struct port *p, struct store_op *op, const struct nfs4
     return err;
 }
 
-int nfs41_read_small_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+int nfs41_read_small_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct small f = {.file = {.store = p->store}};
     bool steps = nfs41_stepped(nfs41_of(p), NFS41_STEP_READ_OPEN);

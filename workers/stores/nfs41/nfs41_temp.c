@@ -59,7 +59,7 @@ int nfs41_temp_again(struct port *p, struct nfs41_temp *t)
     return temp_name_make(nfs41_of(p)->run_id, t->name);
 }
 
-int nfs41_temp_init(struct port *p, struct nfs41_temp *t, const struct nfs41_dir *dir, const struct attr *attr,
+int nfs41_temp_init(struct port *p, struct nfs41_temp *t, const struct nfs_dir *dir, const struct attr *attr,
                     unsigned keep, const struct xattrs *xattrs)
 {
     *t = (struct nfs41_temp){.dir = *dir};

@@ -38,7 +38,7 @@ static void upload_free(struct store_upload *u)
     free(u);
 }
 
-static int begin_in(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+static int begin_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     size_t name_size = strlen(op->name) + 1;
     struct store_upload *u = calloc(1, sizeof(*u) + name_size);
@@ -435,7 +435,7 @@ int nfs41_upload_abort(struct port *p, struct store_op *op)
     return 0;
 }
 
-int nfs41_publish_in_parts(struct port *p, struct store_op *op, const struct nfs41_dir *dir)
+int nfs41_publish_in_parts(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     const struct attr *attr = op->put.attr;
     struct store_upload *u = NULL;

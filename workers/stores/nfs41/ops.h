@@ -22,16 +22,11 @@
 #include "workers/stores/nfs41/attrs.h"
 #include "workers/stores/nfs41/compound.h"
 #include "workers/stores/nfs41/xdr.h"
+#include "workers/stores/nfs_fh.h"
 
 #define NFS_VERF_SIZE  8    /* bytes, NFS4_VERIFIER_SIZE */
 #define NFS_OTHER_SIZE 12   /* bytes of a stateid without its seqid, NFS4_OTHER_SIZE */
 #define NFS_NAME_MAX   1024 /* bytes of a name in a directory; a longer one is a lie */
-
-/* A file handle. */
-struct nfs_fh {
-    uint32_t len; /* bytes; 0: none */
-    uint8_t data[NFS_FH_MAX];
-};
 
 struct nfs_stateid {
     uint32_t seqid;
