@@ -16,6 +16,7 @@
 #include "copier/hash.h"
 #include "copier/partials.h"
 #include "copier/sync.h"
+#include "workers/stores/backoff.h"
 
 int copy_begin(void *arg, struct worker *w)
 {
@@ -325,7 +326,7 @@ static int try_file(struct copy_job *job, struct staged *staged)
 static int try_file_often(struct copy_job *job, struct staged *staged)
 {
     const struct retry_options *again = &job->engine->retry;
-    uint64_t seed = (uint64_t)clock_mono_ns() | 1;
+    uint64_t seed = backoff_seed(job);
     for (unsigned attempt = 1;; attempt++) {
         int r = try_file(job, staged);
         if (!is_worth_another(job, r)) {
@@ -337,7 +338,8 @@ static int try_file_often(struct copy_job *job, struct staged *staged)
         }
         job->op.attempts = attempt;
         if (attempt > again->retries ||
-            io_sleep(worker_io(job->worker), retry_delay_ns(again, attempt - 1, &seed)) != 0) {
+            io_sleep(worker_io(job->worker), backoff_ns(again->delay_ns, again->delay_max_ns, attempt - 1, &seed)) !=
+                0) {
             return worker_stopping(job->worker) ? -ECANCELED : r;
         }
         atomic_fetch_add(r == -ERR_CHANGED ? &job->engine->counts->again : &job->engine->counts->retries, 1);

@@ -95,6 +95,7 @@
  * workers/stores/want.c              who may own what, whatever the store
  * workers/stores/nfs_want.c          what is said where a server cannot hold it, whatever its version
  * workers/stores/layer.c             what the layers before a store share
+ * workers/stores/backoff.c           pauses that double
  * workers/stores/retry.c             repeats what failed with a passing error
  * workers/stores/throttle.c          --bwlimit, --ops-limit
  * workers/stores/remap.c             --chmod and --chown: a source as it is wished for

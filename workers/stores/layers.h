@@ -19,9 +19,6 @@ struct retry_options {
     bool on_source;        /* class errors as a source's */
     atomic_ulong *counter; /* gains 1 for each repeat; may be NULL; outlives the store */
 };
-/* ns before repeat number n (0-based): delay x 2^n, at most delay_max, x 0.5..1.5. *seed (never 0) is moved on. For
- * whoever repeats more than one operation by the same rule. */
-int64_t retry_delay_ns(const struct retry_options *options, unsigned n, uint64_t *seed);
 int retry_wrap(struct store *next, const struct retry_options *options, struct store **out_store);
 
 /* throttle: at most bytes_per_second of PUBLISH, WRITE and COPY over all ports (token bucket, 100 ms deep; in order of

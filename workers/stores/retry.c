@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/errs.h"
+#include "workers/stores/backoff.h"
 #include "workers/stores/layer.h"
 #include "workers/stores/layers.h"
 
@@ -18,28 +18,6 @@ struct retry_port {
     struct port head;
     uint64_t seed; /* of the jitter; never 0 */
 };
-
-/* xorshift: enough to keep workers from repeating all at the same moment. */
-static uint64_t next_random(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
-}
-
-int64_t retry_delay_ns(const struct retry_options *o, unsigned n, uint64_t *seed)
-{
-    int64_t delay = o->delay_ns;
-
-    while (n-- > 0 && delay < o->delay_max_ns) {
-        delay = delay > INT64_MAX / 4 ? INT64_MAX / 4 : delay * 2;
-    }
-    if (delay > o->delay_max_ns) {
-        delay = o->delay_max_ns;
-    }
-    return delay / 2 + (int64_t)((double)delay * ((double)(next_random(seed) >> 11) * 0x1.0p-53));
-}
 
 static bool may_repeat(const struct port *p, const struct store_op *op, int err)
 {
@@ -65,7 +43,8 @@ static int run(struct port *port, struct store_op *op)
         if (!err || n >= r->options.retries || !may_repeat(port, op, err)) {
             return err;
         }
-        if (io_sleep(port->io, retry_delay_ns(&r->options, n, &((struct retry_port *)port)->seed))) {
+        if (io_sleep(port->io,
+                     backoff_ns(r->options.delay_ns, r->options.delay_max_ns, n, &((struct retry_port *)port)->seed))) {
             return err; /* the run is being stopped */
         }
         if (r->options.counter) {
@@ -85,7 +64,7 @@ static int port_create(struct store *s, struct io *io, struct port **out)
     }
     p->head.store = s;
     p->head.io = io;
-    p->seed = ((uint64_t)clock_mono_ns() ^ ((uint64_t)(uintptr_t)p << 20)) | 1;
+    p->seed = backoff_seed(p);
     *out = &p->head;
     return 0;
 }

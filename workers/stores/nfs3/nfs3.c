@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/errs.h"
+#include "workers/stores/backoff.h"
 #include "workers/stores/nfs3/nfs3_internal.h"
 
 #define SMALL_MAX  (1024U * 1024)    /* bytes */
@@ -36,6 +37,7 @@ static int port_create(struct store *s, struct io *io, struct port **out)
     }
     np->head.store = s;
     np->head.io = io;
+    np->seed = backoff_seed(np);
     *out = &np->head;
     return 0;
 }

@@ -3,9 +3,9 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/clock.h"
+#include "workers/stores/backoff.h"
 #include "workers/stores/nfs3/nfs3_internal.h"
 
 #define BACKOFF_NS     (50 * NS_PER_MS)  /* before the second try to connect; the first one is made at once */
@@ -34,28 +34,6 @@ int64_t nfs3_deadline_ns(const struct nfs3_store *s)
     int64_t most = s->io_timeout_ns - s->io_timeout_ns / 5;
 
     return most > INT64_MAX - now ? INT64_MAX : now + most;
-}
-
-static uint64_t next_random(struct nfs3_port *np)
-{
-    if (np->seed == 0 && getrandom(&np->seed, sizeof(np->seed), 0) != (ssize_t)sizeof(np->seed)) {
-        np->seed = (uint64_t)clock_mono_ns();
-    }
-    np->seed |= np->seed == 0;
-    np->seed ^= np->seed << 13;
-    np->seed ^= np->seed >> 7;
-    np->seed ^= np->seed << 17;
-    return np->seed;
-}
-
-/* The n-th of waits that double, with jitter. */
-static int64_t backoff_ns(struct nfs3_port *np, int64_t delay, unsigned n, int64_t most)
-{
-    while (n-- > 0 && delay < most) {
-        delay *= 2;
-    }
-    delay = earlier(delay, most);
-    return delay / 2 + (int64_t)((double)delay * ((double)(next_random(np) >> 11) * 0x1.0p-53));
 }
 
 static int pause_for(struct port *p, int64_t ns, int64_t deadline_ns)
@@ -123,8 +101,8 @@ static void count_failure(struct port *p)
     struct nfs3_port *np = nfs3_port_of(p);
 
     if (np->failures > 0) {
-        np->not_before_ns = clock_mono_ns() + backoff_ns(np, BACKOFF_NS, np->failures - 1,
-                                                         earlier(BACKOFF_MAX_NS, silence_ns(nfs3_of(p))));
+        np->not_before_ns = clock_mono_ns() + backoff_ns(BACKOFF_NS, earlier(BACKOFF_MAX_NS, silence_ns(nfs3_of(p))),
+                                                         np->failures - 1, &np->seed);
     }
     np->failures++;
 }
@@ -261,7 +239,7 @@ int nfs3_call(struct port *p, struct nfs3_req *req)
             int64_t most = earlier(BACKOFF_MAX_NS, silence_ns(s));
 
             atomic_fetch_add_explicit(&s->waits, 1, memory_order_relaxed);
-            if (pause_for(p, backoff_ns(np, earlier(JUKEBOX_NS, most), put_off++, most), deadline) < 0) {
+            if (pause_for(p, backoff_ns(earlier(JUKEBOX_NS, most), most, put_off++, &np->seed), deadline) < 0) {
                 return r;
             }
             continue;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/errs.h"
 #include "workers/fiber.h"
+#include "workers/stores/backoff.h"
 #include "workers/stores/nfs41/session_internal.h"
 
 #define CLOSE_NS   (3 * NS_PER_SEC) /* for taking leave of the server, at most */
@@ -141,7 +142,7 @@ static struct nfs_session *session_create(struct nfs_client *client, struct io *
     s->client = client;
     s->io = io;
     s->conn_count = client->connections < NFS_CONNECTIONS ? client->connections : NFS_CONNECTIONS;
-    s->seed = ((uint64_t)clock_mono_ns() ^ ((uint64_t)(uintptr_t)s << 20)) | 1;
+    s->seed = backoff_seed(s);
     s->xid = (uint32_t)(s->seed >> 16) ^ (uint32_t)clock_real_ns();
     if (nfs_head_make(s) < 0) { /* cannot be: there is room for the longest one */
         free(s);

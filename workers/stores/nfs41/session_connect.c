@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "workers/fiber.h"
+#include "workers/stores/backoff.h"
 #include "workers/stores/nfs41/session_internal.h"
 
 #define BACKOFF_NS     (50 * NS_PER_MS) /* before the second try to connect; the first one is made at once */
@@ -25,21 +26,9 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t next_random(struct nfs_session *s)
-{
-    s->seed ^= s->seed << 13;
-    s->seed ^= s->seed >> 7;
-    s->seed ^= s->seed << 17;
-    return s->seed;
-}
-
 int64_t nfs_backoff_ns(struct nfs_session *s, int64_t delay, unsigned n, int64_t most)
 {
-    while (n-- > 0 && delay < most) {
-        delay *= 2;
-    }
-    delay = earlier(delay, most);
-    return delay / 2 + (int64_t)((double)delay * ((double)(next_random(s) >> 11) * 0x1.0p-53));
+    return backoff_ns(delay, most, n, &s->seed);
 }
 
 int nfs_pause(struct nfs_session *s, int64_t ns, int64_t deadline_ns)
