@@ -173,8 +173,8 @@ static bool judge(struct look *l, const struct candidate *k, struct worker *w)
                                .older_ns = o->older_than_ns,
                                .partial_ns = o->partial_max_age};
         if (k->maker == MAKER_HAUL) {
-            int64_t since_ns; /* what was removed since is not found again: the removal says so */
-            c.run = living_ask(clean->living, look_dst(w), k->dir, k->run_id, &since_ns);
+            /* What was removed since it was asked for is not found again: the removal says so. */
+            c.run = living_ask(clean->living, look_dst(w), k->dir, k->run_id, NULL);
             c.partial_touched_ns = living_partial(clean->living, k->name);
         }
         enum stale_verdict verdict = stale_judge(&c);

@@ -272,14 +272,17 @@ enum stale_run living_ask(struct living *l, struct port *port, struct dir *dir, 
                           int64_t *out_since_ns)
 {
     enum stale_run verdict = RUN_UNKNOWN;
-    if (known(l, run_id, &verdict, out_since_ns)) {
-        return verdict;
+    int64_t since_ns = 0;
+    if (!known(l, run_id, &verdict, &since_ns)) {
+        verdict = ask_states(l, run_id);
+        if (verdict == RUN_UNKNOWN && has_lease(l, port, dir, run_id)) {
+            verdict = RUN_LIVES;
+        }
+        since_ns = clock_mono_ns();
+        remember(l, run_id, verdict, since_ns);
     }
-    verdict = ask_states(l, run_id);
-    if (verdict == RUN_UNKNOWN && has_lease(l, port, dir, run_id)) {
-        verdict = RUN_LIVES;
+    if (out_since_ns != NULL) {
+        *out_since_ns = since_ns;
     }
-    *out_since_ns = clock_mono_ns();
-    remember(l, run_id, verdict, *out_since_ns);
     return verdict;
 }

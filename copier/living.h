@@ -22,8 +22,8 @@ void living_destroy(struct living *l); /* NULL is fine */
  * destination's root are looked at: RUN_LIVES where one is its own, or where one cannot be read; else RUN_UNKNOWN.
  * port: the caller's, of the destination.
  *
- * *out_since_ns: CLOCK_MONOTONIC, when it was asked for. What was seen before that may be of a run that has published
- * it and ended since: then there is nothing left of it, as a second look tells.
+ * *out_since_ns, which may be NULL: CLOCK_MONOTONIC, when it was asked for. What was seen before that may be of a run
+ * that has published it and ended since: then there is nothing left of it, as a second look tells.
  *
  * A run has its lease, and its row in a state, before it makes a temp name: so what was seen before it was asked for
  * cannot be of a run that is missed; but for the copy of a single file, from another machine, which takes no lease.
