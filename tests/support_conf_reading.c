@@ -111,15 +111,26 @@ static int list_do(struct conf *c, struct store_list **list, enum store_code cod
     return store_run(c->port, &op);
 }
 
-/* Entries have names "e<number>": marks which were seen; the rest of the listing from here. parks: at these counts. */
+/* Entries have names "e<number>": counts how often each was seen. */
+static void mark(const struct store_entry *e, unsigned char *seen, unsigned max)
+{
+    unsigned number;
+
+    cr_assert_eq(e->name_len, strlen(e->name));
+    cr_assert_eq(e->name[0], 'e', "%s", e->name);
+    number = (unsigned)strtoul(e->name + 1, NULL, 10);
+    cr_assert_lt(number, max);
+    cr_assert(seen[number] < 255);
+    seen[number]++;
+}
+
+/* Marks the rest of the listing from here. parks: at these counts. */
 static unsigned list_all(struct conf *c, struct store_list **list, unsigned char *seen, unsigned max, unsigned park)
 {
     struct store_entry e = {0};
     unsigned n = 0;
 
     for (;;) {
-        unsigned number;
-
         if (park && n % park == 0) {
             cr_assert_eq(list_do(c, list, STORE_LIST_PARK, NULL), 0);
         }
@@ -127,12 +138,7 @@ static unsigned list_all(struct conf *c, struct store_list **list, unsigned char
         if (!e.name) {
             return n;
         }
-        cr_assert_eq(e.name_len, strlen(e.name));
-        cr_assert_eq(e.name[0], 'e', "%s", e.name);
-        number = (unsigned)strtoul(e.name + 1, NULL, 10);
-        cr_assert_lt(number, max);
-        cr_assert(seen[number] < 255);
-        seen[number]++;
+        mark(&e, seen, max);
         n++;
     }
 }
@@ -165,6 +171,76 @@ static void list_many(struct conf *c)
     for (unsigned i = 0; i < MANY; i++) {
         cr_assert_eq(seen[i], 1, "e%u: %u times", i, seen[i]);
     }
+    free(seen);
+    dir_put(d);
+}
+
+/* The newest descriptor that is open on that path. */
+static int newest_on(const char *path)
+{
+    int newest = -1;
+
+    for (int fd = 0; fd < 1024; fd++) {
+        char link[64];
+        char target[4096];
+        ssize_t len;
+
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        len = readlink(link, target, sizeof(target) - 1);
+        if (len > 0 && (size_t)len == strlen(path) && memcmp(target, path, (size_t)len) == 0) {
+            newest = fd;
+        }
+    }
+    return newest;
+}
+
+/* The directory cannot be read for a moment, in the middle of the listing: whoever asks again gets each entry once. */
+static void list_interrupted(struct conf *c)
+{
+    const unsigned count = 5000; /* more than are read at once */
+    unsigned char *seen = calloc(1, count);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct dir *d = NULL;
+    char path[512];
+
+    if (strcmp(c->store->caps.kind, "posix") != 0) { /* it reads through a descriptor, which is put aside here */
+        close(null);
+        free(seen);
+        return;
+    }
+    d = conf_make_dir(c, c->root, "d");
+    make_entries(c, "d", 0, count);
+    (void)snprintf(path, sizeof(path), "%s/d", c->path);
+    for (unsigned want_attr = 0; want_attr < 2; want_attr++) {
+        struct store_list *list = NULL;
+        struct store_entry e = {0};
+        unsigned some = 0;
+        int fd;
+        int real;
+
+        memset(seen, 0, count);
+        cr_assert_eq(list_open(c, d, want_attr == 1, &list), 0);
+        fd = newest_on(path);
+        real = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        cr_assert(real >= 0);
+        cr_assert_eq(list_do(c, &list, STORE_LIST_NEXT, &e), 0);
+        mark(&e, seen, count);
+        cr_assert_eq(dup2(null, fd), fd);
+        while (list_do(c, &list, STORE_LIST_NEXT, &e) == 0) {
+            cr_assert_not_null(e.name, "it did not fail");
+            mark(&e, seen, count);
+            some++;
+        }
+        cr_assert(some > 0);
+        cr_assert_eq(dup2(real, fd), fd);
+        close(real);
+        (void)list_all(c, &list, seen, count, 0);
+        cr_assert_eq(list_do(c, &list, STORE_LIST_CLOSE, NULL), 0);
+        for (unsigned i = 0; i < count; i++) {
+            cr_assert_eq(seen[i], 1, "e%u: %u times", i, seen[i]);
+        }
+    }
+    close(null);
     free(seen);
     dir_put(d);
 }
@@ -481,6 +557,7 @@ static const struct conf_case cases[] = {
     {.name = "names that lead elsewhere", .run = bad_names},
     {.name = "list of many", .run = list_many},
     {.name = "list parked", .run = list_parked},
+    {.name = "list interrupted", .run = list_interrupted},
     {.name = "list while it changes", .run = list_under_way},
     {.name = "list with attributes", .run = list_attrs, .needs = CONF_LATE},
     {.name = "list of nothing", .run = list_nothing},

@@ -161,13 +161,15 @@ static int list_resume(struct port *p, struct store_list *list)
     return err;
 }
 
-/* What comes next in buf. 0: nothing, the directory is over; bytes or -errno. */
+/* What comes next in buf. 0: nothing, the directory is over; bytes; or -errno, and what was handed out does not come
+ * again. */
 static ssize_t list_fill(struct port *p, struct store_list *list)
 {
     struct io_looks *looks = &list->looks;
     int err;
 
     list->pos = 0;
+    list->len = 0;
     if (looks->room == 0) {
         return io_getdents(p->io, list->fd, list->buf, LIST_BUFFER);
     }
