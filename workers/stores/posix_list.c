@@ -23,13 +23,13 @@ struct store_list {
     int fd;            /* owned, or -1 */
     char *buf;         /* LIST_BUFFER bytes, owned, or NULL */
     size_t pos;        /* next entry in buf */
-    size_t len;        /* bytes in buf that may be handed out */
     off_t next_offset; /* directory offset behind the last entry that was returned */
     bool parked;       /* dev and ino are known */
     dev_t dev;         /* of the directory, at parking */
     uint64_t ino;      /* of the directory, at parking */
-    struct io_looks
-        looks;       /* where entries are looked at together; its stx and results are owned, room 0: they are not */
+    /* What is in buf; at: the end of what may be handed out. Its stx and results are owned; room 0: entries are not
+     * looked at together, and nothing but at is used. */
+    struct io_looks looks;
     unsigned looked; /* of looks.count: handed out */
 };
 
@@ -99,7 +99,6 @@ static int list_start(struct port *p, struct store_list *list)
     list->fd = fd;
     list->buf = buf;
     list->pos = 0;
-    list->len = 0;
     looks_start(p, list);
     return 0;
 }
@@ -161,25 +160,27 @@ static int list_resume(struct port *p, struct store_list *list)
     return err;
 }
 
-/* What comes next in buf. 0: nothing, the directory is over; bytes; or -errno, and what was handed out does not come
- * again. */
-static ssize_t list_fill(struct port *p, struct store_list *list)
+/* Makes what comes next stand in buf; nothing: the directory is over. 0 or -errno: nothing then. */
+static int list_fill(struct port *p, struct store_list *list)
 {
     struct io_looks *looks = &list->looks;
     int err;
 
-    list->pos = 0;
-    list->len = 0;
     if (looks->room == 0) {
-        return io_getdents(p->io, list->fd, list->buf, LIST_BUFFER);
+        ssize_t n = io_getdents(p->io, list->fd, list->buf, LIST_BUFFER);
+
+        list->pos = 0;
+        looks->at = n > 0 ? (size_t)n : 0;
+        return n < 0 ? (int)n : 0;
     }
-    list->looked = 0;
     if (looks->end && looks->at == looks->len) {
         return 0;
     }
+    list->looked = 0;
     list->pos = looks->at < looks->len ? looks->at : 0;
     err = io_getdents_statx(p->io, looks);
-    return err ? err : (ssize_t)looks->at;
+    list->pos = err ? looks->at : list->pos;
+    return err;
 }
 
 /* The next entry that is not "." or ".."; NULL at the end. 0 or -errno. */
@@ -187,18 +188,14 @@ static int list_read(struct port *p, struct store_list *list, const struct diren
 {
     for (;;) {
         const struct dirent64 *e;
+        int err = list->pos < list->looks.at ? 0 : list_fill(p, list);
 
-        if (list->pos >= list->len) {
-            ssize_t n = list_fill(p, list);
-
-            if (n < 0) {
-                return (int)n;
-            }
-            list->len = (size_t)n;
-            if (n == 0) {
-                *out_entry = NULL;
-                return 0;
-            }
+        if (err) {
+            return err;
+        }
+        if (list->pos >= list->looks.at) {
+            *out_entry = NULL;
+            return 0;
         }
         e = (const struct dirent64 *)(const void *)(list->buf + list->pos);
         list->pos += e->d_reclen;
