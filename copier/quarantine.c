@@ -39,8 +39,11 @@ static int end_line(int notes)
 {
     struct stat st = {0};
     char last = '\n';
-    if (fstat(notes, &st) != 0 || !S_ISREG(st.st_mode)) {
-        return errno != 0 ? -errno : -EINVAL;
+    if (fstat(notes, &st) != 0) {
+        return -errno;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return -EINVAL;
     }
     if (st.st_size > 0 && pread(notes, &last, 1, st.st_size - 1) != 1) {
         return -EIO;
