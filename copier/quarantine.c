@@ -137,12 +137,13 @@ static int enter(struct kept *k, const char *name, size_t len)
         if (fd < 0 && (errno == ENOTDIR || errno == ELOOP)) {
             continue;
         }
-        if (fd < 0 || (made && fsync(k->dir) != 0)) {
+        if (fd < 0) {
             return -errno;
         }
+        int err = made && fsync(k->dir) != 0 ? -errno : 0;
         (void)close(k->dir);
         k->dir = fd;
-        return append(&k->name, as);
+        return err == 0 ? append(&k->name, as) : err;
     }
     return -EEXIST;
 }
