@@ -168,6 +168,12 @@ static void name_life(void *arg)
     cr_assert(S_ISLNK(stx.stx_mode));
     cr_assert_eq(stx.stx_nlink, 2);
     cr_assert_eq(io_openat(io, s->dir, link, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0), -ELOOP);
+    struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+    int fd = io_openat2(io, s->dir, dir, &how);
+    cr_assert(fd >= 0, "%s: %d", way_name(s->way), fd);
+    cr_assert_eq(io_close(io, fd), 0);
+    cr_assert_eq(io_openat2(io, s->dir, link, &how), -ELOOP);
+    cr_assert_eq(io_openat2(io, s->dir, node, &how), -ENOTDIR);
     cr_assert_eq(io_unlinkat(io, s->dir, dir, 0), -EISDIR);
     cr_assert_eq(io_unlinkat(io, s->dir, dir, AT_REMOVEDIR), 0);
     cr_assert_eq(io_unlinkat(io, s->dir, link, 0), 0);
@@ -718,7 +724,7 @@ Test(io, facts, .timeout = 30)
     cr_assert_eq(before.ring, after.ring);
     cr_assert_eq(before.flags, after.flags);
     cr_assert_eq(before.ops, after.ops);
-    cr_assert_eq(after.ops_wanted, 12);
+    cr_assert_eq(after.ops_wanted, 13);
     cr_assert_eq(after.ring, after.ring_error == 0);
     cr_log_info("ring %d error %d flags %x ops %u/%u", after.ring, after.ring_error, after.flags, after.ops,
                 after.ops_wanted);

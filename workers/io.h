@@ -16,6 +16,7 @@
 #ifndef HAUL_WORKERS_IO_H
 #define HAUL_WORKERS_IO_H
 
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -130,6 +131,7 @@ void io_await(struct io *io, const struct io_post *post);
 
 /* Results as of the system calls of the same name. */
 int io_openat(struct io *io, int dirfd, const char *path, int flags, mode_t mode);
+int io_openat2(struct io *io, int dirfd, const char *path, struct open_how *how); /* how is only read */
 int io_close(struct io *io, int fd);
 ssize_t io_pread(struct io *io, int fd, void *buf, size_t len, off_t offset);
 ssize_t io_pwrite(struct io *io, int fd, const void *buf, size_t len, off_t offset);

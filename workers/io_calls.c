@@ -9,6 +9,12 @@ int io_openat(struct io *io, int dirfd, const char *path, int flags, mode_t mode
     return (int)io_run(io, &req);
 }
 
+int io_openat2(struct io *io, int dirfd, const char *path, struct open_how *how)
+{
+    struct io_req req = {.code = IO_OPENAT2, .fd = dirfd, .path = path, .buf = how, .len = sizeof(*how)};
+    return (int)io_run(io, &req);
+}
+
 int io_close(struct io *io, int fd)
 {
     struct io_req req = {.code = IO_CLOSE, .fd = fd};

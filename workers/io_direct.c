@@ -24,6 +24,8 @@ static int64_t call_ring_codes(const struct io_req *r)
     switch (r->code) {
     case IO_OPENAT:
         return openat(r->fd, r->path, (int)r->flags, r->mode);
+    case IO_OPENAT2:
+        return syscall(SYS_openat2, r->fd, r->path, r->buf, r->len);
     case IO_CLOSE:
         return close(r->fd);
     case IO_PREAD:

@@ -17,6 +17,7 @@
 /* System calls that a request can stand for. Those up to IO_RING_CODES have an operation in the ring. */
 enum io_code {
     IO_OPENAT,
+    IO_OPENAT2,
     IO_CLOSE,
     IO_PREAD,
     IO_PWRITE,
@@ -57,7 +58,7 @@ struct io_req {
     int fd2;                      /* second descriptor */
     const char *path;             /* first path, or a symbolic link's target */
     const char *path2;            /* second path */
-    void *buf;                    /* receives data */
+    void *buf;                    /* receives data; openat2: its struct open_how, which is not written to */
     const void *data;             /* gives data */
     size_t len;                   /* bytes of buf or data */
     off_t off;                    /* offset in fd */

@@ -21,10 +21,11 @@
 #define DATA_CANCEL 2U
 
 static const uint8_t opcodes[IO_RING_CODES] = {
-    [IO_OPENAT] = IORING_OP_OPENAT,     [IO_CLOSE] = IORING_OP_CLOSE,     [IO_PREAD] = IORING_OP_READ,
-    [IO_PWRITE] = IORING_OP_WRITE,      [IO_STATX] = IORING_OP_STATX,     [IO_RENAMEAT2] = IORING_OP_RENAMEAT,
-    [IO_UNLINKAT] = IORING_OP_UNLINKAT, [IO_MKDIRAT] = IORING_OP_MKDIRAT, [IO_SYMLINKAT] = IORING_OP_SYMLINKAT,
-    [IO_LINKAT] = IORING_OP_LINKAT,     [IO_FSYNC] = IORING_OP_FSYNC,     [IO_POLL] = IORING_OP_POLL_ADD,
+    [IO_OPENAT] = IORING_OP_OPENAT,       [IO_OPENAT2] = IORING_OP_OPENAT2,   [IO_CLOSE] = IORING_OP_CLOSE,
+    [IO_PREAD] = IORING_OP_READ,          [IO_PWRITE] = IORING_OP_WRITE,      [IO_STATX] = IORING_OP_STATX,
+    [IO_RENAMEAT2] = IORING_OP_RENAMEAT,  [IO_UNLINKAT] = IORING_OP_UNLINKAT, [IO_MKDIRAT] = IORING_OP_MKDIRAT,
+    [IO_SYMLINKAT] = IORING_OP_SYMLINKAT, [IO_LINKAT] = IORING_OP_LINKAT,     [IO_FSYNC] = IORING_OP_FSYNC,
+    [IO_POLL] = IORING_OP_POLL_ADD,
 };
 
 #define SETUP_TELLING (IORING_SETUP_CLAMP | IORING_SETUP_TASKRUN_FLAG) /* the ring tells when it has to be entered */
@@ -129,6 +130,9 @@ static void prepare(struct io_uring_sqe *sqe, struct io_req *q)
     switch (q->code) {
     case IO_OPENAT:
         io_uring_prep_openat(sqe, q->fd, q->path, (int)q->flags, q->mode);
+        break;
+    case IO_OPENAT2:
+        io_uring_prep_openat2(sqe, q->fd, q->path, q->buf);
         break;
     case IO_CLOSE:
         io_uring_prep_close(sqe, q->fd);
