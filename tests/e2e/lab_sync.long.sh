@@ -35,14 +35,32 @@ expect 0 sync --json "$SRC" "$NFS/dst"
 figure_is todo 0
 rpc_per 1 5 "once more"
 
-# An NFS client asks three things of each directory that is opened for a listing: GETATTR (close-to-open), ACCESS,
-# READDIR. The rest is the lease, .haul/sync and the mount: some 50 calls, however many directories there are.
+# Of each directory that is listed the client asks ACCESS and READDIR. The rest is the lease, .haul/sync and the mount:
+# some 30 calls, however many directories there are.
 rm -r "$XDG_STATE_HOME"
 nfs_mount 4.1
 rpc_begin
 expect 0 sync --json "$SRC" "$NFS/dst"
 figure_is todo 0
-rpc_per 41 4.6 "sync on the mount, no state, for each directory"
+rpc_per 41 3 "sync on the mount, no state, for each directory"
+
+# What the client remembers of the listings is no reason to ask for the attributes of each file once they are old.
+nfs_mount 4.1 acregmin=3,acregmax=3
+expect 0 sync --compare=dest "$SRC" "$NFS/dst"
+sleep 3.1 # until they are
+rpc_begin
+expect 0 sync --json --compare=dest "$SRC" "$NFS/dst"
+figure_is todo 0
+rpc_per 41 3 "compared again, a moment later, for each directory"
+
+# Nor is what it remembers taken for what stands there now.
+nfs_mount 4.1 acregmin=600,acregmax=600,acdirmin=600,acdirmax=600
+expect 0 sync --compare=dest "$SRC" "$NFS/dst"
+behind=$(cd "$SRC" && find . -type f | sort | sed -n 500p)
+echo more >>"$EXPORT/dst/$behind"
+expect 0 sync --json --compare=dest "$SRC" "$NFS/dst"
+figure_is files 1
+judge_lab "$SRC" dst
 
 umount "$NFS" # whose client asks now and then too
 url=nfs://127.0.0.1/direct

@@ -21,6 +21,7 @@
 #define XFS         0x58465342
 #define TMPFS       0x01021994
 #define RAMFS       0x858458F6
+#define NFS         0x6969
 
 /* A FUSE mount may be anything: each call is a round trip to a process that may itself ask a network. */
 static const struct posix_fs file_systems[] = {
@@ -40,7 +41,7 @@ static const struct posix_fs file_systems[] = {
     {0x2011BAB0, "exfat", false, false, true, 2 * NS_PER_SEC, UNKNOWN},
     {0x5346544E, "ntfs", false, false, true, 100, UNKNOWN},
     {0x7366746E, "ntfs3", false, false, true, 100, UNKNOWN},
-    {0x6969, "nfs", true, true, false, 0, UNKNOWN},
+    {NFS, "nfs", true, true, false, 0, UNKNOWN},
     {0xFF534D42, "cifs", true, false, true, 100, UNKNOWN},
     {0xFE534D42, "smb2", true, false, true, 100, UNKNOWN},
     {0x00C36400, "ceph", true, false, false, 0, UNKNOWN},
@@ -86,6 +87,7 @@ static void caps_init(struct posix_store *s, const struct posix_fs *fs, const st
     s->presize = fs->magic == XFS;
     s->local = !fs->network && fs != &unknown_fs;
     s->memory = fs->magic == TMPFS || fs->magic == RAMFS;
+    s->nfs = fs->magic == NFS;
     s->head.caps = (struct store_caps){
         .kind = "posix",
         .fs = fs->name,

@@ -118,6 +118,24 @@ int posix_openat(struct port *p, int dir_fd, const char *name, int flags, mode_t
     return fd;
 }
 
+int posix_openat2(struct port *p, int dir_fd, const char *path, struct open_how *how)
+{
+    struct posix_store *s = posix_of(p);
+    int fd = -ENOSYS;
+
+    if (atomic_load_explicit(&s->no_openat2, memory_order_relaxed)) {
+        return fd;
+    }
+    do {
+        fd = io_openat2(p->io, dir_fd, path, how);
+    } while ((fd == -EMFILE || fd == -ENFILE) && posix_dirs_evict(s));
+    if (fd == -ENOSYS || fd == -EPERM) {
+        atomic_store(&s->no_openat2, true);
+        fd = -ENOSYS;
+    }
+    return fd;
+}
+
 /* One component, which neither of the two ways follows if it is a symbolic link. Where the file system is local the
  * call does not wait and is made at once. */
 static int open_component(struct port *p, int parent_fd, const char *name, int flags)

@@ -18,6 +18,7 @@
 #ifndef HAUL_STORES_POSIX_INTERNAL_H
 #define HAUL_STORES_POSIX_INTERNAL_H
 
+#include <linux/openat2.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -46,6 +47,7 @@ struct posix_store {
     bool presize;            /* a large file gets its size before its bytes, so that its holes stay */
     bool local;              /* a file system of this machine that we know: what it has in memory it gives at once */
     bool memory;             /* it has all its files in memory */
+    bool nfs;                /* a kernel's mount of NFS */
     const char *run_id;      /* for temp names; not owned */
     struct notices *notices; /* may be NULL; not owned */
     struct fence *fence;     /* may be NULL; not owned */
@@ -136,6 +138,8 @@ bool posix_dirs_evict(struct posix_store *s);
 void posix_dir_release(struct store *store, struct dir *dir);
 /* openat that makes room where descriptors have run out. A descriptor or -errno. */
 int posix_openat(struct port *p, int dir_fd, const char *name, int flags, mode_t mode);
+/* openat2 that does the same. -ENOSYS: the kernel lacks or forbids it. */
+int posix_openat2(struct port *p, int dir_fd, const char *path, struct open_how *how);
 
 /* ---- posix_read.c ---- */
 
