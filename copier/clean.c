@@ -273,6 +273,9 @@ static bool clean_entry(void *arg, struct tour_visit *v, const struct store_entr
 static void clean_leave(void *arg, struct tour_visit *v, int err, const struct store_op *op, bool broken)
 {
     struct look *l = arg;
+    if (err == -ENOENT && !broken && v->dir->parent != NULL) {
+        return; /* it was removed meanwhile, as .haul/ is with the run that has it */
+    }
     if (err != 0) {
         look_failed(l, v->dir, NULL, op, err, false, !broken);
         return;

@@ -68,6 +68,12 @@ out_has '^removed 5 '
 [ "$(ls -A "$DST/a")" = "$(printf '%s\n' .bashrc.backup .nfsmounts film.partial)" ] || fail "in a: $(ls -A "$DST/a")"
 rm -r "$DST/a"
 
+# A directory that goes between its parent's listing and its own; one that cannot be listed; the destination itself.
+HAUL=$HAUL_FAULTY HAUL_TEST_FAULT=2:ENOENT:before:list-open expect 0 clean --json "$DST"
+figure_is failed 0
+HAUL=$HAUL_FAULTY HAUL_TEST_FAULT=2:EACCES:before:list-open expect 23 clean --json "$DST"
+HAUL=$HAUL_FAULTY HAUL_TEST_FAULT=1:ENOENT:before:list-open expect 23 clean --json "$DST"
+
 # The local temp dir.
 mkdir -p -m 700 "$TMPDIR/haul-$(id -u)"
 : >"$TMPDIR/haul-$(id -u)/.haul.$unknown.0000000000000001"
