@@ -7,8 +7,7 @@
 
 #include "base/clock.h"
 #include "base/errs.h"
-#include "copier/copystage.h"
-#include "copier/hash.h"
+#include "copier/copyparts_internal.h"
 
 #define PARTS_MAX      (1U << 20) /* of a larger file (16 TiB) nothing is kept part by part */
 #define HELPERS_MAX    7U
@@ -25,105 +24,6 @@
 #define PART_FLUSHING 8U  /* by the flush under way */
 #define PART_RACY     16U /* read too soon after its last change to be recorded */
 
-/* Who works at it: the leader, or one helper. */
-struct runner {
-    struct parts *parts;   /* not owned */
-    struct worker *worker; /* not owned */
-    struct copy_job *job;  /* the leader's; NULL: a helper */
-    struct port *src;      /* of the source, or of the temp dir; not owned */
-    struct port *dst;      /* not owned */
-    struct store_op op;    /* the last operation */
-    bool on_source;        /* whose it was */
-    XXH3_state_t *hash;    /* of the present part; owned */
-    char *buffer;          /* worker's; NULL: none */
-    unsigned generation;   /* parts.generation when the present part was begun */
-};
-
-struct helper {
-    struct pool_offer offer; /* first */
-    struct parts *parts;     /* not owned */
-};
-
-struct parts {
-    struct engine *engine;       /* not owned */
-    struct worker *worker;       /* the leader's; its thread only; not owned */
-    struct io *io;               /* the leader's; not owned */
-    struct pool *pool;           /* not owned */
-    struct copy_job *job;        /* the leader's; its fiber only */
-    struct dir *dir;             /* for whoever asks what is under way; not owned */
-    const char *src_name;        /* the same */
-    const char *dst_name;        /* the same */
-    struct store_file *file;     /* not owned */
-    struct store_upload *upload; /* not owned */
-    struct attr before;          /* of the source; constant */
-    int64_t read_ns;             /* see parts_options; constant */
-    uint64_t count;              /* parts; constant */
-    size_t buffer_size;          /* bytes; constant */
-    bool staged;                 /* see parts_options; constant */
-    bool zeros;                  /* runs of zeros are left out; constant */
-    bool extents;                /* the source, or the temp dir, is asked where its holes are; constant */
-    bool flushes;                /* parts are recorded after a flush; constant */
-    bool recording;              /* parts go into the state; constant */
-    uint8_t (*hashes)[16];       /* of each part; owned; NULL: unknown; an entry is its runner's until PART_DONE */
-
-    atomic_bool copying;  /* the stores copy between themselves */
-    atomic_ullong moved;  /* bytes written */
-    atomic_bool stop;     /* err is set */
-    atomic_bool recorded; /* some part is in the state */
-
-    pthread_mutex_t lock;         /* for all that follows; held for moments only */
-    unsigned char *marks;         /* of each part; owned; NULL: none are kept */
-    uint64_t next;                /* parts before it were begun */
-    uint64_t data;                /* from here on the source is known to hold data */
-    uint64_t data_end;            /* up to here */
-    uint64_t there;               /* bytes of an earlier run */
-    unsigned running;             /* helpers, and offers of them */
-    bool awaited;                 /* the leader waits for running to become 0 */
-    struct io_post post;          /* and is told by this */
-    bool lost;                    /* a helper was given up */
-    int64_t lost_ns;              /* after so long */
-    int err;                      /* first failure, -errno */
-    struct store_op op;           /* and its operation */
-    bool on_source;               /* and whose it was */
-    bool flushing;                /* somebody flushes */
-    unsigned generation;          /* counts flushes that failed */
-    uint64_t unflushed;           /* bytes of parts that wait for a flush */
-    int64_t flushed_ns;           /* monotonic, of the last flush */
-    struct state_partial partial; /* where recording; all but touched_ns is constant */
-    struct helper helpers[];      /* HELPERS_MAX */
-};
-
-static uint64_t part_begin(uint64_t part)
-{
-    return part * PART_SIZE;
-}
-
-static uint64_t part_end(const struct parts *p, uint64_t part)
-{
-    uint64_t end = (part + 1) * PART_SIZE;
-    return end < p->before.size ? end : p->before.size;
-}
-
-/* ---- operations ---- */
-
-static int on_src(struct runner *r, struct store_op op)
-{
-    r->op = op;
-    r->op.dir = r->parts->dir;
-    r->op.name = r->parts->src_name;
-    r->on_source = true;
-    return r->parts->staged ? copy_stage_run(r->parts->engine, r->src, &r->op) : store_run(r->src, &r->op);
-}
-
-static int on_dst(struct runner *r, struct store_op op)
-{
-    r->op = op;
-    r->op.dir = r->parts->dir;
-    r->op.name = r->parts->dst_name;
-    r->on_source = false;
-    return store_run(r->dst, &r->op);
-}
-
 /* The first failure is the file's. */
 static void fail(struct runner *r, int err)
 {
@@ -136,187 +36,6 @@ static void fail(struct runner *r, int err)
     }
     pthread_mutex_unlock(&p->lock);
     atomic_store(&p->stop, true);
-}
-
-static bool is_stopping(const struct parts *p)
-{
-    return atomic_load_explicit(&p->engine->stopping, memory_order_relaxed);
-}
-
-static void count_moved(struct parts *p, uint64_t bytes)
-{
-    atomic_fetch_add_explicit(&p->moved, bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&p->engine->counts->under_way, bytes, memory_order_relaxed);
-}
-
-/* ---- one part ---- */
-
-static void hash_zeros(XXH3_state_t *hash, uint64_t len)
-{
-    static const char zeros[64 * 1024];
-    while (len > 0) {
-        size_t n = len < sizeof zeros ? (size_t)len : sizeof zeros;
-        XXH3_128bits_update(hash, zeros, n);
-        len -= n;
-    }
-}
-
-static void hash_take(const XXH3_state_t *hash, uint8_t out[16])
-{
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(hash));
-    memcpy(out, canonical.digest, sizeof canonical.digest);
-}
-
-/* Within the kernel or server. 0; -EOPNOTSUPP: not that way; -errno. */
-static int copy_part(struct runner *r, uint64_t at, uint64_t end)
-{
-    while (at < end) {
-        size_t done = 0;
-        int err = is_stopping(r->parts) ? -ECANCELED
-                                        : on_dst(r, (struct store_op){.code = STORE_COPY,
-                                                                      .up = {.upload = r->parts->upload,
-                                                                             .from = r->parts->file,
-                                                                             .offset = at,
-                                                                             .len = (size_t)(end - at),
-                                                                             .out_len = &done}});
-        if (err != 0) {
-            return err;
-        }
-        if (done == 0) {
-            return -ERR_CHANGED; /* shorter than it was */
-        }
-        at += done;
-        count_moved(r->parts, done);
-    }
-    return 0;
-}
-
-/* Writes what was read, but for runs of zeros where they are to become holes. */
-static int write_runs(struct runner *r, size_t len, uint64_t offset)
-{
-    bool zero = false;
-    int err = 0;
-    for (size_t at = 0, run = 0; at < len && err == 0; at += run) {
-        run = len - at;
-        if (r->parts->zeros) {
-            run = sparse_next_run(r->buffer + at, len - at, offset + at, &zero);
-        }
-        if (!zero) {
-            err = on_dst(
-                r, (struct store_op){
-                       .code = STORE_WRITE,
-                       .up = {.upload = r->parts->upload, .buf = r->buffer + at, .len = run, .offset = offset + at}});
-            count_moved(r->parts, err == 0 ? run : 0);
-        }
-    }
-    return err;
-}
-
-static int copy_data(struct runner *r, uint64_t at, uint64_t end)
-{
-    struct parts *p = r->parts;
-    while (at < end) {
-        size_t got = 0;
-        size_t want = end - at < p->buffer_size ? (size_t)(end - at) : p->buffer_size;
-        int err =
-            is_stopping(p) || atomic_load_explicit(&p->stop, memory_order_relaxed)
-                ? -ECANCELED
-                : on_src(r,
-                         (struct store_op){
-                             .code = STORE_READ,
-                             .file = {.file = p->file, .buf = r->buffer, .len = want, .offset = at, .out_len = &got}});
-        if (err != 0) {
-            return err;
-        }
-        if (got == 0) {
-            return p->staged ? -EIO : -ERR_CHANGED; /* nobody but a failing disk shortens what is staged */
-        }
-        XXH3_128bits_update(r->hash, r->buffer, got);
-        err = write_runs(r, got, at);
-        if (err != 0) {
-            return err;
-        }
-        at += got;
-    }
-    return 0;
-}
-
-/* Whether at is known to be data, up to *out_end: some file systems find the end of a long extent by looking at each
- * page of it. */
-static bool is_known_data(struct parts *p, uint64_t at, uint64_t *out_end)
-{
-    pthread_mutex_lock(&p->lock);
-    bool known = at >= p->data && at < p->data_end;
-    *out_end = known ? p->data_end : *out_end;
-    pthread_mutex_unlock(&p->lock);
-    return known;
-}
-
-static void know_data(struct parts *p, uint64_t data, uint64_t end)
-{
-    pthread_mutex_lock(&p->lock);
-    p->data = data;
-    p->data_end = end;
-    pthread_mutex_unlock(&p->lock);
-}
-
-/* Where data begins and ends, in [at, end]; both end where there is none before. *out_next: where there is some. */
-static int next_extent(struct runner *r, uint64_t at, uint64_t end, uint64_t *out_data, uint64_t *out_end,
-                       uint64_t *out_next)
-{
-    *out_data = at;
-    *out_end = end;
-    *out_next = at;
-    if (!r->parts->extents || is_known_data(r->parts, at, out_end)) {
-        *out_end = *out_end < end ? *out_end : end;
-        return 0;
-    }
-    int err = on_src(
-        r, (struct store_op){.code = STORE_EXTENT,
-                             .file = {.file = r->parts->file, .offset = at, .out_data = out_data, .out_end = out_end}});
-    if (err == -ENXIO) { /* nothing but a hole is left */
-        *out_data = r->parts->before.size;
-        *out_end = r->parts->before.size;
-        err = 0;
-    }
-    if (err == 0) {
-        know_data(r->parts, *out_data, *out_end);
-    }
-    /* It may have grown: the check at the end will tell. */
-    *out_next = *out_data;
-    *out_end = *out_end < end ? *out_end : end;
-    *out_data = *out_data < end ? *out_data : end;
-    *out_end = *out_end < *out_data ? *out_data : *out_end;
-    return err;
-}
-
-/* By reading and writing. *out_next: where data goes on, where all of the part is a hole; else not beyond its end. */
-static int read_part(struct runner *r, uint64_t part, uint64_t *out_next)
-{
-    uint64_t end = part_end(r->parts, part);
-    XXH3_128bits_reset(r->hash);
-    *out_next = 0;
-    for (uint64_t at = part_begin(part); at < end;) {
-        uint64_t data = 0;
-        uint64_t stop = 0;
-        uint64_t next = 0;
-        int err = next_extent(r, at, end, &data, &stop, &next);
-        if (err != 0) {
-            return err;
-        }
-        if (at == part_begin(part) && data == end) {
-            *out_next = next;
-            return 0;
-        }
-        hash_zeros(r->hash, data - at);
-        err = copy_data(r, data, stop);
-        if (err != 0) {
-            return err;
-        }
-        at = stop > at ? stop : end;
-    }
-    return 0;
 }
 
 /* ---- what is recorded ---- */
@@ -414,7 +133,7 @@ static int flush(struct runner *r, bool all)
     if (!begins) {
         return 0;
     }
-    int err = on_dst(r, (struct store_op){.code = STORE_FLUSH, .up = {.upload = p->upload, .len = (size_t)bytes}});
+    int err = part_on_dst(r, (struct store_op){.code = STORE_FLUSH, .up = {.upload = p->upload, .len = (size_t)bytes}});
     pthread_mutex_lock(&p->lock);
     p->flushing = false;
     p->flushed_ns = clock_mono_ns();
@@ -468,7 +187,7 @@ static int run_part(struct runner *r, uint64_t part)
     struct parts *p = r->parts;
     int64_t read_ns = p->read_ns != 0 ? p->read_ns : clock_real_ns();
     if (atomic_load_explicit(&p->copying, memory_order_relaxed)) {
-        int err = copy_part(r, part_begin(part), part_end(p, part));
+        int err = part_copy(r, part_begin(part), part_end(p, part));
         if (err != -EOPNOTSUPP) {
             if (err == 0) {
                 part_over(r, part, PART_HASHLESS, read_ns);
@@ -478,7 +197,7 @@ static int run_part(struct runner *r, uint64_t part)
         atomic_store_explicit(&p->copying, false, memory_order_relaxed);
     }
     uint64_t next = 0;
-    int err = read_part(r, part, &next);
+    int err = part_read(r, part, &next);
     if (err != 0) {
         return err;
     }
@@ -487,7 +206,7 @@ static int run_part(struct runner *r, uint64_t part)
         return 0;
     }
     if (p->hashes != NULL) {
-        hash_take(r->hash, p->hashes[part]);
+        part_hash_take(r->hash, p->hashes[part]);
     }
     part_over(r, part, 0, read_ns);
     return 0;
@@ -500,7 +219,7 @@ static void run_parts(struct runner *r)
     uint64_t part = 0;
     int err = 0;
     while (err == 0 && !atomic_load_explicit(&p->stop, memory_order_relaxed) && take(r, &part)) {
-        err = is_stopping(p) ? -ECANCELED : run_part(r, part);
+        err = part_is_stopping(p) ? -ECANCELED : run_part(r, part);
         if (err == 0 && p->flushes) {
             err = flush(r, false);
         }
@@ -687,7 +406,7 @@ uint64_t parts_there(const struct parts *p)
 void parts_copied(struct parts *p, uint64_t at)
 {
     atomic_store_explicit(&p->copying, true, memory_order_relaxed);
-    count_moved(p, at);
+    part_count_moved(p, at);
     for (uint64_t i = 0; p->marks != NULL && i < p->count && part_end(p, i) <= at; i++) {
         p->marks[i] = PART_DONE | PART_HASHLESS | (p->flushes ? PART_WRITTEN : 0);
         p->unflushed += p->flushes ? part_end(p, i) - part_begin(i) : 0;
@@ -780,8 +499,8 @@ bool parts_hash(const struct parts *p, uint8_t out[16])
         if ((p->marks[i] & PART_DONE) == 0) {
             if (!have_hole || len < PART_SIZE) {
                 XXH3_128bits_reset(one); /* zeros, which is what a hole reads as */
-                hash_zeros(one, len);
-                hash_take(one, hole);
+                part_hash_zeros(one, len);
+                part_hash_take(one, hole);
                 have_hole = true;
             }
             hash = hole;
@@ -790,7 +509,7 @@ bool parts_hash(const struct parts *p, uint8_t out[16])
         known = (p->marks[i] & PART_HASHLESS) == 0;
     }
     if (known) {
-        hash_take(whole, out);
+        part_hash_take(whole, out);
     }
     XXH3_freeState(whole);
     XXH3_freeState(one);

@@ -181,6 +181,7 @@
  * copier/copyrename.c                files that have another name than before
  * copier/copylarge.c                 one large or sparse file: begun or resumed, published or left for the next run
  * copier/copyparts.c                 its parts, copied by several workers at once
+ * copier/copypart.c                  one part: read, hashed and written
  * copier/partials.c                  large files that earlier runs have left unfinished
  * copier/events.c                    what planner and workers report: failures, records
  * copier/upkeep.c                    the janitor's part in a run: what is repaired, reported, purged
