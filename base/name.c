@@ -4,6 +4,7 @@
 #include "base/name.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -76,27 +77,46 @@ bool run_id_valid(const char *s)
     return all_hex(s, RUN_ID_LEN) && s[RUN_ID_LEN] == '\0';
 }
 
+/* Random bytes of one system call, for the temp names of one thread. */
+static _Thread_local struct {
+    bool watched;  /* forget_block is called in a forked child */
+    unsigned left; /* unused bytes at the end */
+    unsigned char bytes[32 * TEMP_RANDOM];
+} block;
+
+/* In a forked child, which has the thread that forked alone: the bytes are its parent's too. */
+static void forget_block(void)
+{
+    block.left = 0;
+}
+
+/* Fills the calling thread's block. 0 or -errno. */
+static int fill_block(void)
+{
+    if (!block.watched) {
+        const int err = pthread_atfork(NULL, NULL, forget_block);
+        if (err != 0) {
+            return -err;
+        }
+        block.watched = true;
+    }
+    const int err = random_bytes(block.bytes, sizeof(block.bytes));
+    if (err == 0) {
+        block.left = sizeof(block.bytes);
+    }
+    return err;
+}
+
 int temp_name_make(const char *run_id, char out_name[TEMP_NAME_MAX])
 {
-    /* One system call for 32 names. The process id tells a forked child that the block is its parent's too. */
-    static _Thread_local struct {
-        pid_t owner;
-        unsigned left; /* unused bytes at the end */
-        unsigned char bytes[32 * TEMP_RANDOM];
-    } block;
-
     if (!run_id_valid(run_id)) {
         return -EINVAL;
     }
-    const pid_t self = getpid();
-    if (block.owner != self || block.left < TEMP_RANDOM) {
-        block.left = 0;
-        const int err = random_bytes(block.bytes, sizeof(block.bytes));
+    if (block.left < TEMP_RANDOM) {
+        const int err = fill_block();
         if (err != 0) {
             return err;
         }
-        block.owner = self;
-        block.left = sizeof(block.bytes);
     }
 
     char *at = out_name;
