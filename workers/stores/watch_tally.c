@@ -119,14 +119,22 @@ static void add_slow(struct tally *t, struct watch_slow one)
 
 /* ---- directories ---- */
 
+/* ids are hashes. */
+static uint16_t *hint_of(struct tally *t, uint64_t id)
+{
+    return &t->dir_hints[id % TALLY_HINTS];
+}
+
 static struct tally_dir *find_dir(struct tally *t, uint64_t id)
 {
-    if (t->dir_last < t->dir_count && t->dirs[t->dir_last].id == id) {
-        return &t->dirs[t->dir_last];
+    uint16_t *hint = hint_of(t, id);
+
+    if (*hint < t->dir_count && t->dirs[*hint].id == id) {
+        return &t->dirs[*hint];
     }
     for (unsigned i = 0; i < t->dir_count; i++) {
         if (t->dirs[i].id == id) {
-            t->dir_last = i;
+            *hint = (uint16_t)i;
             return &t->dirs[i];
         }
     }
@@ -148,7 +156,7 @@ static struct tally_dir *take_dir(struct tally *t, uint64_t id)
     }
     free(d->path);
     *d = (struct tally_dir){.id = id, .ns = d->ns, .error = d->ns};
-    t->dir_last = (unsigned)(d - t->dirs);
+    *hint_of(t, id) = (uint16_t)(d - t->dirs);
     return d;
 }
 

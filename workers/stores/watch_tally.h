@@ -21,6 +21,8 @@ struct tally_dir {
     char *path;     /* owned; NULL: there was no memory for it */
 };
 
+#define TALLY_HINTS 256 /* a few for each directory that a port keeps */
+
 struct tally {
     uint64_t done; /* operations that were answered */
     struct watch_code codes[STORE_CODES];
@@ -29,7 +31,7 @@ struct tally {
     struct tally_dir *dirs;             /* owned */
     unsigned dir_room;                  /* of dirs */
     unsigned dir_count;                 /* of dirs in use */
-    unsigned dir_last;                  /* the one used last: mostly used again */
+    uint16_t dir_hints[TALLY_HINTS];    /* where in dirs the one with such an id was last: mostly it still is */
 };
 
 /* How an operation stands when it is added. */
