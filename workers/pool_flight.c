@@ -30,7 +30,8 @@ static void flight_over(const struct flight *f)
     if (f->shard) {
         uint64_t work = atomic_load_explicit(&w->work, memory_order_relaxed);
         atomic_store_explicit(&w->work, work + f->cost, memory_order_relaxed);
-        if (--f->shard->active == 0 && f->shard->next == f->shard->count) {
+        shard_active_add(w, f->shard, -1U);
+        if (f->shard->active == 0 && f->shard->next == f->shard->count) {
             free(f->shard);
         }
     } else {

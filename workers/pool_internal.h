@@ -32,6 +32,12 @@ struct buffers {
     size_t need;                /* bytes of the smallest buffer that one of them waits for */
 };
 
+/* One of the shards that a worker takes items from. They are gone through for each item, and so are kept together. */
+struct open_shard {
+    struct shard *shard; /* owned */
+    unsigned active;     /* shard->active */
+};
+
 struct worker {
     _Alignas(POOL_LINE) struct pool *pool; /* not owned */
     unsigned index;                        /* 0.. */
@@ -39,7 +45,7 @@ struct worker {
     struct io *io;                         /* owned by its thread; others use it under pool.lock while live */
     struct fibers *fibers;                 /* owned, its thread only */
     void *own;                             /* the user's */
-    struct shard *open;                    /* shards with items not handed out, owned, its thread only */
+    struct open_shard open[SHARDS_OPEN];   /* those with items not handed out, in order of coming; its thread only */
     unsigned open_count;                   /* in open */
     unsigned share;                        /* its part of the limit; its thread only */
     unsigned epoch;                        /* of share: pool.epoch then */
@@ -134,6 +140,15 @@ static inline unsigned worker_active(const struct worker *w)
 static inline void worker_active_add(struct worker *w, unsigned n)
 {
     atomic_store_explicit(&w->active, worker_active(w) + n, memory_order_relaxed);
+}
+
+/* n more items of s are handed out and not done. */
+static inline void shard_active_add(struct worker *w, struct shard *s, unsigned n)
+{
+    s->active += n;
+    if (s->place < SHARDS_OPEN) {
+        w->open[s->place].active = s->active;
+    }
 }
 
 /* Starts the item or offer in a fiber, counted as in flight until it is over. 0 or -ENOMEM: nothing has happened. All

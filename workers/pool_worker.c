@@ -16,6 +16,12 @@ enum next {
     NEXT_EMPTY,   /* no item to be had now */
 };
 
+static void shard_link(struct worker *w, struct shard *s)
+{
+    s->place = w->open_count++;
+    w->open[s->place] = (struct open_shard){.shard = s, .active = s->active};
+}
+
 static void shard_open(struct worker *w, struct shard *s)
 {
     s->next = 0;
@@ -24,23 +30,17 @@ static void shard_open(struct worker *w, struct shard *s)
         free(s);
         return;
     }
-    struct shard **end = &w->open;
-    while (*end) {
-        end = &(*end)->link;
-    }
-    s->link = NULL;
-    *end = s;
-    w->open_count++;
+    shard_link(w, s);
 }
 
-static void shard_unlink(struct worker *w, const struct shard *s)
+static void shard_unlink(struct worker *w, struct shard *s)
 {
-    struct shard **at = &w->open;
-    while (*at != s) {
-        at = &(*at)->link;
-    }
-    *at = s->link;
     w->open_count--;
+    for (unsigned i = s->place; i < w->open_count; i++) {
+        w->open[i] = w->open[i + 1];
+        w->open[i].shard->place = i;
+    }
+    s->place = SHARDS_OPEN;
 }
 
 /* Takes a shard without waiting. False: there is none now. */
@@ -54,12 +54,13 @@ static bool shard_take(struct worker *w)
     return true;
 }
 
-static struct shard *fewest_active(const struct worker *w)
+/* NULL: none is open. */
+static const struct open_shard *fewest_active(const struct worker *w)
 {
-    struct shard *best = w->open;
-    for (struct shard *s = w->open; s; s = s->link) {
-        if (s->active < best->active) {
-            best = s;
+    const struct open_shard *best = w->open_count > 0 ? &w->open[0] : NULL;
+    for (unsigned i = 1; i < w->open_count; i++) {
+        if (w->open[i].active < best->active) {
+            best = &w->open[i];
         }
     }
     return best;
@@ -69,14 +70,14 @@ static struct shard *fewest_active(const struct worker *w)
 static struct shard *worker_pick(struct worker *w)
 {
     unsigned most = w->pool->options.spread ? SHARDS_OPEN : 1;
-    struct shard *best = fewest_active(w);
+    const struct open_shard *best = fewest_active(w);
     if (best && (best->active == 0 || w->open_count >= most)) {
-        return best;
+        return best->shard;
     }
     if (shard_take(w)) {
         best = fewest_active(w);
     }
-    return best;
+    return best ? best->shard : NULL;
 }
 
 /* Sleeping items leave their place to others, within bounds: one that fails must not keep the rest waiting. */
@@ -119,7 +120,7 @@ static enum next worker_start(struct worker *w)
     }
     struct work *item = s->items[s->next];
     s->next++;
-    s->active++;
+    shard_active_add(w, s, 1);
     bool last = s->next == s->count;
     if (last) {
         shard_unlink(w, s);
@@ -128,12 +129,10 @@ static enum next worker_start(struct worker *w)
         return NEXT_STARTED;
     }
     /* No memory for one more stack: others will be done with theirs. */
-    s->active--;
+    shard_active_add(w, s, -1U);
     s->next--;
     if (last) {
-        s->link = w->open;
-        w->open = s;
-        w->open_count++;
+        shard_link(w, s);
     }
     return NEXT_FULL;
 }
@@ -141,9 +140,9 @@ static enum next worker_start(struct worker *w)
 static void worker_drop_open(struct worker *w)
 {
     const struct pool_options *o = &w->pool->options;
-    while (w->open) {
-        struct shard *s = w->open;
-        shard_unlink(w, s);
+    while (w->open_count > 0) {
+        struct shard *s = w->open[--w->open_count].shard;
+        s->place = SHARDS_OPEN;
         while (s->next < s->count) {
             o->drop(o->arg, s->items[--s->count]);
         }
@@ -289,7 +288,7 @@ static void worker_loop(struct worker *w)
             worker_turn(w, turn_timeout(w));
             break;
         case NEXT_EMPTY:
-            if (worker_active(w) > 0 || !w->closed || w->open) {
+            if (worker_active(w) > 0 || !w->closed || w->open_count > 0) {
                 worker_starve(w);
             } else if (!worker_rest(w)) {
                 return;

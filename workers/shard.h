@@ -24,7 +24,7 @@ struct shard {
     unsigned count;                  /* items */
     unsigned next;                   /* the first one not handed out yet (pool only) */
     unsigned active;                 /* items handed out and not done (pool only) */
-    struct shard *link;              /* the pool's list of open shards (pool only) */
+    unsigned place;                  /* where the worker keeps it while it is open (pool only) */
     struct work *items[SHARD_ITEMS]; /* owned, [next, count) */
 };
 
