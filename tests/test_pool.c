@@ -674,6 +674,6 @@ Test(pool, cost_of_facts, .timeout = 60)
     struct io_facts facts = {0};
     pool_io_facts(s.pool, &facts);
     cr_log_info("asking for the facts: %.0f us", (double)(clock_mono_ns() - begin) / 1000);
-    cr_assert_eq(facts.ops_wanted, 12);
+    cr_assert_eq(facts.ops_wanted, 13);
     scene_finish(&s);
 }
