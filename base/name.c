@@ -151,6 +151,12 @@ bool temp_name_parse(const char *name, char out_id[RUN_ID_LEN + 1])
     return true;
 }
 
+bool temp_name_is_of(const char *name, const char *run_id)
+{
+    char id[RUN_ID_LEN + 1];
+    return temp_name_parse(name, id) && strcmp(id, run_id) == 0;
+}
+
 /*
  * Length of the valid UTF-8 sequence of more than one byte at s (NUL-terminated), with its code point; 0 where there
  * is none: no surrogates, no overlong forms, nothing above U+10FFFF.

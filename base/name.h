@@ -30,6 +30,9 @@ int temp_name_make(const char *run_id, char out_name[TEMP_NAME_MAX]);
 /* Whether name is a temp name of haul; its run id is then in out_id (may be NULL). */
 bool temp_name_parse(const char *name, char out_id[RUN_ID_LEN + 1]);
 
+/* Whether it is one of that run's: nobody else's then, and it may go at any time. */
+bool temp_name_is_of(const char *name, const char *run_id);
+
 /*
  * text as it is shown on a terminal or in a log: valid printable UTF-8 stays, everything else (control characters,
  * newlines, invalid bytes, the backslash) becomes \n, \t, \\ or \ooo. A malloc'd string that the caller frees; NULL

@@ -42,6 +42,8 @@ Test(name, temp_names_are_parsed_back, .timeout = 10)
     cr_assert(temp_name_parse(name, found));
     cr_assert_str_eq(found, id);
     cr_assert(temp_name_parse(name, NULL));
+    cr_assert(temp_name_is_of(name, found));
+    cr_assert_not(temp_name_is_of(name, "fedcba9876543210"), "another run's");
     cr_assert_eq(temp_name_make("../../etc", name), -EINVAL);
 }
 

@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -486,14 +485,6 @@ out:
 
 /* ---- removal ---- */
 
-/* A temp name of this run is nobody else's: it may go at any time. */
-static bool is_own_temp(struct port *p, const char *name)
-{
-    char run_id[RUN_ID_LEN + 1];
-
-    return temp_name_parse(name, run_id) && strcmp(run_id, posix_of(p)->run_id) == 0;
-}
-
 static int remove_in(struct port *p, struct store_op *op, int dir_fd)
 {
     struct attr seen;
@@ -508,7 +499,7 @@ static int remove_in(struct port *p, struct store_op *op, int dir_fd)
             return fail_at(op, STORE_STEP_GUARD, -ESTALE);
         }
     }
-    err = is_own_temp(p, op->name) ? 0 : fence_pass(posix_of(p)->fence, p->io);
+    err = temp_name_is_of(op->name, posix_of(p)->run_id) ? 0 : fence_pass(posix_of(p)->fence, p->io);
     if (err) {
         return fail_at(op, "lease", err);
     }

@@ -2,7 +2,6 @@
  * nfs3_change: attributes of what is there, and its removal, if it is still what was meant.
  */
 #include <errno.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "workers/stores/nfs3/nfs3_internal.h"
@@ -141,14 +140,6 @@ int nfs3_setattr(struct port *p, struct store_op *op)
 
 /* ---- removal ---- */
 
-/* A temp name of this run is nobody else's: it may go at any time. */
-static bool is_own_temp(struct port *p, const char *name)
-{
-    char run_id[RUN_ID_LEN + 1];
-
-    return temp_name_parse(name, run_id) && strcmp(run_id, nfs3_of(p)->run_id) == 0;
-}
-
 /* Whether seen is what is to be removed. 0 or -errno. */
 static int guard(struct store_op *op, const struct attr *seen)
 {
@@ -173,7 +164,7 @@ int nfs3_remove_in(struct port *p, struct store_op *op, const struct nfs_dir *di
     }
     err = find(p, op, dir, &fh, &seen);
     err = err ? err : guard(op, &seen);
-    err = err || is_own_temp(p, op->name) ? err : nfs3_fence(p, op);
+    err = err || temp_name_is_of(op->name, nfs3_of(p)->run_id) ? err : nfs3_fence(p, op);
     if (err) {
         return err;
     }

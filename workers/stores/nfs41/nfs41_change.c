@@ -2,7 +2,6 @@
  * nfs41_change: attributes of what is there, and its removal, if it is still what was meant.
  */
 #include <errno.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -258,14 +257,6 @@ struct guard {
     int err;          /* -errno of an entry that does not pass */
 };
 
-/* A temp name of this run is nobody else's: it may go at any time. */
-static bool is_own_temp(struct port *p, const char *name)
-{
-    char run_id[RUN_ID_LEN + 1];
-
-    return temp_name_parse(name, run_id) && strcmp(run_id, nfs41_of(p)->run_id) == 0;
-}
-
 /* NFS has one REMOVE for directories and all else. */
 static void guard_make(const struct store_op *op, struct guard *g)
 {
@@ -339,7 +330,7 @@ static int remove_guarded(struct port *p, struct store_op *op, const struct nfs_
 int nfs41_remove_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs41_store *s = nfs41_of(p);
-    bool own = is_own_temp(p, op->name);
+    bool own = temp_name_is_of(op->name, nfs41_of(p)->run_id);
     bool verify = !nfs41_stepped(s, NFS41_STEP_NO_VERIFY);
     enum nfs_op stop = (enum nfs_op)0;
     struct guard g;
