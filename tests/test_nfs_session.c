@@ -794,6 +794,27 @@ Test(nfs_session, lease)
     rig_close(&r);
 }
 
+/* Calls that begin together are to end together, in time and hardly before it. */
+Test(nfs_session, deadlines)
+{
+    const int64_t most = 48 * NS_PER_SEC; /* four fifths of the limit */
+    struct rig r;
+    rig_open(&r, &(struct plan){.way = WAY_RING, .client = {.io_timeout_ns = 60 * NS_PER_SEC}});
+    int64_t begun = clock_mono_ns();
+    int64_t before = nfs_client_deadline_ns(r.client);
+    unsigned others = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        int64_t now = clock_mono_ns();
+        int64_t deadline = nfs_client_deadline_ns(r.client);
+        cr_assert_leq(deadline, clock_mono_ns() + most);
+        cr_assert_gt(deadline, now + most - most / 1000);
+        others += deadline != before;
+        before = deadline;
+    }
+    cr_assert_leq(others, 1 + (clock_mono_ns() - begun) / (40 * NS_PER_MS), "%u", others);
+    rig_close(&r);
+}
+
 /* ---- opening ---- */
 
 struct bad {

@@ -13,6 +13,8 @@
 #include "base/clock.h"
 #include "workers/stores/nfs41/client_internal.h"
 
+#define DEADLINE_STEPS 1024 /* of an operation's time: by less than one of them it ends earlier */
+
 void nfs_problem(char **problem, const char *format, ...)
 {
     if (!problem || *problem) {
@@ -175,5 +177,11 @@ int64_t nfs_client_deadline_ns(const struct nfs_client *client)
     /* A fifth is left for whoever measures from outside, and for its coarse clock. */
     int64_t now = clock_mono_ns();
     int64_t most = client->io_timeout_ns - client->io_timeout_ns / 5;
-    return most > INT64_MAX - now ? INT64_MAX : now + most;
+    int64_t step = most / DEADLINE_STEPS + 1;
+    if (most > INT64_MAX - now) {
+        return INT64_MAX;
+    }
+    /* Operations that begin at about the same time have the same one: a wait is put in order among the others by going
+     * past all that end later, and those who began later may have come first, while it waited for a slot. */
+    return now + most - (now + most) % step;
 }

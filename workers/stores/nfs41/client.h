@@ -95,7 +95,7 @@ unsigned nfs_client_generation(const struct nfs_client *client);
 bool nfs_client_due(const struct nfs_client *client);
 
 /* The latest moment, monotonic ns, at which an operation that begins now may end by itself: before others would give
- * it up. */
+ * it up. Mostly the same for operations that begin within a thousandth of the time that they have. */
 int64_t nfs_client_deadline_ns(const struct nfs_client *client);
 
 #endif
