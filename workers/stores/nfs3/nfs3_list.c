@@ -45,6 +45,7 @@ struct store_list {
     size_t seen_room;        /* entries that seen can have */
     size_t sorted;           /* of seen: sorted, and passed over when they come again */
     char *name;              /* the last one handed out, owned */
+    size_t name_room;        /* bytes that name has room for */
 };
 
 static int compare_hashes(const void *a, const void *b)
@@ -69,8 +70,12 @@ static bool seen_has(const struct store_list *list, uint64_t hash)
     return list->sorted > 0 && bsearch(&hash, list->seen, list->sorted, sizeof(*list->seen), compare_hashes) != NULL;
 }
 
-static int seen_add(struct store_list *list, uint64_t hash)
+/* Room for what is kept of an entry of that name: once it is taken from the page nothing fails any more, since whoever
+ * asks again is given the next one. 0 or -ENOMEM. */
+static int make_room(struct store_list *list, const char *name)
 {
+    size_t len = strlen(name) + 1;
+
     if (list->seen_count == list->seen_room) {
         size_t room = list->seen_room ? list->seen_room * 2 : 256;
         uint64_t *more = realloc(list->seen, room * sizeof(*more));
@@ -81,7 +86,15 @@ static int seen_add(struct store_list *list, uint64_t hash)
         list->seen = more;
         list->seen_room = room;
     }
-    list->seen[list->seen_count++] = hash;
+    if (len > list->name_room) {
+        char *more = realloc(list->name, len);
+
+        if (!more) {
+            return -ENOMEM;
+        }
+        list->name = more;
+        list->name_room = len;
+    }
     return 0;
 }
 
@@ -263,7 +276,12 @@ static int next_entry(struct port *p, struct store_op *op, struct store_list *li
             }
             continue;
         }
-        e = &list->page.entries[list->next++];
+        e = &list->page.entries[list->next];
+        r = make_room(list, e->name);
+        if (r) {
+            return r;
+        }
+        list->next++;
         list->cookie = e->cookie;
         if (name_is_dots(e->name, strnlen(e->name, 3))) {
             continue;
@@ -275,10 +293,7 @@ static int next_entry(struct port *p, struct store_op *op, struct store_list *li
         if (seen_has(list, hash)) {
             continue;
         }
-        r = seen_add(list, hash);
-        if (r) {
-            return r;
-        }
+        list->seen[list->seen_count++] = hash;
         *out = e;
         return 1;
     }
@@ -308,13 +323,9 @@ int nfs3_list_next(struct port *p, struct store_op *op)
     if (r == 0 || !e) {
         return 0;
     }
-    free(list->name);
-    list->name = strdup(e->name); /* the page may go with the next park */
-    if (!list->name) {
-        return -ENOMEM;
-    }
+    out->name_len = strlen(e->name);
+    memcpy(list->name, e->name, out->name_len + 1); /* the page may go with the next park */
     out->name = list->name;
-    out->name_len = strlen(list->name);
     if (e->has_attr) {
         out->attr = e->attr;
         out->has_attr = list->want_attr;

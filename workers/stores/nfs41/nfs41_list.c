@@ -69,7 +69,9 @@ static bool seen_has(const struct store_list *list, uint64_t hash)
     return list->sorted > 0 && bsearch(&hash, list->seen, list->sorted, sizeof(*list->seen), compare_hashes) != NULL;
 }
 
-static int seen_add(struct store_list *list, uint64_t hash)
+/* Room for one more, before an entry is taken from the page: whoever asks again after a failure is given the next one.
+ * 0 or -ENOMEM. */
+static int make_room(struct store_list *list)
 {
     if (list->seen_count == list->seen_room) {
         size_t room = list->seen_room ? list->seen_room * 2 : 256;
@@ -81,7 +83,6 @@ static int seen_add(struct store_list *list, uint64_t hash)
         list->seen = more;
         list->seen_room = room;
     }
-    list->seen[list->seen_count++] = hash;
     return 0;
 }
 
@@ -320,8 +321,9 @@ static int next_entry(struct port *p, struct store_op *op, struct store_list *li
     for (;;) {
         uint64_t hash;
         bool eof = false;
-        int r = list->page ? nfs_get_entry(&list->in, e, &eof) : 0;
+        int r = make_room(list);
 
+        r = !r && list->page ? nfs_get_entry(&list->in, e, &eof) : r;
         if (r < 0) {
             return r;
         }
@@ -351,8 +353,8 @@ static int next_entry(struct port *p, struct store_op *op, struct store_list *li
         if (seen_has(list, hash)) {
             continue;
         }
-        r = seen_add(list, hash);
-        return r ? r : 1;
+        list->seen[list->seen_count++] = hash;
+        return 1;
     }
 }
 
