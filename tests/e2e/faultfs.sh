@@ -78,12 +78,17 @@ faultfs_tell every 3 empty
 expect 0 copy --json --jobs 4 --bwlimit 1M --recheck 100% "$WORK/slow" "$DST"
 faultfs_tell heal
 faultfs_tell late 0
+# Those that were published at the very end may break once they were looked at for the last time: they are not reported,
+# and not judged.
+for file in $(comm -23 <(broken) <(found) | cut -d' ' -f2); do
+    rm "$WORK/slow/$file" "$BEHIND/$file"
+done
 judge_lax "$WORK/slow" "$BEHIND"
-# Those that were published at the very end may break after the run: none of them here is reported.
 [ "$(found | wc -l)" -ge 10 ] || fail "only $(found | wc -l) files found that broke late"
 [ -z "$(comm -13 <(broken) <(found))" ] || fail "found what was not broken: $(comm -13 <(broken) <(found))"
 
-# A group of names is put right as a whole: no name is parted from the others.
+# A group of names is put right as a whole: no name is parted from the others. Each name is broken once at most: three
+# times is how often a group is done anew.
 fresh_dst
 mkdir -p "$WORK/group/a" "$WORK/group/b"
 for i in $(seq 12); do
@@ -91,6 +96,7 @@ for i in $(seq 12); do
     ln "$WORK/group/a/one$i" "$WORK/group/a/two$i"
     ln "$WORK/group/a/one$i" "$WORK/group/b/three$i"
 done
+faultfs_tell once
 faultfs_tell every 5 mode empty truncate
 expect 0 copy --json --archive-dirs --recheck 100% "$WORK/group" "$DST"
 faultfs_tell heal
@@ -103,6 +109,7 @@ missed=$(comm -23 <(broken | cut -d' ' -f2 | grep -oE '[0-9]+$' | sort -u) <(fou
 for i in $(seq 12); do
     head -c $((i * 1000 + 500)) /dev/urandom >"$WORK/group/a/one$i"
 done
+faultfs_tell once
 faultfs_tell every 5 mode empty truncate
 expect 0 copy --json --archive-dirs --recheck 100% "$WORK/group" "$DST"
 faultfs_tell heal

@@ -9,6 +9,7 @@
  *
  *     every N KIND...     each Nth rename of a regular file is carried out, answered with success, and the file under
  *                         its new name is then broken, by the KINDs in turn; 0: none
+ *     once                the next "every" breaks nothing of the same path twice, until it is healed
  *     late MS             breaks it so many ms after the rename instead of before its answer
  *     delay MS [OP...]    each operation (of those names) takes so much longer; 0: none
  *     hang [OP...]        operations (of those names; none named: all) do not answer any more
@@ -44,6 +45,7 @@
 #define KINDS_MAX 16
 #define OPS_MAX   256 /* bytes of a list of operations */
 #define LATE_MAX  4096
+#define DONE_MAX  1024
 
 enum kind { KIND_EMPTY, KIND_MODE, KIND_ZERO, KIND_TRUNCATE, KIND_GONE, KIND_REPLACE, KIND_FIFO, KIND_COUNT };
 static const char *const kind_names[KIND_COUNT] = {"empty", "mode", "zero", "truncate", "gone", "replace", "fifo"};
@@ -67,6 +69,9 @@ static struct {
     unsigned kind_count;
     unsigned long renames; /* of regular files since "every" */
     unsigned long broken;  /* of them */
+    bool once;             /* none of them twice */
+    char *done[DONE_MAX];  /* paths of the broken ones while once, owned */
+    unsigned done_count;
     long late_ms;
     struct late late[LATE_MAX]; /* in order of due */
     unsigned late_first;
@@ -203,6 +208,33 @@ static struct timespec in_ms(long ms)
     return t;
 }
 
+/* With the lock: whether the file of that path may be broken; no other time, with "once". */
+static bool may_break(const char *path)
+{
+    for (unsigned i = 0; i < g.done_count; i++) {
+        if (strcmp(g.done[i], path) == 0) {
+            return false;
+        }
+    }
+    if (g.once) {
+        char *done = g.done_count < DONE_MAX ? strdup(path) : NULL;
+        if (done == NULL) {
+            fprintf(stderr, "faultfs: more files broken than can be remembered\n");
+            exit(1);
+        }
+        g.done[g.done_count++] = done;
+    }
+    return true;
+}
+
+/* With the lock. */
+static void forget_broken(void)
+{
+    while (g.done_count > 0) {
+        free(g.done[--g.done_count]);
+    }
+}
+
 /* A regular file was renamed to path. */
 static void renamed(const char *path)
 {
@@ -213,7 +245,7 @@ static void renamed(const char *path)
         g.hang = true;
     }
     g.renames++;
-    if (g.every > 0 && g.renames % g.every == 0) {
+    if (g.every > 0 && g.renames % g.every == 0 && may_break(path)) {
         kind = g.kinds[g.broken++ % g.kind_count];
         now = g.late_ms == 0;
         if (!now && g.late_count < LATE_MAX) {
@@ -321,6 +353,9 @@ static void command(char *line)
         take_kinds(&rest);
         g.renames = 0;
         g.broken = 0;
+        forget_broken();
+    } else if (strcmp(word, "once") == 0) {
+        g.once = true;
     } else if (strcmp(word, "late") == 0) {
         g.late_ms = take_number(&rest);
     } else if (strcmp(word, "delay") == 0) {
@@ -343,6 +378,7 @@ static void command(char *line)
         g.hang = false;
         g.hang_after = 0;
         g.every = 0;
+        g.once = false;
         g.delay_ms = 0;
         for (; g.late_count > 0; g.late_count--) {
             free(g.late[g.late_first].path);
