@@ -1,7 +1,7 @@
 /*
- * cutproxy [options] PORT            a TCP proxy on 127.0.0.1 before 127.0.0.1:PORT that delays, cuts and goes quiet
- * when it is told to, and counts what passes cutproxy --tell SOCKET COMMAND...  gives a running one a command and
- * prints its answer; exit 1 where it was refused
+ * cutproxy [options] PORT            a TCP proxy on 127.0.0.1 before 127.0.0.1:PORT that delays, cuts and goes
+ *                                    quiet when it is told to, and counts what passes
+ * cutproxy --tell SOCKET COMMAND...  gives a running one a command and prints its answer; exit 1: it was refused
  *
  *   --listen N       its own port (0: a free one). It is printed, alone on the first line of standard output
  *   --control PATH   a Unix socket for --tell
@@ -9,19 +9,28 @@
  *
  * Commands; "up" is from the client to the server:
  *
- *   rtt T                     T (10ms, 500us, 0) of round trip, half of it each way. Bytes queue while they are
- * delayed, so that only latency suffers, not throughput delay up|down T           one way only cut DIR WHERE N UNIT [of
- * K | of each] [times T] [silent] [all] resets a connection (RST to both sides): DIR is up or down, UNIT bytes or
- * records (RPC messages, by their record marks), WHERE is before   unit N does not pass, all before it do within   half
- * of record N passes after    unit N passes, nothing behind it does. After bytes sent up the server's side stays open
- * for a second, so that it acts; its answer is thrown away Units are counted over all connections from now on; "of 3":
- * on the third connection from now on alone; "of each": on each connection by itself. A cut is made once, or T times
- * (0: always). silent: instead of a reset, nothing passes any more, either way, and nobody is told. all: not only that
- * connection, every open one reset                     resets all connections now silence                   from now on
- * nothing passes on any connection, old or new; what comes is swallowed refuse                    new connections are
- * reset at once heal                      no silence, no refusal, no cuts to come; what was silent is reset target PORT
- * new connections go there stats                     "name value" lines: connections, open, up_bytes, up_records,
- * down_bytes, down_records, cuts, swallowed_bytes, refused zero                      counts from 0 again
+ *   rtt T            T (10ms, 500us, 0) of round trip, half of it each way. Bytes queue while they are delayed, so
+ *                    that only latency suffers, not throughput
+ *   delay up|down T  one way only
+ *   cut DIR WHERE N UNIT [of K | of each] [times T] [silent] [all]
+ *                    resets a connection (RST to both sides). DIR: up or down. UNIT: bytes, or records (RPC
+ *                    messages, by their record marks). WHERE:
+ *                      before  unit N does not pass, all before it does
+ *                      within  half of record N passes
+ *                      after   unit N passes, nothing behind it does. After bytes sent up the server's side stays
+ *                              open for a second, so that it acts; its answer is thrown away
+ *                    Units are counted over all connections from now on; "of 3": on the third connection from now
+ *                    on alone; "of each": on each connection by itself. A cut is made once, or T times (0: always).
+ *                    silent: instead of a reset, nothing passes any more, either way, and nobody is told. all: not
+ *                    only that connection, every open one
+ *   reset            resets all connections now
+ *   silence          from now on nothing passes on any connection, old or new; what comes is swallowed
+ *   refuse           new connections are reset at once
+ *   heal             no silence, no refusal, no cuts to come; what was silent is reset
+ *   target PORT      new connections go there
+ *   stats            "name value" lines: connections, open, up_bytes, up_records, down_bytes, down_records, cuts,
+ *                    swallowed_bytes, refused
+ *   zero             counts from 0 again
  *
  * A record counts when its last byte has been read. No code of haul is in it.
  */
