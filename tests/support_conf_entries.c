@@ -216,7 +216,7 @@ static int setattr(struct conf *c, struct dir *dir, const char *name, const stru
     struct store_op op = {.code = STORE_SETATTR, .dir = dir, .name = name, .setattr = {.attr = attr, .keep = keep}};
     int err = store_run(c->port, &op);
 
-    cr_assert(err != -ESTALE || (op.step && strcmp(op.step, STORE_STEP_GUARD) == 0));
+    cr_assert(err != -ESTALE || store_op_guarded(&op));
     return err;
 }
 

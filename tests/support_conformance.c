@@ -237,7 +237,7 @@ int conf_remove(struct conf *c, struct dir *dir, const char *name, const struct 
     int err = store_run(c->port, &op);
 
     /* -ESTALE from here is the guard's word or it is wrong. */
-    cr_assert(err != -ESTALE || (op.step && strcmp(op.step, STORE_STEP_GUARD) == 0));
+    cr_assert(err != -ESTALE || store_op_guarded(&op));
     return err;
 }
 
@@ -258,7 +258,7 @@ int conf_begin_temp(struct conf *c, const char *name, const struct attr *attr, c
                           .put = {.attr = attr, .keep = STORE_KEEP_ALL, .upload = out, .resume = resume, .temp = temp}};
     int err = store_run(c->port, &op);
 
-    cr_assert(err != -ESTALE || (op.step && strcmp(op.step, STORE_STEP_GUARD) == 0));
+    cr_assert(err != -ESTALE || store_op_guarded(&op));
     return err;
 }
 
