@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "workers/stores/backoff.h"
 #include "workers/stores/nfs41/session_internal.h"
 
 #define TAG_MAX     1024             /* bytes of a tag that comes back */
@@ -273,7 +274,7 @@ static enum outcome call_slot(struct nfs_session *s, struct nfs_compound *c, int
         nfs_connection_next(s);
         if (outcome == OUTCOME_DELAYED) {
             nfs_count(&s->member.counters.waits);
-            r = nfs_pause(s, nfs_backoff_ns(s, WAIT_NS, delays++, WAIT_MAX_NS), deadline_ns);
+            r = nfs_pause(s, backoff_ns(WAIT_NS, WAIT_MAX_NS, delays++, &s->seed), deadline_ns);
             if (r < 0) {
                 *out_error = r;
                 return put_off(s, c);
@@ -349,7 +350,7 @@ int nfs_session_call(struct nfs_session *session, struct nfs_compound *c, int64_
         if (c->result_count > c->first_change) {
             return 0;
         }
-        int64_t pause = nfs_backoff_ns(session, WAIT_NS, waits, WAIT_MAX_NS);
+        int64_t pause = backoff_ns(WAIT_NS, WAIT_MAX_NS, waits, &session->seed);
         if (clock_mono_ns() + pause >= deadline_ns || nfs_pause(session, pause, deadline_ns) < 0) {
             return 0;
         }

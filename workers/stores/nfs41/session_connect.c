@@ -26,11 +26,6 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-int64_t nfs_backoff_ns(struct nfs_session *s, int64_t delay, unsigned n, int64_t most)
-{
-    return backoff_ns(delay, most, n, &s->seed);
-}
-
 int nfs_pause(struct nfs_session *s, int64_t ns, int64_t deadline_ns)
 {
     return clock_mono_ns() + ns >= deadline_ns ? -ETIMEDOUT : io_sleep(s->io, ns);
@@ -132,7 +127,7 @@ static void count_failure(struct nfs_session *s)
     if (s->failures > 0) {
         /* Never so long that an operation that begins now would be over before the next try. */
         int64_t most = earlier(BACKOFF_MAX_NS, nfs_silence_ns(s->client));
-        s->not_before_ns = clock_mono_ns() + nfs_backoff_ns(s, BACKOFF_NS, s->failures - 1, most);
+        s->not_before_ns = clock_mono_ns() + backoff_ns(BACKOFF_NS, most, s->failures - 1, &s->seed);
     }
     s->failures++;
 }

@@ -136,8 +136,6 @@ void nfs_connection_count(struct nfs_session *s);
 int64_t nfs_silence_ns(const struct nfs_client *client);
 /* Sleeps. 0; -ETIMEDOUT: at once, since deadline_ns would come before; -ECANCELED. */
 int nfs_pause(struct nfs_session *s, int64_t ns, int64_t deadline_ns);
-/* delay doubled n times, most at most, x 0.5..1.5. */
-int64_t nfs_backoff_ns(struct nfs_session *s, int64_t delay, unsigned n, int64_t most);
 
 /* ---- session_make.c ---- */
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "workers/stores/backoff.h"
 #include "workers/stores/nfs41/session_internal.h"
 
 #define POLL_NS           (NS_PER_MS / 2)  /* while another thread makes the client id or its session */
@@ -296,7 +297,7 @@ static int after_round(struct nfs_session *s, uint32_t status, unsigned round, i
             return 1;
         }
     }
-    int r = nfs_pause(s, nfs_backoff_ns(s, WAIT_NS, round, WAIT_MAX_NS), deadline_ns);
+    int r = nfs_pause(s, backoff_ns(WAIT_NS, WAIT_MAX_NS, round, &s->seed), deadline_ns);
     return r < 0 ? r : 1;
 }
 
@@ -532,7 +533,7 @@ static int destroy_session(struct nfs_session *s, const uint8_t id[NFS_SESSION_I
             }
             r = r == 0 ? -EBUSY : r;
         } else if (r == 0 && nfs_error(status)->decision == NFS_DO_WAIT) {
-            r = nfs_pause(s, nfs_backoff_ns(s, WAIT_NS, tries, WAIT_MAX_NS), deadline_ns);
+            r = nfs_pause(s, backoff_ns(WAIT_NS, WAIT_MAX_NS, tries, &s->seed), deadline_ns);
             r = r == 0 ? -EBUSY : r;
         } else if (!is_broken(r, deadline_ns)) {
             return r;
