@@ -92,6 +92,7 @@
  * workers/stores/nfs41/session_slots.c slots: taken, waited for, retired
  * workers/stores/nfs41/session_call.c one call until it is answered
  * workers/stores/nfs_dirs.c          handles of directories, whatever the version
+ * workers/stores/nfs_listing.c       what their listings remember, whatever the version
  * workers/stores/want.c              who may own what, whatever the store
  * workers/stores/nfs_want.c          what is said where a server cannot hold it, whatever its version
  * workers/stores/layer.c             what the layers before a store share

@@ -17,6 +17,7 @@
 
 #include "base/name.h"
 #include "workers/stores/nfs3/nfs3_internal.h"
+#include "workers/stores/nfs_listing.h"
 
 #define PAGE_MAX     (128U * 1024) /* bytes of a READDIR reply at most */
 #define PAGE_MIN     4096U
@@ -37,38 +38,11 @@ struct store_list {
     uint32_t page_max;       /* bytes of the next page at most: small ones after a park, since the next may be near */
     bool over;               /* the end was handed out */
     unsigned restarts;       /* so far */
-    uint64_t mark;           /* a cookie that was asked for; when it is again the directory has no end (Brent) */
-    uint64_t pages;          /* asked for since mark was set, or since the beginning */
-    uint64_t mark_after;     /* pages after which mark is moved on */
-    uint64_t *seen;          /* hashes of names handed out, owned */
-    size_t seen_count;       /* of seen */
-    size_t seen_room;        /* entries that seen can have */
-    size_t sorted;           /* of seen: sorted, and passed over when they come again */
+    struct nfs_laps laps;    /* of cookie */
+    struct nfs_seen seen;    /* what was handed out */
     char *name;              /* the last one handed out, owned */
     size_t name_room;        /* bytes that name has room for */
 };
-
-static int compare_hashes(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* From now on what was handed out so far is passed over. */
-static void seen_sort(struct store_list *list)
-{
-    if (list->seen_count > 1) {
-        qsort(list->seen, list->seen_count, sizeof(*list->seen), compare_hashes);
-    }
-    list->sorted = list->seen_count;
-}
-
-static bool seen_has(const struct store_list *list, uint64_t hash)
-{
-    return list->sorted > 0 && bsearch(&hash, list->seen, list->sorted, sizeof(*list->seen), compare_hashes) != NULL;
-}
 
 /* Room for what is kept of an entry of that name: once it is taken from the page nothing fails any more, since whoever
  * asks again is given the next one. 0 or -ENOMEM. */
@@ -76,16 +50,6 @@ static int make_room(struct store_list *list, const char *name)
 {
     size_t len = strlen(name) + 1;
 
-    if (list->seen_count == list->seen_room) {
-        size_t room = list->seen_room ? list->seen_room * 2 : 256;
-        uint64_t *more = realloc(list->seen, room * sizeof(*more));
-
-        if (!more) {
-            return -ENOMEM;
-        }
-        list->seen = more;
-        list->seen_room = room;
-    }
     if (len > list->name_room) {
         char *more = realloc(list->name, len);
 
@@ -95,7 +59,7 @@ static int make_room(struct store_list *list, const char *name)
         list->name = more;
         list->name_room = len;
     }
-    return 0;
+    return nfs_seen_make_room(&list->seen);
 }
 
 static void page_free(struct store_list *list)
@@ -162,25 +126,6 @@ static int page_ask_all(struct port *p, struct store_list *list, uint32_t size)
     }
 }
 
-/* A page from list->cookie has come. Whether the server leads us in a circle. */
-static bool is_circle(struct store_list *list)
-{
-    if (list->cookie == 0) {
-        list->mark = list->pages = 0;
-        list->mark_after = 1;
-        return false;
-    }
-    if (list->cookie == list->mark) {
-        return true;
-    }
-    if (++list->pages >= list->mark_after) {
-        list->mark = list->cookie;
-        list->mark_after *= 2;
-        list->pages = 0;
-    }
-    return false;
-}
-
 /* The next page. 0 or -errno. */
 static int page_read(struct port *p, struct store_op *op, struct store_list *list)
 {
@@ -198,7 +143,7 @@ static int page_read(struct port *p, struct store_op *op, struct store_list *lis
         if (!is_bad_cookie(r) || list->cookie == 0 || tries++ == COOKIE_TRIES) {
             break;
         }
-        seen_sort(list); /* nothing is handed out twice */
+        nfs_seen_again(&list->seen); /* nothing is handed out twice */
         if (list->restarts++ < RESTARTS) {
             list->cookie = 0;
             continue;
@@ -214,7 +159,7 @@ static int page_read(struct port *p, struct store_op *op, struct store_list *lis
     if (is_bad_cookie(r)) {
         return -EBUSY; /* it never rests: passes perhaps */
     }
-    if (!r && is_circle(list)) {
+    if (!r && nfs_laps_circle(&list->laps, list->cookie)) {
         page_free(list); /* asked for again it fails again */
         return nfs3_fail(op, "readdir", -EIO);
     }
@@ -234,7 +179,7 @@ static int open_in(struct port *p, struct store_op *op, const struct nfs_dir *di
     list->page_max = UINT32_MAX;
     err = page_read(p, op, list);
     if (err) {
-        free(list->seen);
+        nfs_seen_release(&list->seen);
         free(list);
         return err;
     }
@@ -290,10 +235,10 @@ static int next_entry(struct port *p, struct store_op *op, struct store_list *li
             return -EPROTO;
         }
         hash = XXH3_64bits(e->name, strlen(e->name));
-        if (seen_has(list, hash)) {
+        if (nfs_seen_has(&list->seen, hash)) {
             continue;
         }
-        list->seen[list->seen_count++] = hash;
+        nfs_seen_add(&list->seen, hash);
         *out = e;
         return 1;
     }
@@ -348,7 +293,7 @@ int nfs3_list_park(struct port *p, struct store_op *op)
     }
     page_free(list);
     list->page_max = PAGE_MIN;
-    list->mark = 0; /* the page may be asked for once more */
+    list->laps.mark = 0; /* the page may be asked for once more */
     return 0;
 }
 
@@ -359,7 +304,7 @@ int nfs3_list_close(struct port *p, struct store_op *op)
     (void)p;
     page_free(list);
     dir_put(list->dir);
-    free(list->seen);
+    nfs_seen_release(&list->seen);
     free(list->name);
     free(list);
     *op->list.list = NULL;

@@ -16,6 +16,7 @@
 
 #include "base/name.h"
 #include "workers/stores/nfs41/nfs41_internal.h"
+#include "workers/stores/nfs_listing.h"
 
 #define PAGE_MAX     (256U * 1024) /* bytes of a READDIR reply at most */
 #define PAGE_MIN     4096U
@@ -33,58 +34,14 @@ struct store_list {
     uint8_t verf[NFS_VERF_SIZE]; /* that belongs to it */
     uint8_t *page;               /* entries of one reply, owned; NULL: parked, or not read yet */
     struct xdr_in in;            /* stands before the next entry in page */
-    uint32_t page_max;   /* bytes of the next page at most: small ones after a park, since the next may be near */
-    unsigned in_page;    /* entries that page has had so far */
-    bool over;           /* the end was handed out */
-    unsigned restarts;   /* so far */
-    uint64_t mark;       /* a cookie that was asked for; when it is again the directory has no end (Brent) */
-    uint64_t pages;      /* asked for since mark was set, or since the beginning */
-    uint64_t mark_after; /* pages after which mark is moved on */
-    uint64_t *seen;      /* hashes of names handed out, owned */
-    size_t seen_count;   /* of seen */
-    size_t seen_room;    /* entries that seen can have */
-    size_t sorted;       /* of seen: sorted, and passed over when they come again */
+    uint32_t page_max;    /* bytes of the next page at most: small ones after a park, since the next may be near */
+    unsigned in_page;     /* entries that page has had so far */
+    bool over;            /* the end was handed out */
+    unsigned restarts;    /* so far */
+    struct nfs_laps laps; /* of cookie */
+    struct nfs_seen seen; /* what was handed out */
     char name[NFS_NAME_MAX + 1]; /* the last one handed out */
 };
-
-static int compare_hashes(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* From now on what was handed out so far is passed over. */
-static void seen_sort(struct store_list *list)
-{
-    if (list->seen_count > 1) {
-        qsort(list->seen, list->seen_count, sizeof(*list->seen), compare_hashes);
-    }
-    list->sorted = list->seen_count;
-}
-
-static bool seen_has(const struct store_list *list, uint64_t hash)
-{
-    return list->sorted > 0 && bsearch(&hash, list->seen, list->sorted, sizeof(*list->seen), compare_hashes) != NULL;
-}
-
-/* Room for one more, before an entry is taken from the page: whoever asks again after a failure is given the next one.
- * 0 or -ENOMEM. */
-static int make_room(struct store_list *list)
-{
-    if (list->seen_count == list->seen_room) {
-        size_t room = list->seen_room ? list->seen_room * 2 : 256;
-        uint64_t *more = realloc(list->seen, room * sizeof(*more));
-
-        if (!more) {
-            return -ENOMEM;
-        }
-        list->seen = more;
-        list->seen_room = room;
-    }
-    return 0;
-}
 
 static void page_free(struct store_list *list)
 {
@@ -156,25 +113,6 @@ static bool is_bad_cookie(int r)
     return r == NFS4ERR_BAD_COOKIE || r == NFS4ERR_NOT_SAME;
 }
 
-/* A page from list->cookie has come. Whether the server leads us in a circle. */
-static bool is_circle(struct store_list *list)
-{
-    if (list->cookie == 0) {
-        list->mark = list->pages = 0;
-        list->mark_after = 1;
-        return false;
-    }
-    if (list->cookie == list->mark) {
-        return true;
-    }
-    if (++list->pages >= list->mark_after) {
-        list->mark = list->cookie;
-        list->mark_after *= 2;
-        list->pages = 0;
-    }
-    return false;
-}
-
 /* The next page. 0 or -errno. */
 static int page_read(struct port *p, struct store_op *op, struct store_list *list)
 {
@@ -197,11 +135,11 @@ static int page_read(struct port *p, struct store_op *op, struct store_list *lis
             break;
         }
         if (list->restarts++ < RESTARTS) {
-            seen_sort(list);
+            nfs_seen_again(&list->seen);
             list->cookie = 0;
             continue;
         }
-        seen_sort(list); /* the cookie may have another meaning now: nothing is handed out twice */
+        nfs_seen_again(&list->seen); /* the cookie may have another meaning now: nothing is handed out twice */
         r = page_ask(p, op, list, 0, PAGE_MIN, false);
         if (r) {
             break;
@@ -210,7 +148,7 @@ static int page_read(struct port *p, struct store_op *op, struct store_list *lis
     if (is_bad_cookie(r)) {
         return -EBUSY; /* it never rests: passes perhaps */
     }
-    if (!r && is_circle(list)) {
+    if (!r && nfs_laps_circle(&list->laps, list->cookie)) {
         page_free(list); /* asked for again it fails again */
         return nfs41_fail(op, "readdir", -EIO);
     }
@@ -321,7 +259,7 @@ static int next_entry(struct port *p, struct store_op *op, struct store_list *li
     for (;;) {
         uint64_t hash;
         bool eof = false;
-        int r = make_room(list);
+        int r = nfs_seen_make_room(&list->seen); /* before: whoever asks again is given the next entry */
 
         r = !r && list->page ? nfs_get_entry(&list->in, e, &eof) : r;
         if (r < 0) {
@@ -350,10 +288,10 @@ static int next_entry(struct port *p, struct store_op *op, struct store_list *li
             return -EPROTO;
         }
         hash = XXH3_64bits(e->name, e->len);
-        if (seen_has(list, hash)) {
+        if (nfs_seen_has(&list->seen, hash)) {
             continue;
         }
-        list->seen[list->seen_count++] = hash;
+        nfs_seen_add(&list->seen, hash);
         return 1;
     }
 }
@@ -399,7 +337,7 @@ int nfs41_list_park(struct port *p, struct store_op *op)
     (void)p;
     page_free(list);
     list->page_max = PAGE_MIN;
-    list->mark = 0; /* the page may be asked for once more */
+    list->laps.mark = 0; /* the page may be asked for once more */
     return 0;
 }
 
@@ -410,7 +348,7 @@ int nfs41_list_close(struct port *p, struct store_op *op)
     (void)p;
     page_free(list);
     dir_put(list->dir);
-    free(list->seen);
+    nfs_seen_release(&list->seen);
     free(list);
     *op->list.list = NULL;
     return 0;
