@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "copier/json.h"
 #include "copier/quantity.h"
 
@@ -74,10 +75,11 @@ static void text41(struct report *r, enum dir_side side, const struct nfs41_fact
     report_say(
         r,
         "%s%s%s: %u slots, %u operations in a COMPOUND, requests to %s, answers to %s (%u bytes kept for a replay), "
-        "reads to %s, writes to %s, lease %u s",
+        "reads to %s, writes to %s, lease %u s, round trip %.1f ms",
         who, f->server[0] != '\0' ? ", " : "", f->server, f->slots, f->operations_max,
         quantity_show_bytes(f->request_max, request), quantity_show_bytes(f->response_max, response), f->cached_max,
-        quantity_show_bytes(f->read_max, read), quantity_show_bytes(f->write_max, write), f->lease_s);
+        quantity_show_bytes(f->read_max, read), quantity_show_bytes(f->write_max, write), f->lease_s,
+        (double)f->round_trip_ns / NS_PER_MS);
     for (int i = 0; i < STEPS; i++) {
         if ((f->steps & steps[i].step) != 0) {
             report_say(r, "%s: %s", who, steps[i].phrase);
@@ -100,6 +102,7 @@ static json_t *json41(enum dir_side side, const struct nfs41_facts *f)
         {"read_max", f->read_max},
         {"write_max", f->write_max},
         {"lease_seconds", f->lease_s},
+        {"round_trip_us", (uint64_t)f->round_trip_ns / 1000},
         {"compounds", f->compounds},
         {"published", f->publishes},
         {"read", f->reads},

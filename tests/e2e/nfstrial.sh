@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A run that is killed while it tries a server out, before there is a run in the state, leaves a temp name in the
-# destination's root at most: the next run, from the same state, knows whose it is and removes it.
+# destination's root at most: the next run, from the same state, knows whose it is and removes it. And how far away a
+# server is, is seen: the further, the more is in flight from the beginning.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/ganesha.sh"
 
@@ -52,4 +53,12 @@ for command in copy sync; do
     [ "$left" -ge 2 ] || fail "$command: only $left of the killed runs left a temp name"
     echo "$command: $left of 10 killed runs left a temp name"
 done
+
+# 64 slots; too short for the tuner to have had a say.
+cut_tell rtt 20ms
+expect 0 copy --json "$SRC" "nfs://127.0.0.1:$CUT_PORT/export/far"
+away=$(jq -er 'select(.event == "end") | .nfs.round_trip_us' "$WORK/out") || fail "no figure nfs.round_trip_us"
+[ "$away" -ge 20000 ] || fail "a round trip of $away us, less than the proxy makes it"
+[ "$(figure limit)" -ge 256 ] || fail "$(figure limit) in flight over a round trip of $away us"
+echo "round trip $away us: $(figure limit) in flight"
 stop_ganesha trial

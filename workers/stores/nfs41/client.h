@@ -59,6 +59,7 @@ struct nfs_client_facts {
     uint32_t max_cached;                 /* bytes of a reply that the server keeps */
     uint32_t max_ops;                    /* operations in a COMPOUND, SEQUENCE included */
     uint32_t slots;                      /* of a session */
+    int64_t round_trip_ns;               /* the least that a call which made a client id or session took; 0: none yet */
     bool reserved_port;                  /* the connections come from ports below 1024 */
     uint64_t compounds;                  /* COMPOUNDs sent, replays not counted */
     uint64_t replays;                    /* sent again: the same bytes, slot and sequence number */

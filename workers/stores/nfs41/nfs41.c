@@ -18,6 +18,7 @@
 #define BLOCK      4096U             /* parts are multiples of it */
 #define OPS_MIN    8U                /* operations that a COMPOUND must be able to have, at the furthest step down */
 #define FLIGHT_MAX 512U              /* operations over all workers */
+#define NEAR_NS    (5 * NS_PER_MS)   /* a round trip up to which one session's slots are a good number to begin with */
 #define TIMEOUT    (60 * NS_PER_SEC) /* where nothing was said */
 #define UNKNOWN    (2 * NS_PER_SEC)  /* clocks of servers */
 
@@ -211,6 +212,18 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* Operations in flight at first: as many as a session has slots; to a server further off more, by as much as it is
+ * further, or the way there and back would be all that limits the rate until the tuner has found out. */
+static unsigned first_flight(struct nfs_client *client, unsigned slots, unsigned most)
+{
+    struct nfs_client_facts facts;
+    uint64_t flight;
+
+    nfs_client_facts(client, &facts);
+    flight = slots * (uint64_t)facts.round_trip_ns / NEAR_NS;
+    return flight < slots ? slots : (unsigned)least(flight, most);
+}
+
 static void caps_init(struct nfs41_store *s, const struct nfs_limits *limits)
 {
     uint64_t out = limits->max_request > 2 * ROOM ? limits->max_request - ROOM : ROOM / 2;
@@ -232,8 +245,8 @@ static void caps_init(struct nfs41_store *s, const struct nfs_limits *limits)
     s->head.caps.durable = true;
     s->head.caps.no_extents = true;
     s->head.caps.resume = true;
-    s->head.caps.in_flight = flight;
     s->head.caps.in_flight_max = flight * 8 < FLIGHT_MAX ? flight * 8 : FLIGHT_MAX;
+    s->head.caps.in_flight = first_flight(s->client, flight, s->head.caps.in_flight_max);
     s->head.caps.small_max = least(both, SMALL_MAX);
     s->head.caps.part = least(both, PART) > BLOCK ? least(both, PART) / BLOCK * BLOCK : least(both, PART);
     s->head.caps.owner_refused = s->owning.owner == OWNER_AUTO && s->owning.privileged ? &s->owning.refused : NULL;
@@ -496,6 +509,7 @@ int nfs41_facts(const struct store *store, struct nfs41_facts *out)
         .operations_max = c.max_ops,
         .slots = c.slots,
         .lease_s = c.lease_s,
+        .round_trip_ns = c.round_trip_ns,
         .read_max = s->max_read,
         .write_max = s->max_write,
         .space_avail = s->space_avail,

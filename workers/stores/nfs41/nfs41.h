@@ -59,6 +59,7 @@ struct nfs41_facts {
     unsigned operations_max; /* in one COMPOUND */
     unsigned slots;          /* of a session */
     unsigned lease_s;        /* seconds */
+    int64_t round_trip_ns;   /* the least that a call took with which the server has little to do */
     uint64_t read_max;       /* bytes of a READ */
     uint64_t write_max;      /* bytes of a WRITE */
     uint64_t space_avail;    /* bytes that were free to us when it was opened; UINT64_MAX: the server does not say */

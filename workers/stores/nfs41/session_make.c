@@ -60,6 +60,16 @@ static void client_leave(struct nfs_session *s)
     pthread_mutex_unlock(&s->client->lock);
 }
 
+/* A call for which the server has little to do was answered: how far it is there and back, at most. */
+static void keep_round_trip(struct nfs_client *client, int64_t sent_ns)
+{
+    int64_t took = clock_mono_ns() - sent_ns;
+    pthread_mutex_lock(&client->lock);
+    int64_t *least = &client->facts.round_trip_ns;
+    *least = *least == 0 || took < *least ? took : *least;
+    pthread_mutex_unlock(&client->lock);
+}
+
 /* ---- EXCHANGE_ID (RFC 8881 18.35) ---- */
 
 static void put_exchange_id(struct xdr_out *out, const struct nfs_client *client)
@@ -117,8 +127,10 @@ static int exchange_id(struct nfs_session *s, int64_t deadline_ns, uint32_t *out
         return -ENOMEM;
     }
     put_exchange_id(nfs_compound_op(c, NFS_OP_EXCHANGE_ID), s->client);
+    int64_t sent_ns = clock_mono_ns();
     int r = nfs_call_alone(s, c, deadline_ns);
     if (r == 0 && c->result_count > 0) {
+        keep_round_trip(s->client, sent_ns);
         r = nfs_compound_result(c, NFS_OP_EXCHANGE_ID, out_status);
         if (r == 0 && *out_status == NFS4_OK) {
             r = get_exchange_id(s->client, &c->in);
@@ -219,8 +231,10 @@ static int create_session(struct nfs_session *s, int64_t deadline_ns, uint32_t *
         return -ENOMEM;
     }
     put_create_session(nfs_compound_op(c, NFS_OP_CREATE_SESSION), client->id, client->sequence);
+    int64_t sent_ns = clock_mono_ns();
     int r = nfs_call_alone(s, c, deadline_ns);
     if (r == 0 && c->result_count > 0) {
+        keep_round_trip(s->client, sent_ns);
         r = nfs_compound_result(c, NFS_OP_CREATE_SESSION, out_status);
         if (r == 0 && *out_status == NFS4_OK) {
             client->sequence++;
