@@ -28,8 +28,10 @@
  *   refuse           new connections are reset at once
  *   heal             no silence, no refusal, no cuts to come; what was silent is reset
  *   target PORT      new connections go there
- *   stats            "name value" lines: connections, open, up_bytes, up_records, down_bytes, down_records, cuts,
- *                    swallowed_bytes, refused
+ *   stats            "name value" lines: connections, open, up_bytes, up_records, down_bytes, down_records, rounds,
+ *                    cuts, swallowed_bytes, refused. rounds: how often something came up when all records before it,
+ *                    of any connection, had been answered. An answer counts when it comes, so delay up alone then;
+ *                    says nothing once records were lost
  *   zero             counts from 0 again
  *
  * A record counts when its last byte has been read. No code of haul is in it.
@@ -105,6 +107,7 @@ struct proxy {
     struct cut_tally zero[2];      /* what had passed at "zero" */
     unsigned accepted;             /* connections since the start */
     unsigned accepted_zero;        /* at "zero" */
+    uint64_t rounds;               /* see stats */
     uint64_t cuts;                 /* rules that were carried out */
     uint64_t swallowed;            /* bytes */
     uint64_t refused;              /* connections */
@@ -291,7 +294,10 @@ static void read_some(struct proxy *p, struct conn *c, unsigned d)
         return;
     }
     struct cut_rule *rule = NULL;
+    const struct cut_tally *total = p->rules.total;
+    uint64_t before = total[UP].records;
     size_t passed = cut_take(&p->rules, &s->passed, d, c->number, p->buffer, (size_t)n, &rule);
+    p->rounds += total[UP].records > before && before == total[DOWN].records;
     enqueue(p, s, d, p->buffer, passed);
     if (rule != NULL) {
         p->swallowed += (uint64_t)n - passed;
@@ -395,10 +401,11 @@ static void put_stats(const struct proxy *p, char *answer, size_t size)
     }
     snprintf(answer, size,
              "connections %u\nopen %u\nup_bytes %" PRIu64 "\nup_records %" PRIu64 "\ndown_bytes %" PRIu64
-             "\ndown_records %" PRIu64 "\ncuts %" PRIu64 "\nswallowed_bytes %" PRIu64 "\nrefused %" PRIu64 "\n",
+             "\ndown_records %" PRIu64 "\nrounds %" PRIu64 "\ncuts %" PRIu64 "\nswallowed_bytes %" PRIu64
+             "\nrefused %" PRIu64 "\n",
              p->accepted - p->accepted_zero, open, p->rules.total[UP].bytes - p->zero[UP].bytes,
              p->rules.total[UP].records - p->zero[UP].records, p->rules.total[DOWN].bytes - p->zero[DOWN].bytes,
-             p->rules.total[DOWN].records - p->zero[DOWN].records, p->cuts, p->swallowed, p->refused);
+             p->rules.total[DOWN].records - p->zero[DOWN].records, p->rounds, p->cuts, p->swallowed, p->refused);
 }
 
 static void zero(struct proxy *p)
@@ -406,7 +413,7 @@ static void zero(struct proxy *p)
     p->zero[UP] = p->rules.total[UP];
     p->zero[DOWN] = p->rules.total[DOWN];
     p->accepted_zero = p->accepted;
-    p->cuts = p->swallowed = p->refused = 0;
+    p->rounds = p->cuts = p->swallowed = p->refused = 0;
 }
 
 static bool command_words(struct proxy *p, char **words, unsigned count, char *answer, size_t size)
