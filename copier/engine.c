@@ -30,7 +30,6 @@
 #include "copier/upkeep.h"
 #include "copier/watchdog.h"
 #include "workers/stores/layers.h"
-#include "workers/stores/nfs41/nfs41.h"
 
 enum {
     QUEUE_SHARDS = 128,    /* shards between planner and workers */
@@ -622,12 +621,11 @@ static int find_places(struct engine *e, const struct engine_budget *b)
     return r;
 }
 
-/* Gives the lease back; the destination may not answer. */
+/* Gives the lease back and takes leave of the server; the destination may not answer. */
 static void end_lease(struct engine *e, bool succeeded)
 {
     watchdog_step(e->watchdog, "DST", e->options->destination);
     e->lease_failed = engine_lease_end(e, succeeded) != 0;
-    nfs41_leave(e->bare);
     watchdog_step(e->watchdog, NULL, NULL);
 }
 

@@ -83,7 +83,7 @@ struct engine {
     int own_err;                    /* -errno: it could not be had late */
     int stop_event;                 /* eventfd, readable once the run is being stopped; owned; -1: none */
     bool server_trusted;            /* what the state remembers of the server was taken for granted */
-    bool lease_ended;               /* it was given back, or that was tried */
+    bool lease_ended;               /* engine_lease_end was called */
     bool lease_failed;              /* that failed */
     unsigned jobs_max;              /* operations in flight at most, by the descriptors we may have */
     struct queue *queue;            /* of shards, owned */
@@ -233,7 +233,8 @@ int engine_lease_take(struct engine *e);
 int engine_own(void *arg);
 /* lease_options.above; arg: the engine. */
 int engine_lease_above(void *arg, struct io *io, unsigned levels, struct store **out_store, char **out_path);
-/* Gives it back, with .haul/ where tidy. 0, or -errno after a message. Only the first call does anything. */
+/* Gives it back, with .haul/ where tidy, and takes leave of the destination's server. 0, or -errno after a message
+ * where the lease could not be given back. Only the first call does anything; when all is done at the destination. */
 int engine_lease_end(struct engine *e, bool tidy);
 
 /* ticker.c: the thread for progress and background syncs. */

@@ -22,6 +22,7 @@
 
 #define TOUCH_NS     (10 * NS_PER_SEC) /* where a server does not say how soon it forgets us */
 #define PATIENCE_NS  (2 * NS_PER_SEC)  /* for giving the lease back: P8 leaves 5 s for everything */
+#define LEAVE_NS     (5 * NS_PER_SEC)  /* for that, and for taking leave of the server: all that P8 leaves */
 #define LOOK_HANDLES 4
 
 #ifdef HAUL_TEST_FAULTS
@@ -296,11 +297,20 @@ int engine_own(void *arg)
 
 int engine_lease_end(struct engine *e, bool tidy)
 {
-    if (e->lease == NULL || e->lease_ended) {
+    if (e->lease_ended) {
         return 0;
     }
     e->lease_ended = true;
-    int r = lease_end(e->lease, tidy, PATIENCE_NS);
+    int64_t until = clock_mono_ns() + LEAVE_NS;
+    if (e->lease != NULL) {
+        lease_end_begin(e->lease, tidy);
+    }
+    nfs41_leave(e->bare, until); /* beside that: what nobody uses any more. The lease's own session is the last one */
+    if (e->lease == NULL) {
+        return 0;
+    }
+    int r = lease_end(e->lease, PATIENCE_NS);
+    nfs41_leave(e->bare, until);
     if (r != 0) {
         report_error(e->report, "the lease on DST '%s' could not be given back: %s", e->places.destination,
                      err_text(r));

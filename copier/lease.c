@@ -500,15 +500,22 @@ bool lease_took_over(const struct lease *l, const char *run_id)
     return l != NULL && l->dead_run[0] != '\0' && (run_id == NULL || strcmp(l->dead_run, run_id) == 0);
 }
 
-int lease_end(struct lease *l, bool tidy, int64_t patience_ns)
+void lease_end_begin(struct lease *l, bool tidy)
 {
-    int64_t at = clock_mono_ns() + patience_ns;
-    struct timespec until = {.tv_sec = at / NS_PER_SEC, .tv_nsec = at % NS_PER_SEC};
-    int r = 0;
     pthread_mutex_lock(&l->lock);
     l->end = true;
     l->tidy = tidy;
+    l->end_ns = clock_mono_ns();
     pthread_cond_broadcast(&l->change);
+    pthread_mutex_unlock(&l->lock);
+}
+
+int lease_end(struct lease *l, int64_t patience_ns)
+{
+    int r = 0;
+    pthread_mutex_lock(&l->lock);
+    int64_t at = l->end_ns + patience_ns;
+    struct timespec until = {.tv_sec = at / NS_PER_SEC, .tv_nsec = at % NS_PER_SEC};
     while (!l->ended && r == 0) {
         r = pthread_cond_timedwait(&l->change, &l->lock, &until);
     }

@@ -74,17 +74,21 @@ struct lease_refusal {
 
 /*
  * Takes the lease: waits for what options say, or until stop_fd is readable. 0: it is renewed from then on, until
- * lease_end; -ERR_OWNED: somebody else works here, out_refusal says who, and nothing was left behind; -ECANCELED:
+ * lease_end_begin; -ERR_OWNED: somebody else works here, out_refusal says who, and nothing was left behind; -ECANCELED:
  * stop_fd was readable; -errno: out_refusal->who says which step failed. *out_lease is set whatever the result, but
  * NULL where no thread could be started: to be destroyed. options are copied, what they point to outlives the lease.
  */
 int lease_take(const struct lease_options *options, int stop_fd, struct lease **out_lease,
                struct lease_refusal *out_refusal);
 
-/* Gives the lease back, if it is ours. tidy: .haul/ too, if nothing else is in it; the root has its mode, and with
- * root_times its times, afterwards. Waits at most patience_ns. 0; -ETIMEDOUT: the destination does not answer; -errno:
- * what could not be put right. Once; any thread. */
-int lease_end(struct lease *l, bool tidy, int64_t patience_ns);
+/* Begins to give the lease back, if it is ours. tidy: .haul/ too, if nothing else is in it; the root has its mode, and
+ * with root_times its times, afterwards. Nothing may be changed at the destination any more. Once; any thread; does not
+ * block. */
+void lease_end_begin(struct lease *l, bool tidy);
+
+/* Waits until that is done, at most patience_ns since it was begun. 0; -ETIMEDOUT: the destination does not answer;
+ * -errno: what could not be put right. Any thread. */
+int lease_end(struct lease *l, int64_t patience_ns);
 
 /* Whether the dead lease that was taken over, if any, was that run's (NULL: any run's): then the run is dead too, and
  * its temp names are nobody's. Any thread, once lease_take has returned 0. l NULL: false. */

@@ -135,7 +135,8 @@ struct lease {
     bool cancelled;        /* sleeps of the thread were cut short */
     bool answered;         /* result is valid */
     int result;            /* of taking */
-    bool end;              /* lease_end was called */
+    bool end;              /* lease_end_begin was called */
+    int64_t end_ns;        /* when, monotonic */
     bool tidy;             /* as it was */
     bool ended;            /* end_result is valid */
     int end_result;        /* of giving it back */

@@ -192,7 +192,7 @@ static void crowd_close(struct crowd *c)
     }
     dir_put(c->root);
     store_port_destroy(c->port);
-    nfs41_leave(c->store);
+    nfs41_leave(c->store, INT64_MAX);
     cr_assert_eq(nfs41_facts(c->store, &facts), 0);
     cr_expect_eq(facts.destroy_status, 0, "DESTROY_CLIENTID: %u", facts.destroy_status);
     lane_close(&c->lane);

@@ -329,7 +329,8 @@ Test(lease, taken_renewed_and_given_back, .timeout = 60)
         usleep(5000);
         cr_assert_eq(stat(file, &later), 0);
     } while (first.st_ino == later.st_ino && first.st_mtim.tv_nsec == later.st_mtim.tv_nsec);
-    cr_assert_eq(lease_end(a.lease, true, 20 * NS_PER_SEC), 0);
+    lease_end_begin(a.lease, true);
+    cr_assert_eq(lease_end(a.lease, 20 * NS_PER_SEC), 0);
     cr_assert_eq(access(file, F_OK), -1);
     *strrchr(file, '/') = '\0';
     cr_assert_eq(access(file, F_OK), -1, ".haul stays");
@@ -356,7 +357,8 @@ Test(lease, two_runs_one_owner, .timeout = 60)
     free(refusal.path);
     cr_assert_eq(fence_state(&b.fence, clock_boot_ns()), FENCE_SHUT);
     lease_destroy(b.lease);
-    cr_assert_eq(lease_end(a.lease, false, 20 * NS_PER_SEC), 0);
+    lease_end_begin(a.lease, false);
+    cr_assert_eq(lease_end(a.lease, 20 * NS_PER_SEC), 0);
     cr_assert_eq(run_take(&b, RUN_B, stop, &refusal), 0);
     run_close(&a);
     run_close(&b);
@@ -391,7 +393,8 @@ Test(lease, anothers_in_its_place_is_a_loss, .timeout = 60)
     }
     cr_assert_eq(atomic_load(&a.lost), EOWNERDEAD);
     cr_assert_eq(fence_state(&a.fence, clock_boot_ns()), FENCE_LOST);
-    cr_assert_eq(lease_end(a.lease, true, 20 * NS_PER_SEC), 0);
+    lease_end_begin(a.lease, true);
+    cr_assert_eq(lease_end(a.lease, 20 * NS_PER_SEC), 0);
     cr_assert_eq(access(file, F_OK), 0, "the other's lease was removed");
     run_close(&a);
     close(stop);

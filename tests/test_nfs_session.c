@@ -1037,8 +1037,48 @@ Test(nfs_session, parked)
     inherit(&last);
     cr_assert_eq(nfsd_counts(r.server).sessions, 0);
     cr_assert_eq(nfsd_counts(r.server).clients, 0);
-    nfs_sessions_end(r.client);
+    nfs_sessions_end(r.client, INT64_MAX);
     rig_close(&r);
+}
+
+/* Those that are parked end beside the calls of one that is not, which keeps the client id. */
+Test(nfs_session, parked_and_ended_beside)
+{
+    struct rig r;
+    struct nfs_session *more[10];
+    rig_open(&r, &(struct plan){.way = WAY_RING});
+    for (unsigned i = 0; i < 10; i++) {
+        cr_assert_eq(nfs_session_open(r.client, r.lane.io, &more[i], NULL), 0);
+    }
+    for (unsigned i = 0; i < 10; i++) {
+        nfs_session_park(more[i]);
+    }
+    nfs_sessions_end(r.client, INT64_MAX);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 1);
+    make_one(&r);
+    cr_assert_eq(r.fine, 1, "%d", r.error);
+    nfs_session_park(r.session);
+    r.session = NULL;
+    nfs_sessions_end(r.client, INT64_MAX);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 0);
+    cr_assert_eq(nfsd_counts(r.server).clients, 0);
+    rig_close(&r);
+}
+
+/* A server that does not answer is taken leave of by the deadline. */
+Test(nfs_session, parked_and_ended_in_time)
+{
+    struct rig r;
+    rig_open(&r, &(struct plan){.way = WAY_RING});
+    nfsd_rule(r.server, &(struct nfsd_rule){.op = D4_DESTROY_SESSION, .what = NFSD_SILENT, .count = NFSD_EVER});
+    nfs_session_park(r.session);
+    r.session = NULL;
+    int64_t begun_ns = clock_mono_ns();
+    nfs_sessions_end(r.client, begun_ns + 50 * NS_PER_MS);
+    cr_assert_lt(clock_mono_ns() - begun_ns, NS_PER_SEC);
+    nfsd_clear(r.server);
+    cr_assert_eq(nfs_session_open(r.client, r.lane.io, &r.session, NULL), 0);
+    rig_close(&r); /* which ends what was left */
 }
 
 /* Many that are parked end at the same time; one with a call that was given up is not parked. */
@@ -1062,7 +1102,7 @@ Test(nfs_session, parked_and_ended)
         nfs_session_park(more[i]);
     }
     cr_assert_eq(nfsd_counts(r.server).sessions, 10);
-    nfs_sessions_end(r.client);
+    nfs_sessions_end(r.client, INT64_MAX);
     cr_assert_eq(nfsd_counts(r.server).sessions, 0);
     cr_assert_eq(nfsd_counts(r.server).clients, 0);
     rig_close(&r);
@@ -1085,7 +1125,7 @@ Test(nfs_session, parked_and_lost)
     cr_assert_eq(h.fine, 5, "%u", h.fine);
     cr_assert_eq(h.taken.failed, 5);
     cr_assert_eq(h.taken.error, -NFS_LOST);
-    nfs_sessions_end(r.client);
+    nfs_sessions_end(r.client, INT64_MAX);
     rig_close(&r);
 }
 

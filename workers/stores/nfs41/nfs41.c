@@ -105,7 +105,7 @@ static void destroy(struct store *store)
     struct nfs41_store *s = (struct nfs41_store *)store;
 
     if (!s->shared && s->client) {
-        nfs_sessions_end(s->client);
+        nfs_sessions_end(s->client, INT64_MAX);
         nfs_client_destroy(s->client);
     }
     nfs41_left_free(s);
@@ -532,12 +532,12 @@ int nfs41_facts(const struct store *store, struct nfs41_facts *out)
     return 0;
 }
 
-void nfs41_leave(struct store *store)
+void nfs41_leave(struct store *store, int64_t deadline_ns)
 {
     const struct nfs41_store *s = find(store);
 
     if (s) {
-        nfs_sessions_end(s->client);
+        nfs_sessions_end(s->client, deadline_ns);
     }
 }
 

@@ -127,10 +127,11 @@ int nfs41_open_above(struct store *s, unsigned levels, struct store **out_store)
 /* s may be a layer above it. 0, or -EINVAL: there is no nfs41 store below. Any thread. */
 int nfs41_facts(const struct store *s, struct nfs41_facts *out_facts);
 
-/* Takes leave of the server (DESTROY_SESSION, DESTROY_CLIENTID), which store_destroy does too; all ports should be
- * gone. nfs41_facts has what it said then. s may be a layer above it; nothing where there is no nfs41 store below.
- * Blocks the thread, a few seconds at most. */
-void nfs41_leave(struct store *s);
+/* Takes leave of the server (DESTROY_SESSION, DESTROY_CLIENTID), which store_destroy does too. nfs41_facts has what it
+ * said then. The sessions of ports that are still there stay, and so does the client id: once those are gone too, leave
+ * again. s may be a layer above it; nothing where there is no nfs41 store below. Blocks the thread, a few seconds at
+ * most and until deadline_ns (monotonic). */
+void nfs41_leave(struct store *s, int64_t deadline_ns);
 
 /* Whether the server has not heard of us for a third of the time after which it forgets us: somebody is to ask it for
  * something. s may be a layer above it; false where there is no nfs41 store below, and where s is NULL. Any thread, no

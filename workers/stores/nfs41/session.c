@@ -188,15 +188,20 @@ int nfs_session_open_later(struct nfs_client *client, struct io *io, struct nfs_
     return 0;
 }
 
-void nfs_session_close(struct nfs_session *session)
+static void close_by(struct nfs_session *session, int64_t deadline_ns)
 {
-    if (!session) {
-        return;
-    }
     int64_t most = session->client->io_timeout_ns / 4;
-    nfs_session_end(session, clock_mono_ns() + (most < CLOSE_NS ? most : CLOSE_NS));
+    int64_t end_ns = clock_mono_ns() + (most < CLOSE_NS ? most : CLOSE_NS);
+    nfs_session_end(session, end_ns < deadline_ns ? end_ns : deadline_ns);
     part(session);
     session_free(session);
+}
+
+void nfs_session_close(struct nfs_session *session)
+{
+    if (session) {
+        close_by(session, INT64_MAX);
+    }
 }
 
 /* Whether nothing of it is under way, nor was given up, nor has failed. */
@@ -239,7 +244,8 @@ void nfs_session_park(struct nfs_session *session)
 
 static void close_one(void *arg)
 {
-    nfs_session_close(arg);
+    struct nfs_session *s = arg;
+    close_by(s, s->end_by_ns);
 }
 
 /* Without the server, which finds out by the lease. */
@@ -253,7 +259,7 @@ static void drop(struct nfs_session *s)
     session_free(s);
 }
 
-void nfs_sessions_end(struct nfs_client *client)
+void nfs_sessions_end(struct nfs_client *client, int64_t deadline_ns)
 {
     const struct io_options options = {.no_ring = true};
     struct fibers *fibers = NULL;
@@ -265,6 +271,7 @@ void nfs_sessions_end(struct nfs_client *client)
     }
     for (; s; s = unpark(client, NULL)) {
         bind_to(s, io);
+        s->end_by_ns = deadline_ns;
         if (!io || fiber_start(fibers, close_one, s) < 0) {
             drop(s);
         }

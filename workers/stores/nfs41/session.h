@@ -58,9 +58,10 @@ int nfs_session_open_later(struct nfs_client *client, struct io *io, struct nfs_
  * may be used any more. NULL is fine. */
 void nfs_session_park(struct nfs_session *session);
 
-/* Closes all that are parked, at the same time. Any thread; blocks it, a few seconds at most. Before
- * nfs_client_destroy. */
-void nfs_sessions_end(struct nfs_client *client);
+/* Closes all that are parked, at the same time; the client id too, where no other session of it is open (parked ones
+ * may be ended beside the last calls of the others). Any thread; blocks it, a few seconds at most and until deadline_ns
+ * (monotonic). Before nfs_client_destroy. */
+void nfs_sessions_end(struct nfs_client *client, int64_t deadline_ns);
 
 /* Ends it at the server (DESTROY_SESSION; of the client's last one DESTROY_CLIENTID too) within a few seconds, or
  * without the server where that does not answer. No call may be under way. NULL is fine. */

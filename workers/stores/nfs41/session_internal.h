@@ -72,6 +72,7 @@ struct nfs_session {
     unsigned changes;                         /* how often it was over */
     unsigned failures;                        /* connections lost or not made since the last reply */
     int64_t not_before_ns;                    /* no connection is tried before that */
+    int64_t end_by_ns;                        /* nfs_sessions_end has until then */
     uint64_t seed;                            /* of jitter; never 0 */
     uint32_t xid;                             /* of the last call */
     uint8_t old[NFS_OLD_MAX][NFS_SESSION_ID]; /* sessions that were given up but may live at the server */
