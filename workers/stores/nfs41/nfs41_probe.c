@@ -120,31 +120,6 @@ static int64_t granularity(const struct attr *want, const struct attr *seen, int
     return delta_ns > NS_PER_SEC ? delta_ns : NS_PER_SEC;
 }
 
-/* With the file there under name. 0 or -errno. */
-static int look_at(struct port *p, const char *name, const struct attr *want, const struct attr *seen)
-{
-    struct nfs41_store *s = nfs41_of(p);
-    struct attr other = *want;
-    int err;
-
-    s->uid = seen->uid;
-    s->gid = s->dirs.root.inherits ? s->gid : seen->gid;
-    if (s->owning.privileged && s->owning.owner != OWNER_IGNORE) {
-        other.uid = other.gid = OTHER_ID;
-        err = put(p, name, &other, STORE_KEEP_ALL, NULL);
-        if (err && err != -EPERM) { /* with --owner=require each file will say so */
-            return err;
-        }
-        other.uid = s->uid; /* whom the server may know by name */
-        other.gid = s->gid;
-        err = put(p, name, &other, STORE_KEEP_ALL, NULL);
-        if (err && err != -EPERM) {
-            return err;
-        }
-    }
-    return get(p, name);
-}
-
 /* Whether the times of symbolic links can be set (Ganesha takes them and does nothing). A server that has no such links
  * says so when one is to be made. 0 or -errno. */
 static int try_link(struct port *p, const struct attr *want)
@@ -174,53 +149,92 @@ static int try_link(struct port *p, const struct attr *want)
     return nfs41_remove_in(p, &gone, &s->dirs.root);
 }
 
+struct probing;
+
+/* A file that is published and removed again. */
+struct trial {
+    struct probing *b;
+    struct attr attr; /* of the file */
+    unsigned keep;    /* STORE_KEEP_* */
+    int err;          /* what came of it */
+};
+
 /* What is tried, in fibers: each thing takes round trips, and they need not wait for each other. */
 struct probing {
     struct port *p;
-    struct attr want;                                /* of the file */
+    struct fibers *fibers;
+    struct trial file;                               /* the first one, which is read back as well */
     struct attr seen;                                /* and as it came out */
     bool published;                                  /* seen is valid */
+    struct trial owners[2];                          /* then others: with another owner, and with what is our own */
+    bool owners_begun;                               /* these are valid */
     int limits_err;                                  /* of asking for its limits */
-    int file_err;                                    /* of the file */
     int link_err;                                    /* of the symbolic link */
-    bool writes;                                     /* file and link are tried */
+    bool writes;                                     /* files and link are tried */
     unsigned sessions;                               /* wanted */
-    unsigned begun;                                  /* of them */
     unsigned made;                                   /* of made_sessions */
     struct nfs_session *made_sessions[SESSIONS_MAX]; /* to be parked once all are made */
 };
 
-static int try_file(struct probing *b, const char *name)
+/* Under name. 0 or -errno. */
+static int try_once(struct trial *t, const char *name)
 {
+    struct probing *b = t->b;
+    struct nfs41_store *s = nfs41_of(b->p);
     struct store_op gone = {.code = STORE_REMOVE, .name = name};
-    int err = put(b->p, name, &b->want, STORE_KEEP_MODE | STORE_KEEP_TIMES, &b->seen);
+    bool first = t == &b->file;
+    int err = put(b->p, name, &t->attr, t->keep, first ? &b->seen : NULL);
     int removed;
 
-    if (!err) {
-        b->published = true;
-        err = look_at(b->p, name, &b->want, &b->seen);
-        removed = nfs41_remove_in(b->p, &gone, &nfs41_of(b->p)->dirs.root);
-        err = err ? err : removed;
+    if (err) {
+        return err == -EPERM && !first ? 0 : err; /* with --owner=require each file will say so */
     }
-    return err;
+    if (first) {
+        b->published = true;
+        s->uid = b->seen.uid;
+        s->gid = s->dirs.root.inherits ? s->gid : b->seen.gid;
+        err = get(b->p, name);
+    }
+    removed = nfs41_remove_in(b->p, &gone, &s->dirs.root);
+    return err ? err : removed;
 }
 
-static void probe_file(void *arg)
+static void try_file(void *arg)
 {
-    struct probing *b = arg;
-    struct nfs41_store *s = nfs41_of(b->p);
+    struct trial *t = arg;
     char name[TEMP_NAME_MAX];
     struct store_op gone = {.code = STORE_REMOVE, .name = name};
 
     for (unsigned n = 0; n < TRIES; n++) {
-        int err = temp_name_make(s->run_id, name);
-        b->file_err = err ? err : try_file(b, name);
-        if (b->file_err != -NFS_LOST) {
+        int err = temp_name_make(nfs41_of(t->b->p)->run_id, name);
+        t->err = err ? err : try_once(t, name);
+        if (t->err != -NFS_LOST) {
             return;
         }
         /* The server was restarted meanwhile, and it is not known what it has carried out. */
-        (void)nfs41_remove_in(b->p, &gone, &s->dirs.root);
+        (void)nfs41_remove_in(t->b->p, &gone, &nfs41_of(t->b->p)->dirs.root);
     }
+}
+
+/* Once it is known who owns what we make: whether owners can be set, also to the one that it has already, whom the
+ * server may know by name. 0 or -ENOMEM. */
+static int begin_owners(struct probing *b)
+{
+    const struct nfs41_store *s = nfs41_of(b->p);
+    int err = 0;
+
+    if (!b->published || b->owners_begun || !s->owning.privileged || s->owning.owner == OWNER_IGNORE) {
+        return 0;
+    }
+    b->owners_begun = true;
+    for (unsigned i = 0; !err && i < 2; i++) {
+        struct trial *t = &b->owners[i];
+        *t = (struct trial){.b = b, .attr = b->file.attr, .keep = STORE_KEEP_ALL};
+        t->attr.uid = i == 0 ? OTHER_ID : s->uid;
+        t->attr.gid = i == 0 ? OTHER_ID : s->gid;
+        err = fiber_start(b->fibers, try_file, t);
+    }
+    return err;
 }
 
 static void probe_rest(void *arg)
@@ -232,7 +246,7 @@ static void probe_rest(void *arg)
         b->limits_err = nfs41_ask_limits(b->p);
     }
     for (unsigned n = 0; n < TRIES && (n == 0 || b->link_err == -NFS_LOST); n++) {
-        b->link_err = !b->limits_err && b->writes ? try_link(b->p, &b->want) : 0;
+        b->link_err = !b->limits_err && b->writes ? try_link(b->p, &b->file.attr) : 0;
     }
 }
 
@@ -250,29 +264,38 @@ static void make_session(void *arg)
 /* Carries all of it out. 0 or -ENOMEM. */
 static int try_all(struct probing *b)
 {
-    struct fibers *fibers = NULL;
-    int err = fibers_create(&fibers);
+    int err = fibers_create(&b->fibers);
 
-    err = err || !b->writes ? err : fiber_start(fibers, probe_file, b);
-    err = err ? err : fiber_start(fibers, probe_rest, b);
+    err = err || !b->writes ? err : fiber_start(b->fibers, try_file, &b->file);
+    err = err ? err : fiber_start(b->fibers, probe_rest, b);
     for (unsigned i = 0; !err && i < b->sessions; i++) {
-        err = fiber_start(fibers, make_session, b);
+        err = fiber_start(b->fibers, make_session, b);
     }
-    while (fibers && fibers_alive(fibers) > 0) {
+    while (b->fibers && fibers_alive(b->fibers) > 0) {
         io_turn(b->p->io, -1);
+        err = err ? err : begin_owners(b);
     }
     for (unsigned i = 0; i < b->made; i++) {
         nfs_session_park(b->made_sessions[i]);
     }
-    fibers_destroy(fibers);
+    fibers_destroy(b->fibers);
     return err;
+}
+
+/* What came of the files. 0 or -errno. */
+static int files_err(const struct probing *b)
+{
+    int err = b->file.err;
+
+    err = err ? err : b->owners[0].err;
+    return err ? err : b->owners[1].err;
 }
 
 int nfs41_probe(struct port *p, const struct nfs41_options *nfs, char **problem)
 {
     struct nfs41_store *s = nfs41_of(p);
     struct probing b = {.p = p,
-                        .want = wanted(s),
+                        .file = {.b = &b, .attr = wanted(s), .keep = STORE_KEEP_MODE | STORE_KEEP_TIMES},
                         .writes = !nfs->read_only && s->dirs.side == DIR_DST,
                         .sessions = nfs->sessions < SESSIONS_MAX ? nfs->sessions : SESSIONS_MAX};
     int err = try_all(&b);
@@ -283,12 +306,13 @@ int nfs41_probe(struct port *p, const struct nfs41_options *nfs, char **problem)
     }
     s->head.caps.root_stirred = true;
     if (b.published) {
-        s->head.caps.time_granularity_ns = granularity(&b.want, &b.seen, s->delta_ns);
+        s->head.caps.time_granularity_ns = granularity(&b.file.attr, &b.seen, s->delta_ns);
     }
-    if (is_no_matter(b.file_err) && !b.published) {
+    if (is_no_matter(b.file.err) && !b.published) {
         return 0;
     }
-    err = b.file_err ? b.file_err : b.link_err;
+    err = files_err(&b);
+    err = err ? err : b.link_err;
     if (err && !*problem &&
         asprintf(problem,
                  "a file that haul made to try the server out could not be published, read and removed as it should: "
