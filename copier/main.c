@@ -61,6 +61,7 @@
  * workers/stores/nfs3/req.c          procedures as libnfs has them: arguments and results
  * workers/stores/nfs3/wire.c         one TCP connection with libnfs on it
  * workers/stores/nfs41/nfs41.c       an NFSv4.1 server
+ * workers/stores/nfs41/nfs41_look.c  looking around there, capabilities
  * workers/stores/nfs41/nfs41_path.c  the way to its export, missing directories
  * workers/stores/nfs41/nfs41_probe.c what it can do
  * workers/stores/nfs41/nfs41_call.c  one COMPOUND

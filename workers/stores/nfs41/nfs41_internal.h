@@ -1,7 +1,8 @@
 /*
  * nfs41_internal: what the files of the nfs41 store share.
  *
- *   nfs41.c          opening, capabilities, the table of codes
+ *   nfs41.c          opening, the table of codes
+ *   nfs41_look.c     looking around at the server; capabilities
  *   nfs41_path.c     the way to the export's path, missing directories
  *   nfs41_probe.c    what the server can do, found out with a file of the store's own
  *   nfs41_call.c     one COMPOUND: sent, and what its failure means
@@ -159,6 +160,21 @@ static inline bool nfs41_stepped(const struct nfs41_store *s, unsigned step)
 {
     return (atomic_load_explicit(&s->steps, memory_order_relaxed) & step) != 0;
 }
+
+/* ---- nfs41.c ---- */
+
+/* A port of s; io as store_port_create has it. problem: where a sentence for people goes, and then the server is asked
+ * at once; NULL: with the first operation. 0 or -errno. */
+int nfs41_port_open(struct nfs41_store *s, struct io *io, struct port **out, char **problem);
+/* The store's port_destroy. */
+void nfs41_port_close(struct port *p);
+
+/* ---- nfs41_look.c ---- */
+
+/* Goes to the root, which nfs says whether to make, and tries the server out as nfs says; fills in s's capabilities.
+ * Through a port that lives only now. Before anybody else has the store; blocks. 0, also where the root is missing and
+ * may be (s->missing); else -errno with *problem. */
+int nfs41_look(struct nfs41_store *s, const struct nfs41_options *nfs, char **problem);
 
 /* ---- nfs41_call.c ---- */
 
