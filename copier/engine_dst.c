@@ -24,7 +24,7 @@
 #define SERVER_ABOUT  256                  /* bytes of a text that says whose and which */
 #define SERVER_TEXT   128                  /* bytes of a text that says what */
 
-#define SESSIONS    4 /* at a server, made while it is tried out; whoever finds none left makes one */
+#define SESSIONS    8 /* at a server, made while it is tried out, at most; whoever finds none left makes one */
 #define FOR_EVER_NS (365 * 86400 * NS_PER_SEC) /* --io-timeout 0 */
 
 #ifdef HAUL_TEST_FAULTS

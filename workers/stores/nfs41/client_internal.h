@@ -76,6 +76,7 @@ struct nfs_client {
     struct nfs_member *members; /* open sessions, parked ones too */
     struct nfs_session *parked; /* those that nobody uses now, owned; through their field parked */
     unsigned parked_count;      /* of parked */
+    unsigned kept;              /* see nfs_sessions_keep; one less with each that took one */
     unsigned orphan_count;      /* of orphans */
     uint8_t orphans[NFS_ORPHANS][NFS_SESSION_ID]; /* sessions that their owners could not end at the server */
     struct nfs_client_facts facts;                /* of closed sessions, and what is told at other times */

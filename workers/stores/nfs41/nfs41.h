@@ -30,8 +30,8 @@ struct nfs41_options {
     int64_t io_timeout_ns; /* an operation without an answer ends with -ETIMEDOUT before that; 0: 60 s */
     unsigned retries;      /* of a connection that breaks, before an operation fails */
     unsigned connections;  /* of each session; 0: 1 */
-    unsigned sessions;     /* made at the start, at the same time as other things, besides the first: so many ports at a
-                              time need not wait for theirs */
+    unsigned sessions;     /* made besides the first at most, as many as can be while the server is tried out: so many
+                              ports at a time need not wait for theirs */
     bool read_only;        /* nothing is created or changed, not even to try the server out: for --dry-run */
     bool try_later;    /* nothing is tried out when it is opened: nfs41_try or nfs41_trust comes before anything else is
                           done with the store, or with a layer above it, but for what looks or reads */

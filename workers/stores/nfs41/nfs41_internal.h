@@ -94,6 +94,7 @@ struct nfs41_store {
     unsigned name_count;      /* of names */
 };
 
+struct fibers;
 struct nfs41_put;
 
 struct nfs41_port {
@@ -218,9 +219,10 @@ int nfs41_path_walk(struct port *p, const struct nfs41_options *nfs, struct nfs_
 
 /* ---- nfs41_probe.c ---- */
 
-/* Tries the server out; fills in what s knows of it, and makes the sessions that nfs wants. Before anybody else has
- * the store. 0 or -errno with *problem. */
-int nfs41_probe(struct port *p, const struct nfs41_options *nfs, char **problem);
+/* Tries the server out, in further fibers of that set, and fills in what s knows of it. Before anybody else has the
+ * store; in a fiber. *ending becomes true meanwhile, when one more round trip will be the last. 0 or -errno with
+ * *problem. */
+int nfs41_probe(struct port *p, const struct nfs41_options *nfs, struct fibers *fibers, bool *ending, char **problem);
 /* Adds the question for the limits of the file system where the COMPOUND stands; reads the answer into the store. 0,
  * NFS4ERR or -errno. */
 void nfs41_put_limits(struct nfs_compound *c);

@@ -7,16 +7,18 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "workers/fiber.h"
 #include "workers/stores/nfs41/nfs41_internal.h"
 
-#define SMALL_MAX  (1024U * 1024)   /* bytes */
-#define PART       (1024U * 1024)   /* bytes */
-#define ROOM       (4U * 1024)      /* bytes of a request or response besides the data of one file, names included */
-#define BLOCK      4096U            /* parts are multiples of it */
-#define OPS_MIN    8U               /* operations that a COMPOUND must be able to have, at the furthest step down */
-#define FLIGHT_MAX 512U             /* operations over all workers */
-#define NEAR_NS    (5 * NS_PER_MS)  /* a round trip up to which one session's slots are a good number to begin with */
-#define UNKNOWN    (2 * NS_PER_SEC) /* clocks of servers */
+#define SMALL_MAX    (1024U * 1024)   /* bytes */
+#define PART         (1024U * 1024)   /* bytes */
+#define ROOM         (4U * 1024)      /* bytes of a request or response besides the data of one file, names included */
+#define BLOCK        4096U            /* parts are multiples of it */
+#define OPS_MIN      8U               /* operations that a COMPOUND must be able to have, at the furthest step down */
+#define FLIGHT_MAX   512U             /* operations over all workers */
+#define NEAR_NS      (5 * NS_PER_MS)  /* a round trip up to which one session's slots are a good number to begin with */
+#define SESSIONS_MAX 32U              /* made meanwhile */
+#define UNKNOWN      (2 * NS_PER_SEC) /* clocks of servers */
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -64,48 +66,109 @@ static void caps_init(struct nfs41_store *s, const struct nfs_limits *limits)
     s->head.caps.clock_granularity_ns = UNKNOWN;
 }
 
-/* Through a port that lives only now. 0 or -errno with *problem. */
-static int look_around(struct nfs41_store *s, const struct nfs41_options *nfs, struct port *p, char **problem)
+/* One look around, in fibers of its own. */
+struct looking {
+    struct nfs41_store *s;
+    const struct nfs41_options *nfs;
+    struct port *p;                             /* lives only meanwhile */
+    struct fibers *fibers;                      /* the same */
+    char **problem;                             /* see nfs41_look */
+    int err;                                    /* what came of it */
+    bool over;                                  /* whoever begins something now would hold it up */
+    unsigned made;                              /* of sessions */
+    struct nfs_session *sessions[SESSIONS_MAX]; /* for others, to be parked */
+};
+
+/* 0 or -errno with *problem. */
+static int look_around(struct looking *l)
 {
+    struct nfs41_store *s = l->s;
+    const struct nfs41_options *nfs = l->nfs;
     struct nfs_limits limits;
     int err;
 
-    nfs41_limits(p, &limits);
+    nfs41_limits(l->p, &limits);
     if (limits.max_ops < OPS_MIN || limits.max_request < 2 * ROOM || limits.max_response < 2 * ROOM) {
-        if (asprintf(problem, "the server takes %u operations and %u bytes in a request: too few to work with",
+        if (asprintf(l->problem, "the server takes %u operations and %u bytes in a request: too few to work with",
                      limits.max_ops, limits.max_request) < 0) {
-            *problem = NULL;
+            *l->problem = NULL;
         }
         return -EPROTONOSUPPORT;
     }
-    err = s->untried ? 0 : nfs41_path_walk(p, nfs, &s->dirs.root, &s->made, problem);
-    s->missing = err == -ENOENT && nfs->may_be_missing && !*problem;
+    err = s->untried ? 0 : nfs41_path_walk(l->p, nfs, &s->dirs.root, &s->made, l->problem);
+    s->missing = err == -ENOENT && nfs->may_be_missing && !*l->problem;
     if (s->missing) {
         return 0;
     }
     s->untried = !err && nfs->try_later;
     if (!s->untried) {
-        err = err ? err : nfs41_probe(p, nfs, problem);
+        err = err ? err : nfs41_probe(l->p, nfs, l->fibers, &l->over, l->problem);
     } else if (!s->has_limits) {
-        err = nfs41_ask_limits(p);
+        err = nfs41_ask_limits(l->p);
     }
     caps_init(s, &limits);
     return err;
 }
 
+static void look_fiber(void *arg)
+{
+    struct looking *l = arg;
+
+    l->err = look_around(l);
+    l->over = true;
+}
+
+/*
+ * Sessions that ports will need, for as long as the look around takes anyway. One after the other: CREATE_SESSION has a
+ * single slot (RFC 8881 18.36.3). A port that finds none left makes its own.
+ */
+static void sessions_fiber(void *arg)
+{
+    struct looking *l = arg;
+
+    while (!l->over && l->made < l->nfs->sessions && l->made < SESSIONS_MAX) {
+        struct nfs_session *session = NULL;
+
+        if (nfs_session_open(l->s->client, l->p->io, &session, NULL) != 0) {
+            return;
+        }
+        l->sessions[l->made++] = session;
+    }
+}
+
+/* With the port. 0 or -errno. */
+static int look(struct looking *l)
+{
+    int err = fibers_create(&l->fibers);
+
+    err = err ? err : fiber_start(l->fibers, look_fiber, l);
+    if (!err && !l->nfs->try_later) { /* else there is little to ask, and perhaps nothing to be done */
+        (void)fiber_start(l->fibers, sessions_fiber, l);
+    }
+    while (l->fibers && fibers_alive(l->fibers) > 0) {
+        io_turn(l->p->io, -1);
+    }
+    for (unsigned i = 0; i < l->made; i++) {
+        nfs_session_park(l->sessions[i]);
+    }
+    nfs_sessions_keep(l->s->client, (l->made + 1) / 2); /* nothing is copied before a worker has one */
+    fibers_destroy(l->fibers);
+    return err ? err : l->err;
+}
+
 int nfs41_look(struct nfs41_store *s, const struct nfs41_options *nfs, char **problem)
 {
     struct io_options io_options = {.no_ring = true};
+    struct looking l = {.s = s, .nfs = nfs, .problem = problem};
     struct fence *fence = s->fence;
-    struct port *p = NULL;
     struct io *io = NULL;
     int err = io_create(&io_options, &io);
 
     s->fence = NULL; /* what is tried out has no need of it, and does not count */
-    err = err ? err : nfs41_port_open(s, io, &p, problem);
-    err = err ? err : look_around(s, nfs, p, problem);
-    if (p) {
-        nfs41_port_close(p);
+    err = err ? err : nfs41_port_open(s, io, &l.p, problem);
+    err = err ? err : look(&l);
+    if (l.p) {
+        nfs41_port_close(l.p);
     }
     io_destroy(io);
     s->fence = fence;

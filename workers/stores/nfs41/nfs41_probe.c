@@ -14,9 +14,8 @@
 #include "workers/fiber.h"
 #include "workers/stores/nfs41/nfs41_internal.h"
 
-#define OTHER_ID     1   /* an owner that is not us, to see whether owners can be set */
-#define SESSIONS_MAX 32U /* made at the start */
-#define TRIES        3U  /* while the server is being restarted */
+#define OTHER_ID 1  /* an owner that is not us, to see whether owners can be set */
+#define TRIES    3U /* while the server is being restarted */
 
 static const char text[] = "haul looks at what this server can do; this file may be removed\n";
 
@@ -163,18 +162,43 @@ struct trial {
 struct probing {
     struct port *p;
     struct fibers *fibers;
-    struct trial file;                               /* the first one, which is read back as well */
-    struct attr seen;                                /* and as it came out */
-    bool published;                                  /* seen is valid */
-    struct trial owners[2];                          /* then others: with another owner, and with what is our own */
-    bool owners_begun;                               /* these are valid */
-    int limits_err;                                  /* of asking for its limits */
-    int link_err;                                    /* of the symbolic link */
-    bool writes;                                     /* files and link are tried */
-    unsigned sessions;                               /* wanted */
-    unsigned made;                                   /* of made_sessions */
-    struct nfs_session *made_sessions[SESSIONS_MAX]; /* to be parked once all are made */
+    struct trial file;      /* the first one, which is read back as well */
+    struct attr seen;       /* and as it came out */
+    bool published;         /* seen is valid */
+    struct trial owners[2]; /* then others: with another owner, and with what is our own */
+    bool owners_begun;      /* these are valid */
+    int limits_err;         /* of asking for its limits */
+    int link_err;           /* of the symbolic link */
+    bool writes;            /* files and link are tried */
+    bool *ending;           /* nfs41_probe's */
+    unsigned alive;         /* fibers of it */
+    int err;                /* -ENOMEM: one of them did not begin */
+    struct io_event over;   /* alive is 0 */
 };
+
+/* From the thread's own stack. */
+static void begin(struct probing *b, void (*fn)(void *arg), void *arg)
+{
+    int err;
+
+    b->alive++; /* it may be over at once */
+    err = fiber_start(b->fibers, fn, arg);
+    if (err) {
+        b->alive--;
+        b->err = err;
+    }
+}
+
+/* The last thing that each of them does. */
+static void end(struct probing *b)
+{
+    b->alive--;
+    if (b->alive == 0) {
+        io_event_set(b->p->io, &b->over);
+    }
+}
+
+static void begin_owners(void *arg);
 
 /* Under name. 0 or -errno. */
 static int try_once(struct trial *t, const char *name)
@@ -193,8 +217,12 @@ static int try_once(struct trial *t, const char *name)
         b->published = true;
         s->uid = b->seen.uid;
         s->gid = s->dirs.root.inherits ? s->gid : b->seen.gid;
+        if (!b->owners_begun && s->owning.privileged && s->owning.owner != OWNER_IGNORE) {
+            io_outside(b->p->io, begin_owners, b);
+        }
         err = get(b->p, name);
     }
+    *b->ending = true;
     removed = nfs41_remove_in(b->p, &gone, &s->dirs.root);
     return err ? err : removed;
 }
@@ -202,39 +230,37 @@ static int try_once(struct trial *t, const char *name)
 static void try_file(void *arg)
 {
     struct trial *t = arg;
+    struct port *p = t->b->p;
     char name[TEMP_NAME_MAX];
     struct store_op gone = {.code = STORE_REMOVE, .name = name};
 
-    for (unsigned n = 0; n < TRIES; n++) {
-        int err = temp_name_make(nfs41_of(t->b->p)->run_id, name);
+    t->err = -NFS_LOST;
+    for (unsigned n = 0; n < TRIES && t->err == -NFS_LOST; n++) {
+        int err = temp_name_make(nfs41_of(p)->run_id, name);
         t->err = err ? err : try_once(t, name);
-        if (t->err != -NFS_LOST) {
-            return;
+        if (t->err == -NFS_LOST) {
+            /* The server was restarted meanwhile, and it is not known what it has carried out. */
+            (void)nfs41_remove_in(p, &gone, &nfs41_of(p)->dirs.root);
         }
-        /* The server was restarted meanwhile, and it is not known what it has carried out. */
-        (void)nfs41_remove_in(t->b->p, &gone, &nfs41_of(t->b->p)->dirs.root);
     }
+    end(t->b);
 }
 
 /* Once it is known who owns what we make: whether owners can be set, also to the one that it has already, whom the
- * server may know by name. 0 or -ENOMEM. */
-static int begin_owners(struct probing *b)
+ * server may know by name. */
+static void begin_owners(void *arg)
 {
+    struct probing *b = arg;
     const struct nfs41_store *s = nfs41_of(b->p);
-    int err = 0;
 
-    if (!b->published || b->owners_begun || !s->owning.privileged || s->owning.owner == OWNER_IGNORE) {
-        return 0;
-    }
     b->owners_begun = true;
-    for (unsigned i = 0; !err && i < 2; i++) {
+    for (unsigned i = 0; i < 2; i++) {
         struct trial *t = &b->owners[i];
         *t = (struct trial){.b = b, .attr = b->file.attr, .keep = STORE_KEEP_ALL};
         t->attr.uid = i == 0 ? OTHER_ID : s->uid;
         t->attr.gid = i == 0 ? OTHER_ID : s->gid;
-        err = fiber_start(b->fibers, try_file, t);
+        begin(b, try_file, t);
     }
-    return err;
 }
 
 static void probe_rest(void *arg)
@@ -248,38 +274,17 @@ static void probe_rest(void *arg)
     for (unsigned n = 0; n < TRIES && (n == 0 || b->link_err == -NFS_LOST); n++) {
         b->link_err = !b->limits_err && b->writes ? try_link(b->p, &b->file.attr) : 0;
     }
+    end(b);
 }
 
-/* One of those that the first ports will need. Without it a port makes its own. */
-static void make_session(void *arg)
+static void begin_all(void *arg)
 {
     struct probing *b = arg;
-    struct nfs_session *session = NULL;
 
-    if (nfs_session_open(nfs41_of(b->p)->client, b->p->io, &session, NULL) == 0) {
-        b->made_sessions[b->made++] = session;
+    if (b->writes) {
+        begin(b, try_file, &b->file);
     }
-}
-
-/* Carries all of it out. 0 or -ENOMEM. */
-static int try_all(struct probing *b)
-{
-    int err = fibers_create(&b->fibers);
-
-    err = err || !b->writes ? err : fiber_start(b->fibers, try_file, &b->file);
-    err = err ? err : fiber_start(b->fibers, probe_rest, b);
-    for (unsigned i = 0; !err && i < b->sessions; i++) {
-        err = fiber_start(b->fibers, make_session, b);
-    }
-    while (b->fibers && fibers_alive(b->fibers) > 0) {
-        io_turn(b->p->io, -1);
-        err = err ? err : begin_owners(b);
-    }
-    for (unsigned i = 0; i < b->made; i++) {
-        nfs_session_park(b->made_sessions[i]);
-    }
-    fibers_destroy(b->fibers);
-    return err;
+    begin(b, probe_rest, b);
 }
 
 /* What came of the files. 0 or -errno. */
@@ -291,16 +296,22 @@ static int files_err(const struct probing *b)
     return err ? err : b->owners[1].err;
 }
 
-int nfs41_probe(struct port *p, const struct nfs41_options *nfs, char **problem)
+int nfs41_probe(struct port *p, const struct nfs41_options *nfs, struct fibers *fibers, bool *ending, char **problem)
 {
     struct nfs41_store *s = nfs41_of(p);
     struct probing b = {.p = p,
+                        .fibers = fibers,
+                        .ending = ending,
                         .file = {.b = &b, .attr = wanted(s), .keep = STORE_KEEP_MODE | STORE_KEEP_TIMES},
-                        .writes = !nfs->read_only && s->dirs.side == DIR_DST,
-                        .sessions = nfs->sessions < SESSIONS_MAX ? nfs->sessions : SESSIONS_MAX};
-    int err = try_all(&b);
+                        .writes = !nfs->read_only && s->dirs.side == DIR_DST};
+    int err;
 
-    err = err ? err : b.limits_err;
+    *ending = false;
+    io_outside(p->io, begin_all, &b);
+    while (b.alive > 0) {
+        (void)io_event_wait(p->io, &b.over, INT64_MAX);
+    }
+    err = b.err ? b.err : b.limits_err;
     if (err || !b.writes) {
         return err;
     }

@@ -116,14 +116,16 @@ static void bind_to(struct nfs_session *s, struct io *io)
     }
 }
 
-/* One that was parked; NULL: there is none. */
+/* One that was parked; NULL: there is none for io. All are for NULL. */
 static struct nfs_session *unpark(struct nfs_client *client, struct io *io)
 {
+    bool many = !io || io_mode(io) == IO_ASYNC;
     pthread_mutex_lock(&client->lock);
-    struct nfs_session *s = client->parked;
+    struct nfs_session *s = many || client->parked_count > client->kept ? client->parked : NULL;
     if (s) {
         client->parked = s->parked;
         client->parked_count--;
+        client->kept -= many && client->kept > 0;
     }
     pthread_mutex_unlock(&client->lock);
     if (s) {
@@ -240,6 +242,13 @@ void nfs_session_park(struct nfs_session *session)
         bind_to(session, io);
         nfs_session_close(session);
     }
+}
+
+void nfs_sessions_keep(struct nfs_client *client, unsigned count)
+{
+    pthread_mutex_lock(&client->lock);
+    client->kept = count;
+    pthread_mutex_unlock(&client->lock);
 }
 
 static void close_one(void *arg)

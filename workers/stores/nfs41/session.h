@@ -58,6 +58,10 @@ int nfs_session_open_later(struct nfs_client *client, struct io *io, struct nfs_
  * may be used any more. NULL is fine. */
 void nfs_session_park(struct nfs_session *session);
 
+/* The last count that are parked are left to those in whose io many calls are under way at a time (IO_ASYNC), one to
+ * each; whoever else opens a session makes one then. Any thread. */
+void nfs_sessions_keep(struct nfs_client *client, unsigned count);
+
 /* Closes all that are parked, at the same time; the client id too, where no other session of it is open (parked ones
  * may be ended beside the last calls of the others). Any thread; blocks it, a few seconds at most and until deadline_ns
  * (monotonic). Before nfs_client_destroy. */
