@@ -136,10 +136,12 @@ int lease_unlock_root(struct lease *l)
 
 /* ---- giving it back ---- */
 
-/* Removes what was looked at. One that is gone is no error. */
-static int remove_entry(struct lease *l, struct dir *dir, const char *name, const struct attr *expect)
+/* Removes what was looked at. One that is gone is no error. out_emptied: as for STORE_REMOVE. */
+static int remove_entry(struct lease *l, struct dir *dir, const char *name, const struct attr *expect,
+                        bool *out_emptied)
 {
     struct store_op op = {.code = STORE_REMOVE, .dir = dir, .name = name, .remove = {.expect = expect}};
+    op.remove.out_emptied = out_emptied;
     int r = lease_run(l->port, &op);
     return r == -ENOENT ? 0 : r;
 }
@@ -160,7 +162,7 @@ static void purge_entry(struct lease *l, struct dir *haul, const char *name)
     struct attr attr = {0};
     struct store_op op = {.code = STORE_STAT, .dir = haul, .name = name, .stat = {.out = &attr}};
     if (temp_name_parse(name, run) && lease_run(l->port, &op) == 0 && S_ISREG(attr.mode) && is_stale(l, run, &attr)) {
-        (void)remove_entry(l, haul, name, &attr);
+        (void)remove_entry(l, haul, name, &attr, NULL);
     }
 }
 
@@ -205,47 +207,68 @@ static int remove_dir(struct lease *l)
     return r == -ENOTEMPTY || r == -EEXIST || r == -ENOENT || r == -ENOTDIR ? 0 : r;
 }
 
-/* .haul/ is taken away, and the root is as it was before that, or before anything of ours was in it. */
-static int tidy_root(struct lease *l, bool restore)
+/* The attributes that the root keeps when .haul/ goes. 1: none but its mode; 0; -errno. */
+static int root_times(struct lease *l, bool restore, struct attr *out)
 {
-    struct attr attr = l->before;
-    struct store_op op = {.code = STORE_STAT, .dir = l->root, .stat = {.out = &attr}};
-    bool times = (restore && l->has_before) || l->options.root_times;
-    int r = times && !(restore && l->has_before) ? lease_run(l->port, &op) : 0;
+    struct store_op op = {.code = STORE_STAT, .dir = l->root, .stat = {.out = out}};
+    if (restore && l->has_before) {
+        *out = l->before; /* before anything of ours was in it */
+        return 0;
+    }
+    return l->options.root_times ? lease_run(l->port, &op) : 1;
+}
+
+/* .haul/ is taken away, if it has not gone with the lease, and the root is as it was before that. times: as it is to
+ * be; NULL: that does not matter. */
+static int tidy_root(struct lease *l, bool restore, bool gone, const struct attr *times)
+{
+    struct attr attr = times != NULL ? *times : l->before;
     if (!restore) {
         l->changed_mode = false; /* whoever made it writable at the start has set it right since */
     }
-    r = r == 0 ? remove_dir(l) : r;
-    if (r != 0 || (!times && !l->changed_mode)) {
+    int r = gone ? 0 : remove_dir(l);
+    if (r != 0 || (times == NULL && !l->changed_mode)) {
         return r;
     }
     if (l->changed_mode) {
         attr.mode = l->locked_mode;
     }
-    unsigned keep = (l->changed_mode ? STORE_KEEP_MODE : 0) | (times ? STORE_KEEP_TIMES : 0);
-    op = (struct store_op){.code = STORE_SETATTR, .dir = l->root, .setattr = {.attr = &attr, .keep = keep}};
+    unsigned keep = (l->changed_mode ? STORE_KEEP_MODE : 0) | (times != NULL ? STORE_KEEP_TIMES : 0);
+    struct store_op op = {.code = STORE_SETATTR, .dir = l->root, .setattr = {.attr = &attr, .keep = keep}};
     r = lease_run(l->port, &op);
     l->changed_mode = false;
     return r;
 }
 
-int lease_release(struct lease *l, bool tidy, bool restore)
+/* Removes the lease, and .haul/ where out_emptied is there and that can be done with it. 0 or -errno. */
+static int remove_lease(struct lease *l, bool *out_emptied)
 {
     struct lease_seen seen = {0};
-    l->safe_ns = INT64_MIN;
     /* Where it was written last, as it was written: mostly that stands there. If the directory is gone, so is the
      * lease. */
-    int r = l->haul == NULL ? 0 : S_ISREG(l->own.mode) ? remove_entry(l, l->haul, LEASE_NAME, &l->own) : -ESTALE;
+    int r = l->haul == NULL        ? 0
+            : S_ISREG(l->own.mode) ? remove_entry(l, l->haul, LEASE_NAME, &l->own, out_emptied)
+                                   : -ESTALE;
     if (r == -ESTALE) {
         r = lease_look_in(l->port, l->haul, &seen);
         if (r == 0 && seen.there && seen.parsed && strcmp(seen.owner.run, l->self.run) == 0) {
-            r = remove_entry(l, l->haul, LEASE_NAME, &seen.attr);
+            r = remove_entry(l, l->haul, LEASE_NAME, &seen.attr, out_emptied);
         }
     }
     dir_put(l->haul);
     l->haul = NULL;
+    return r;
+}
+
+int lease_release(struct lease *l, bool tidy, bool restore)
+{
+    struct attr attr = {0};
+    bool gone = false;
+    l->safe_ns = INT64_MIN;
+    int times = tidy ? root_times(l, restore, &attr) : 1; /* asked for while it cannot be another's yet */
+    int r = remove_lease(l, tidy && times >= 0 ? &gone : NULL);
     if (r == 0 && tidy) {
-        r = tidy_root(l, restore);
+        r = times < 0 ? times : tidy_root(l, restore, gone, times == 0 ? &attr : NULL);
     }
     l->made_dir = false;
     return r;

@@ -192,6 +192,42 @@ static void fence_lets_its_own_pass(struct conf *c)
     conf_expect_bytes(c, "f", "new", 3);
 }
 
+/* A file goes, and the directory that it is in where the store can do both at once. */
+static int remove_both(struct conf *c, struct dir *dir, const struct attr *expect, bool *out_emptied)
+{
+    struct store_op op = {
+        .code = STORE_REMOVE, .dir = dir, .name = "name", .remove = {.expect = expect, .out_emptied = out_emptied}};
+    int err = store_run(c->port, &op);
+
+    cr_assert(err != -ESTALE || store_op_guarded(&op));
+    return err;
+}
+
+static void emptied(struct conf *c)
+{
+    struct dir *dir = conf_make_dir(c, c->root, "dir");
+    struct attr mine = {0};
+    struct attr other = {0};
+    bool gone = false;
+
+    cr_assert_eq(publish_exclusive(c, dir, "name", "data", &mine), 0);
+    cr_assert_eq(publish_exclusive(c, dir, "other", "other", &other), 0);
+    cr_assert_eq(remove_both(c, dir, &other, &gone), -ESTALE);
+    cr_assert(!gone && conf_there(c, "dir/name"));
+    cr_assert_eq(remove_both(c, dir, &mine, &gone), 0);
+    cr_assert(!gone && !conf_there(c, "dir/name") && conf_there(c, "dir/other"), "there is another file in it");
+    cr_assert_eq(remove_both(c, dir, &mine, &gone), -ENOENT);
+    cr_assert(!gone && conf_there(c, "dir"));
+    cr_assert_eq(conf_remove(c, dir, "other", &other, false), 0);
+    cr_assert(conf_there(c, "dir"));
+    cr_assert_eq(publish_exclusive(c, dir, "name", "again", &mine), 0);
+    cr_assert_eq(remove_both(c, dir, &mine, &gone), 0);
+    cr_assert_eq(gone, !conf_there(c, "dir"));
+    cr_assert(gone || strcmp(c->store->caps.kind, "nfs41") != 0, "it takes another round trip");
+    cr_assert(gone || !conf_there(c, "dir/name"));
+    dir_put(dir);
+}
+
 static const struct conf_case cases[] = {
     {.name = "exclusive on a free name", .run = exclusive_new},
     {.name = "exclusive on a name that is taken", .run = exclusive_taken},
@@ -199,6 +235,7 @@ static const struct conf_case cases[] = {
     {.name = "exclusive by many at a time", .run = exclusive_crowd, .after = exclusive_crowd_after, .fibers = 50},
     {.name = "a lost fence stops all that renames or removes", .run = fence_lost_stops_all, .fenced = true},
     {.name = "an open fence lets all pass", .run = fence_open_lets_all_pass, .fenced = true},
+    {.name = "removed with its directory", .run = emptied},
     {.name = "a shut fence waits", .run = fence_shut_waits, .fibers = 2, .fenced = true},
     {.name = "a fence lets its own pass", .run = fence_lets_its_own_pass, .fenced = true},
 };

@@ -265,6 +265,9 @@ struct store_op {
                     Of a directory only type and ino: its mtime moves as it is emptied */
             const struct attr *expect;
             bool dir;
+            bool *out_emptied; /* of a non-directory: op->dir, which is not the root, goes too where nothing else is in
+                                  it and the store can do both in one round trip; becomes true where it has gone. That
+                                  it stays is no failure. NULL: it stays */
         } remove;
     };
     /* About a failure; written by the store and its layers. */

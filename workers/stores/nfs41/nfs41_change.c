@@ -7,7 +7,8 @@
 #include "base/clock.h"
 #include "workers/stores/nfs41/nfs41_internal.h"
 
-#define OWNERS (NFS_ATTR_OWNER | NFS_ATTR_GROUP)
+#define OWNERS          (NFS_ATTR_OWNER | NFS_ATTR_GROUP)
+#define REMOVE_BOTH_OPS 11U /* operations: SEQUENCE, and PUTFH, LOOKUP, VERIFY, PUTFH, REMOVE of each */
 
 /* ---- attributes ---- */
 
@@ -292,19 +293,12 @@ static int guard_look(struct port *p, struct store_op *op, const struct nfs_dir 
     return err || guard_passes(op, &ch.seen) ? err : guard_fail(op, g);
 }
 
-/* LOOKUP, VERIFY, REMOVE in one COMPOUND. g NULL: only REMOVE. 0, NFS4ERR or -errno; *out_stop: where it stopped. */
-static int remove_guarded(struct port *p, struct store_op *op, const struct nfs_dir *dir, const struct guard *g,
-                          enum nfs_op *out_stop)
+/* REMOVE of name in dir, behind LOOKUP and VERIFY of g; g NULL: nothing. */
+static void put_remove(struct nfs_compound *c, const struct nfs_dir *dir, const char *name, const struct guard *g)
 {
-    struct nfs_compound *c;
-    int r = nfs41_begin(p, &c);
-
-    if (r) {
-        return r;
-    }
     if (g) {
         nfs_put_putfh(c, &dir->fh);
-        nfs_put_lookup(c, op->name);
+        nfs_put_lookup(c, name);
         if (g->not ) {
             nfs_put_nverify(c, g->mask, &g->attr);
         } else {
@@ -312,16 +306,58 @@ static int remove_guarded(struct port *p, struct store_op *op, const struct nfs_
         }
     }
     nfs_put_putfh(c, &dir->fh);
-    nfs_put_remove(c, op->name);
-    r = nfs41_send(p, c);
+    nfs_put_remove(c, name);
+}
+
+/* 0, NFS4ERR or -errno. */
+static int get_remove(struct nfs_compound *c, const struct guard *g)
+{
+    int r = 0;
+
     if (g) {
-        r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
+        r = nfs_get_plain(c, NFS_OP_PUTFH);
         r = r ? r : nfs_get_plain(c, NFS_OP_LOOKUP);
         r = r ? r : nfs_get_plain(c, g->not ? NFS_OP_NVERIFY : NFS_OP_VERIFY);
     }
     r = r ? r : nfs_get_plain(c, NFS_OP_PUTFH);
-    r = r ? r : nfs_get_remove(c);
+    return r ? r : nfs_get_remove(c);
+}
+
+/* Whether op->dir is to go in the same COMPOUND, if it can; out_above: the directory that it is in. */
+static bool takes_dir(struct port *p, const struct store_op *op, const struct guard *g, struct nfs_dir *out_above)
+{
+    struct nfs_limits limits;
+
+    if (!op->remove.out_emptied || op->remove.dir || !g || !op->dir->parent) {
+        return false;
+    }
+    nfs41_limits(p, &limits);
+    return limits.max_ops >= REMOVE_BOTH_OPS && nfs_dirs_known(&nfs41_of(p)->dirs, op->dir->parent, out_above);
+}
+
+/* LOOKUP, VERIFY, REMOVE in one COMPOUND. g NULL: only REMOVE. 0, NFS4ERR or -errno; *out_stop: where it stopped. */
+static int remove_guarded(struct port *p, struct store_op *op, const struct nfs_dir *dir, const struct guard *g,
+                          enum nfs_op *out_stop)
+{
+    const struct guard is_dir = {.mask = NFS_ATTR_TYPE, .attr = {.mode = S_IFDIR}};
+    struct nfs_dir above;
+    bool both = takes_dir(p, op, g, &above);
+    struct nfs_compound *c;
+    int r = nfs41_begin(p, &c);
+
+    if (r) {
+        return r;
+    }
+    put_remove(c, dir, op->name, g);
+    if (both) {
+        put_remove(c, &above, op->dir->name, &is_dir); /* refused where something else is in it */
+    }
+    r = nfs41_send(p, c);
+    r = r ? r : get_remove(c, g);
     *out_stop = nfs41_stopped_at(c);
+    if (both && !r) {
+        *op->remove.out_emptied |= get_remove(c, &is_dir) == 0;
+    }
     (void)nfs41_result(op, c, r);
     nfs_compound_end(c);
     return r;
