@@ -1041,6 +1041,58 @@ Test(nfs_session, parked)
     rig_close(&r);
 }
 
+/* One thread has one: whoever opens it there as well shares it, and it stays until all have left it. */
+Test(nfs_session, shared)
+{
+    struct rig r;
+    struct nfs_session *again = NULL;
+    struct nfs_session *third = NULL;
+    rig_open(&r, &(struct plan){.way = WAY_RING});
+    cr_assert_eq(nfs_session_open_later(r.client, r.lane.io, &again), 0);
+    cr_assert_eq(nfs_session_open_later(r.client, r.lane.io, &third), 0);
+    cr_assert_eq(again, r.session);
+    cr_assert_eq(third, r.session);
+    nfs_session_park(again);
+    nfs_session_close(third);
+    make_one(&r);
+    cr_assert_eq(r.fine, 1, "%d", r.error);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 1);
+    rig_close(&r);
+}
+
+/* The last that are parked are left to those with many calls at a time. */
+Test(nfs_session, parked_and_kept)
+{
+    struct rig r;
+    struct lane alone;
+    struct nfs_session *more[3];
+    struct nfs_session *one = NULL;
+    struct nfs_session *many = NULL;
+    rig_open(&r, &(struct plan){.way = WAY_RING});
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(nfs_session_open(r.client, r.lane.io, &more[i], NULL), 0);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        nfs_session_park(more[i]);
+    }
+    nfs_sessions_keep(r.client, 2);
+    lane_open(&alone, WAY_DIRECT, 0);
+    cr_assert_eq(nfs_session_open(r.client, alone.io, &one, NULL), 0);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 4, "the third of them is anybody's");
+    cr_assert_eq(nfs_session_open(r.client, alone.io, &more[0], NULL), 0);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 5, "the others are not");
+    cr_assert_eq(nfs_session_open(r.client, r.lane.io, &many, NULL), 0);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 5);
+    nfs_session_close(more[0]);
+    nfs_session_close(one);
+    cr_assert_eq(nfs_session_open(r.client, r.lane.io, &one, NULL), 0);
+    cr_assert_eq(nfsd_counts(r.server).sessions, 3);
+    nfs_session_close(one);
+    nfs_session_close(many);
+    lane_close(&alone);
+    rig_close(&r);
+}
+
 /* Those that are parked end beside the calls of one that is not, which keeps the client id. */
 Test(nfs_session, parked_and_ended_beside)
 {

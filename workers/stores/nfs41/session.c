@@ -108,7 +108,9 @@ static void part(struct nfs_session *s)
 /* From now on it belongs to the thread of io. */
 static void bind_to(struct nfs_session *s, struct io *io)
 {
+    pthread_mutex_lock(&s->client->lock);
     s->io = io;
+    pthread_mutex_unlock(&s->client->lock);
     for (unsigned i = 0; i < s->conn_count; i++) {
         if (s->conns[i]) {
             rpc_bind(s->conns[i], io);
@@ -130,6 +132,22 @@ static struct nfs_session *unpark(struct nfs_client *client, struct io *io)
     pthread_mutex_unlock(&client->lock);
     if (s) {
         bind_to(s, io);
+    }
+    return s;
+}
+
+/* The one that this thread has open already; NULL: there is none. */
+static struct nfs_session *share(struct nfs_client *client, const struct io *io)
+{
+    pthread_mutex_lock(&client->lock);
+    struct nfs_member *m = client->members;
+    while (m && ((struct nfs_session *)m)->io != io) {
+        m = m->next;
+    }
+    pthread_mutex_unlock(&client->lock);
+    struct nfs_session *s = (struct nfs_session *)m;
+    if (s) {
+        s->shared++;
     }
     return s;
 }
@@ -181,7 +199,8 @@ int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_sessio
 
 int nfs_session_open_later(struct nfs_client *client, struct io *io, struct nfs_session **out_session)
 {
-    struct nfs_session *s = unpark(client, io);
+    struct nfs_session *s = share(client, io);
+    s = s ? s : unpark(client, io);
     s = s ? s : session_create(client, io);
     if (!s) {
         return -ENOMEM;
@@ -199,9 +218,17 @@ static void close_by(struct nfs_session *session, int64_t deadline_ns)
     session_free(session);
 }
 
+/* Whether others in this thread go on with it. */
+static bool leave_shared(struct nfs_session *s)
+{
+    bool shared = s->shared > 0;
+    s->shared -= shared;
+    return shared;
+}
+
 void nfs_session_close(struct nfs_session *session)
 {
-    if (session) {
+    if (session && !leave_shared(session)) {
         close_by(session, INT64_MAX);
     }
 }
@@ -220,7 +247,7 @@ static bool is_whole(const struct nfs_session *s)
 
 void nfs_session_park(struct nfs_session *session)
 {
-    if (!session) {
+    if (!session || leave_shared(session)) {
         return;
     }
     struct nfs_client *client = session->client;

@@ -49,13 +49,14 @@ struct nfs_limits {
  */
 int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_session **out_session, char **problem);
 
-/* The same, but the server is asked for one that was not parked when the first call is made, which may then end with
- * what nfs_session_open returns. Asks nobody. 0 or -ENOMEM. */
+/* The same, but one that is open in this thread (io) already is shared, and the server is asked for one that was not
+ * parked when the first call is made, which may then end with what nfs_session_open returns. Asks nobody. 0 or -ENOMEM.
+ */
 int nfs_session_open_later(struct nfs_client *client, struct io *io, struct nfs_session **out_session);
 
-/* Leaves it to whoever opens the next session of its client, in any thread, or to nfs_sessions_end: neither has to ask
- * the server then. One that is not whole, or one too many, is closed. No call may be under way; none of its COMPOUNDs
- * may be used any more. NULL is fine. */
+/* Once everybody who has opened it has done so: leaves it to whoever opens the next session of its client, in any
+ * thread, or to nfs_sessions_end: neither has to ask the server then. One that is not whole, or one too many, is
+ * closed. No call may be under way; none of its COMPOUNDs may be used any more. NULL is fine. */
 void nfs_session_park(struct nfs_session *session);
 
 /* The last count that are parked are left to those in whose io many calls are under way at a time (IO_ASYNC), one to
@@ -67,8 +68,8 @@ void nfs_sessions_keep(struct nfs_client *client, unsigned count);
  * (monotonic). Before nfs_client_destroy. */
 void nfs_sessions_end(struct nfs_client *client, int64_t deadline_ns);
 
-/* Ends it at the server (DESTROY_SESSION; of the client's last one DESTROY_CLIENTID too) within a few seconds, or
- * without the server where that does not answer. No call may be under way. NULL is fine. */
+/* Likewise ends it at the server (DESTROY_SESSION; of the client's last one DESTROY_CLIENTID too) within a few seconds,
+ * or without the server where that does not answer. No call may be under way. NULL is fine. */
 void nfs_session_close(struct nfs_session *session);
 
 struct nfs_client *nfs_session_client(const struct nfs_session *session);

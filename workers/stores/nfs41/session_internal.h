@@ -53,7 +53,8 @@ struct nfs_session {
     struct nfs_member member;                 /* what others may see */
     struct nfs_session *parked;               /* the next one in client.parked */
     struct nfs_client *client;                /* not owned */
-    struct io *io;                            /* the thread's; NULL while it is parked */
+    struct io *io;                            /* the thread's; NULL while parked; written with client.lock */
+    unsigned shared;                          /* those who have opened it besides the first, in its thread */
     struct nfs_table *table;                  /* the present incarnation, one reference; NULL: none was ever made */
     struct nfs_waiters for_slot;              /* who waits for a slot */
     struct nfs_waiters for_change;            /* who waits until connecting or making is over */
