@@ -9,11 +9,13 @@
 #include "base/clock.h"
 #include "base/errs.h"
 #include "copier/lease_internal.h"
+#include "workers/fiber.h"
 
 /* Within that time one exchange of a dead lease for ours is over, or takes the long way (local, network). */
 #define QUICK_NS        (50 * NS_PER_MS)
 #define QUICK_REMOTE_NS (500 * NS_PER_MS)
 #define LEVELS_MAX      4096 /* directories above the destination */
+#define ABOVE_AT_ONCE   8    /* of them that are looked into side by side */
 #define MISSING_MAX     100  /* times in a row that .haul/ was removed under our hands */
 
 /* What is being waited for. */
@@ -213,54 +215,87 @@ static int keep_own(struct lease *l)
     return lease_renew(l) == -EOWNERDEAD ? -EAGAIN : 0;
 }
 
-/* The lease in root, a directory above. 0: none that lives; -ERR_OWNED; -EAGAIN: the own one was lost; -errno. */
-static int look_at(struct lease *l, struct pending *p, struct port *port, struct dir *root, const char *path)
+/* A directory above, or the destination's root. */
+struct above {
+    struct lease *l;
+    struct store *store;    /* on it, owned; NULL: the lease's own */
+    char *path;             /* for messages, owned; NULL: the destination's */
+    struct dir_tree tree;   /* of root */
+    struct dir *root;       /* one reference */
+    struct port *port;      /* owned where store is */
+    struct lease_seen seen; /* at the first look */
+    int r;                  /* of opening it, or of that look */
+};
+
+/* The first one, in a fiber: mostly there is no lease, and nothing more is asked. */
+static void look_first(void *arg)
 {
+    struct above *a = arg;
+    a->r = lease_look(a->port, a->root, &a->seen);
+}
+
+/* What the lease comes to that was found in a directory above. 0: none that lives; -ERR_OWNED; -EAGAIN: the own one was
+ * lost; -errno. */
+static int look_on(struct pending *p, struct above *a)
+{
+    struct lease *l = a->l;
+    const char *path = a->path ? a->path : l->options.path;
     struct lease_watch watch = {0};
-    struct lease_seen seen = {0};
     struct attr attr = {0};
-    struct store_op op = {.code = STORE_STAT, .dir = root, .stat = {.out = &attr}};
-    /* Mostly there is none, and nothing more is asked. */
-    int r = lease_look(port, root, &seen);
-    if (r != 0 || !seen.there) {
-        return r;
+    struct store_op op = {.code = STORE_STAT, .dir = a->root, .stat = {.out = &attr}};
+    if (a->r != 0 || !a->seen.there) {
+        return a->r;
     }
-    r = lease_run(port, &op);
+    int r = lease_run(a->port, &op);
     while (r == 0) {
-        int verdict = look_once(l, port, root, attr.ino, &watch, &seen);
+        int verdict = look_once(l, a->port, a->root, attr.ino, &watch, &a->seen);
         if (verdict < 0) {
             return verdict;
         }
-        if (is_ours(l, &seen) || verdict == LEASE_NONE || verdict == LEASE_GONE || verdict == LEASE_SILENT) {
+        if (is_ours(l, &a->seen) || verdict == LEASE_NONE || verdict == LEASE_GONE || verdict == LEASE_SILENT) {
             return 0;
         }
         if (verdict == LEASE_LIVES) {
-            lease_refuse(l, path, &seen);
+            lease_refuse(l, path, &a->seen);
             return -ERR_OWNED; /* waiting for it is done without a lease of our own */
         }
-        tell_waiting(l, p, path, &seen, false);
+        tell_waiting(l, p, path, &a->seen, false);
         r = pause_for(l, lease_step_ns(l->options.period_ns));
         r = r == 0 ? keep_own(l) : r;
     }
     return r;
 }
 
-static int look_into(struct lease *l, struct pending *p, struct store *store, const char *path)
+/* So many levels above the destination; 0: itself. False: there is nothing so far above. What else fails is in a->r. To
+ * be ended with above_release in any case. */
+static bool above_init(struct above *a, struct lease *l, unsigned levels)
 {
-    struct dir_tree tree = {0};
-    struct dir *root = NULL;
-    struct port *port = NULL;
-    store_attach(store, DIR_DST, &tree);
-    int r = dir_create_root(&tree, &root);
-    if (r == 0) {
-        r = store_port_create(store, l->port->io, &port);
+    *a = (struct above){.l = l, .root = levels == 0 ? l->root : NULL, .port = levels == 0 ? l->port : NULL};
+    if (levels == 0) {
+        return true;
     }
-    if (r == 0) {
-        r = look_at(l, p, port, root, path);
+    a->r = l->options.above(l->options.arg, l->port->io, levels, &a->store, &a->path);
+    if (a->r == -ENOENT) {
+        return false;
     }
-    store_port_destroy(port);
-    dir_put(root);
-    return r;
+    if (a->r == 0) {
+        store_attach(a->store, DIR_DST, &a->tree);
+        a->r = dir_create_root(&a->tree, &a->root);
+    }
+    if (a->r == 0) {
+        a->r = store_port_create(a->store, l->port->io, &a->port);
+    }
+    return true;
+}
+
+static void above_release(struct above *a)
+{
+    if (a->store != NULL) {
+        store_port_destroy(a->port);
+        dir_put(a->root);
+        store_destroy(a->store);
+    }
+    free(a->path);
 }
 
 /* What haul does not make, or may not see, is nobody's lease. */
@@ -269,28 +304,52 @@ static bool is_no_lease(int r)
     return r == -EACCES || r == -EPERM || r == -ENOTDIR || r == -ELOOP || r == -ERR_CHANGED;
 }
 
-static int look_above(struct lease *l, struct pending *p)
+/* The first look at each, side by side where they are far away. */
+static void look_beside(struct above *some, unsigned count)
+{
+    struct fibers *fibers = NULL;
+    int r = fibers_create(&fibers);
+    for (unsigned i = 0; i < count; i++) {
+        if (some[i].r == 0 && (r != 0 || fiber_start(fibers, look_first, &some[i]) != 0)) {
+            look_first(&some[i]);
+        }
+    }
+    while (r == 0 && fibers_alive(fibers) > 0) {
+        io_turn(some[0].l->port->io, -1);
+    }
+    fibers_destroy(fibers);
+}
+
+/* What was seen at some, from below. 0; -ERR_OWNED; -EAGAIN: the own lease was lost; -errno. */
+static int judge_above(struct pending *p, struct above *some, unsigned count)
 {
     int r = 0;
-    if (l->options.look_only) {
-        r = look_at(l, p, l->port, l->root, l->options.path);
-    }
-    for (unsigned levels = 1; levels < LEVELS_MAX && (r == 0 || is_no_lease(r)); levels++) {
-        struct store *store = NULL;
-        char *path = NULL;
-        r = l->options.above(l->options.arg, l->port->io, levels, &store, &path);
-        if (r == -ENOENT) {
-            return 0;
-        }
-        if (r == 0) {
-            r = look_into(l, p, store, path);
-        }
-        if (is_no_lease(r) && r != -ENOTDIR) {
-            notice_raise(l->options.notices,
+    for (unsigned i = 0; i < count && (r == 0 || is_no_lease(r)); i++) {
+        r = look_on(p, &some[i]);
+        if (is_no_lease(r) && r != -ENOTDIR && some[i].store != NULL) {
+            notice_raise(some[i].l->options.notices,
                          "a directory above the destination could not be searched for another run's lease");
         }
-        store_destroy(store);
-        free(path);
+    }
+    return is_no_lease(r) ? 0 : r;
+}
+
+static int look_above(struct lease *l, struct pending *p)
+{
+    unsigned levels = l->options.look_only ? 0 : 1;
+    bool top = false;
+    int r = 0;
+    while (r == 0 && !top && levels < LEVELS_MAX) {
+        struct above some[ABOVE_AT_ONCE];
+        unsigned count = 0;
+        while (!top && count < ABOVE_AT_ONCE) {
+            top = !above_init(&some[count++], l, levels++);
+        }
+        look_beside(some, count - top);
+        r = judge_above(p, some, count - top);
+        while (count > 0) {
+            above_release(&some[--count]);
+        }
     }
     if (r != 0 && r != -ERR_OWNED && r != -EAGAIN && r != -ECANCELED) {
         return lease_fail(l, "look for a lease above the destination", r);
