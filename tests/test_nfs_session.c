@@ -978,6 +978,24 @@ Test(nfs_session, ends_what_others_left)
     lane_close(&lane);
 }
 
+/* What is said once for a client id may be said beside other calls. */
+Test(nfs_session, greets_later)
+{
+    struct rig r;
+    rig_open(&r, &(struct plan){.way = WAY_RING});
+    cr_assert_eq(facts_of(&r).compounds, 1, "RECLAIM_COMPLETE");
+    nfs_session_close(r.session);
+    cr_assert_eq(nfs_session_open_mute(r.client, r.lane.io, &r.session, NULL), 0);
+    cr_assert_eq(facts_of(&r).compounds, 1);
+    make_one(&r);
+    cr_assert_eq(r.fine, 1, "%d", r.error);
+    cr_assert_eq(facts_of(&r).compounds, 2);
+    nfs_session_greet(r.session);
+    nfs_session_greet(r.session);
+    cr_assert_eq(facts_of(&r).compounds, 3);
+    rig_close(&r);
+}
+
 /* ---- parked ---- */
 
 struct heir {

@@ -30,7 +30,7 @@ int nfs41_port_open(struct nfs41_store *s, struct io *io, struct port **out, cha
     np->head.store = &s->head;
     np->head.io = io;
     np->owner = atomic_fetch_add(&s->next_owner, 1);
-    err = problem ? nfs_session_open(s->client, io, &np->session, problem) : 0;
+    err = problem ? nfs_session_open_mute(s->client, io, &np->session, problem) : 0;
     if (err) {
         free(np);
         return err;

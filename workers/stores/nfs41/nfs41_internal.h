@@ -165,7 +165,7 @@ static inline bool nfs41_stepped(const struct nfs41_store *s, unsigned step)
 /* ---- nfs41.c ---- */
 
 /* A port of s; io as store_port_create has it. problem: where a sentence for people goes, and then the server is asked
- * at once; NULL: with the first operation. 0 or -errno. */
+ * at once (nfs_session_open_mute); NULL: with the first operation. 0 or -errno. */
 int nfs41_port_open(struct nfs41_store *s, struct io *io, struct port **out, char **problem);
 /* The store's port_destroy. */
 void nfs41_port_close(struct port *p);

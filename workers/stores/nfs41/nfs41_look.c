@@ -75,6 +75,7 @@ struct looking {
     char **problem;                             /* see nfs41_look */
     int err;                                    /* what came of it */
     bool over;                                  /* whoever begins something now would hold it up */
+    struct io_event greeted;                    /* see nfs_session_greet */
     unsigned made;                              /* of sessions */
     struct nfs_session *sessions[SESSIONS_MAX]; /* for others, to be parked */
 };
@@ -100,6 +101,7 @@ static int look_around(struct looking *l)
     if (s->missing) {
         return 0;
     }
+    (void)io_event_wait(l->p->io, &l->greeted, INT64_MAX); /* before a file is opened */
     s->untried = !err && nfs->try_later;
     if (!s->untried) {
         err = err ? err : nfs41_probe(l->p, nfs, l->fibers, &l->over, l->problem);
@@ -108,6 +110,14 @@ static int look_around(struct looking *l)
     }
     caps_init(s, &limits);
     return err;
+}
+
+static void greet_fiber(void *arg)
+{
+    struct looking *l = arg;
+
+    nfs_session_greet(nfs41_port_of(l->p)->session);
+    io_event_set(l->p->io, &l->greeted);
 }
 
 static void look_fiber(void *arg)
@@ -141,6 +151,7 @@ static int look(struct looking *l)
 {
     int err = fibers_create(&l->fibers);
 
+    err = err ? err : fiber_start(l->fibers, greet_fiber, l);
     err = err ? err : fiber_start(l->fibers, look_fiber, l);
     if (!err && !l->nfs->try_later) { /* else there is little to ask, and perhaps nothing to be done */
         (void)fiber_start(l->fibers, sessions_fiber, l);

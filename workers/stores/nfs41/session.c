@@ -172,7 +172,9 @@ static struct nfs_session *session_create(struct nfs_client *client, struct io *
     return s;
 }
 
-int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_session **out_session, char **problem)
+/* greets: else that is left to the caller (nfs_session_greet). */
+static int open_now(struct nfs_client *client, struct io *io, bool greets, struct nfs_session **out_session,
+                    char **problem)
 {
     if (problem) {
         *problem = NULL;
@@ -183,9 +185,11 @@ int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_sessio
         return -ENOMEM;
     }
     s->problem = problem;
+    s->mute = !greets;
     struct nfs_compound *c = nfs_compound_begin(s);
     int r = c ? nfs_session_ready(s, c, nfs_client_deadline_ns(client)) : -ENOMEM;
     nfs_compound_end(c);
+    s->mute = false;
     if (r < 0) {
         open_problem(s, r);
         s->problem = NULL;
@@ -195,6 +199,21 @@ int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_sessio
     s->problem = NULL;
     *out_session = s;
     return 0;
+}
+
+int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_session **out_session, char **problem)
+{
+    return open_now(client, io, true, out_session, problem);
+}
+
+int nfs_session_open_mute(struct nfs_client *client, struct io *io, struct nfs_session **out_session, char **problem)
+{
+    return open_now(client, io, false, out_session, problem);
+}
+
+void nfs_session_greet(struct nfs_session *session)
+{
+    nfs_session_complete(session, nfs_client_deadline_ns(session->client));
 }
 
 int nfs_session_open_later(struct nfs_client *client, struct io *io, struct nfs_session **out_session)

@@ -49,8 +49,18 @@ struct nfs_limits {
  */
 int nfs_session_open(struct nfs_client *client, struct io *io, struct nfs_session **out_session, char **problem);
 
-/* The same, but one that is open in this thread (io) already is shared, and the server is asked for one that was not
- * parked when the first call is made, which may then end with what nfs_session_open returns. Asks nobody. 0 or -ENOMEM.
+/* The same, but what is said once for a client id (RECLAIM_COMPLETE), and the question for its lease, is left to
+ * nfs_session_greet, which is to be called, beside calls that open nothing, before the first one that does (RFC 8881
+ * 18.51.3). */
+int nfs_session_open_mute(struct nfs_client *client, struct io *io, struct nfs_session **out_session, char **problem);
+
+/* Says that, where it has not been said; the session's thread, or a fiber of it, which it blocks. What fails is left to
+ * whoever makes the next session: a server that minds answers GRACE until then. */
+void nfs_session_greet(struct nfs_session *session);
+
+/* As nfs_session_open, but one that is open in this thread (io) already is shared, and the server is asked for one that
+ * was not parked when the first call is made, which may then end with what nfs_session_open returns. Asks nobody. 0 or
+ * -ENOMEM.
  */
 int nfs_session_open_later(struct nfs_client *client, struct io *io, struct nfs_session **out_session);
 
