@@ -404,7 +404,7 @@ static void drain(struct planner *p)
 /* Tells that only what is held is left, if so. */
 static void tell_if_idle(struct planner *p)
 {
-    if (p->options.idle != NULL && atomic_load(&p->counts.walked) && atomic_load(&p->outstanding) == 0) {
+    if (p->options.idle != NULL && atomic_load(&p->counts.walked) && atomic_load(&p->undone) == 0) {
         p->options.idle(p->options.arg);
     }
 }
@@ -505,11 +505,18 @@ bool planner_link_is_full(struct planner *p, const struct item *item)
            links_state(p->links, item->attr.dev, item->attr.ino, &state) == 0 && state == LINK_FAILED;
 }
 
+/* An item was carried out. Whoever waits for the last one need not wait until directories are finished after it. */
+static void item_carried_out(struct planner *p)
+{
+    if (atomic_fetch_sub(&p->undone, 1) == 1) {
+        tell_if_idle(p);
+    }
+}
+
 /* Nothing is left of an item. */
 static void item_over(struct planner *p)
 {
     if (atomic_fetch_sub(&p->outstanding, 1) == 1) {
-        tell_if_idle(p);
         wake_waiting(p);
     }
 }
@@ -542,6 +549,7 @@ void planner_item_done(struct planner *p, struct port *dst, struct item *item, i
 {
     item_settle(p, dst, item, result);
     tell_left(p, item, result);
+    item_carried_out(p);
     plan_dir_done(p, dst, item->work.dir);
     item_destroy(item);
     item_over(p);
@@ -551,6 +559,7 @@ void planner_item_lost(struct planner *p, struct port *dst, struct item *item, i
 {
     item_settle(p, dst, item, result);
     tell_left(p, item, result);
+    item_carried_out(p);
     plan_dir_done(p, dst, item->work.dir);
     item_over(p);
 }

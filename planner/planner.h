@@ -110,8 +110,8 @@ struct plan_options {
      * dir was listed for other reasons and no temp name was met. True: it took something out of dir, whose times have
      * changed with that. May be NULL. */
     bool (*existing)(void *arg, struct port *dst, struct dir *dir);
-    /* The walk is over and no item is under way: whoever holds directories should look after them now. Any thread, more
-     * than once. May be NULL. */
+    /* The walk is over and no item is under way, though directories may still be on the way to being finished: whoever
+     * holds directories should look after them now. Any thread, more than once. May be NULL. */
     void (*idle)(void *arg);
     /* dir, not the root, stood at the destination before this run. 0; -ERR_OWNED: another run works on it, the walk
      * stops there and fails; -errno. Before anything is done to it; may wait. May be NULL. */

@@ -134,7 +134,8 @@ struct planner {
     atomic_bool stop;              /* planner_stop was called */
     atomic_bool links_full;        /* a link was refused since its file had too many */
     atomic_bool owner_asked;       /* the destination was asked to set an owner */
-    atomic_ulong outstanding;      /* items made and not ended */
+    atomic_ulong undone;           /* items made and not carried out */
+    atomic_ulong outstanding;      /* items made and not ended: what is finished after them is, too */
     atomic_ulong held;             /* planner_hold without its planner_release */
     uint64_t there_seed;           /* of the hashes in there.c; constant */
     atomic_ulong recall_count;     /* slots of all that is recalled */

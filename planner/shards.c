@@ -119,6 +119,7 @@ int shards_add(struct walker *w, struct item *item)
             }
         }
     }
+    atomic_fetch_add_explicit(&p->undone, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&p->outstanding, 1, memory_order_relaxed);
     w->shard_dir = item->work.dir;
     shard->items[shard->count++] = &item->work;
