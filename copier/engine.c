@@ -20,6 +20,7 @@
 #include "copier/copyfile.h"
 #include "copier/drystate.h"
 #include "copier/engine_internal.h"
+#include "copier/finishdirs.h"
 #include "copier/lease.h"
 #include "copier/left.h"
 #include "copier/metrics.h"
@@ -400,6 +401,7 @@ static int make_planner(struct engine *e, const struct engine_budget *b)
         .met = upkeep_met,
         .existing = event_existing,
         .idle = upkeep_idle,
+        .beside = e->dst->caps.network ? finishdirs_begin : NULL,
         .owned = event_owned,
     };
     sync_plan(e, &options);

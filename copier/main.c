@@ -204,6 +204,7 @@
  * copier/verify_contents.c           contents, hashed, by parts where they are large
  * copier/filehash.c                  XXH3-128 over the XXH3-128 of fixed parts
  * copier/living.c                    which runs live, by states and leases
+ * copier/finishdirs.c                directories that are finished side by side
  * copier/finding_json.c              a finding as an event
  * copier/watchdog.c                  bounds what gets no answer
  * copier/ticker.c                    progress and background syncs

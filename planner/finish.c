@@ -55,16 +55,26 @@ static void finished(struct planner *p, const struct plan_dir *node, const struc
     }
 }
 
+/* What of its attributes is to be set: STORE_KEEP_*. */
+static unsigned keep_of(const struct planner *p, const struct plan_dir *node)
+{
+    return plan_dir_keep(p) | (node->fresh ? STORE_KEEP_MODE : 0); /* it was made for us alone */
+}
+
+/* Whether anything of it is to be set. */
+static bool is_set(const struct planner *p, const struct plan_dir *node)
+{
+    unsigned keep = keep_of(p, node);
+    bool touched = atomic_load_explicit(&node->touched, memory_order_relaxed);
+    return (keep != 0 || node->xattrs != NULL) && !(node->right && !(touched && (keep & STORE_KEEP_TIMES) != 0));
+}
+
 static void finish(struct planner *p, struct port *dst, const struct plan_dir *node, struct dir *dir)
 {
-    unsigned keep = plan_dir_keep(p);
+    unsigned keep = keep_of(p, node);
     struct attr attr = node->attr;
 
-    if (node->fresh) {
-        keep |= STORE_KEEP_MODE; /* it was made for us alone */
-    }
-    bool touched = atomic_load_explicit(&node->touched, memory_order_relaxed);
-    if ((keep == 0 && node->xattrs == NULL) || (node->right && !(touched && (keep & STORE_KEEP_TIMES) != 0))) {
+    if (!is_set(p, node)) {
         finished(p, node, dir);
         return;
     }
@@ -99,20 +109,70 @@ static struct dir *dir_end(struct dir *dir)
     return parent;
 }
 
+/* Finishes dir, of which nothing is left to do; dst as for plan_dir_done. Returns what dir_end returns. */
+static struct dir *end_of(struct planner *p, struct port *dst, struct dir *dir)
+{
+    const struct plan_dir *node = plan_of(dir);
+    if (dst != NULL && node->made && !planner_stopping(p)) {
+        finish(p, dst, node, dir);
+    }
+    struct dir *parent = dir_end(dir);
+    dir_put(dir);
+    return parent;
+}
+
+/*
+ * Whether dir may be finished beside those above it, or after them: what is set of it changes nothing of theirs. But
+ * without all rights on those it could not be reached any more.
+ */
+static bool may_be_last(const struct planner *p, const struct dir *dir)
+{
+    if (p->options.beside == NULL || plan_of(dir)->alone || !plan_of(dir)->made || !is_set(p, plan_of(dir))) {
+        return false;
+    }
+    for (; !plan_of(dir)->alone; dir = dir->parent) {
+        const struct plan_dir *above = plan_of(dir->parent);
+        if (above->made && (above->attr.mode & S_IRWXU) != S_IRWXU) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Has dir finished in another fiber; in this one where there is none. */
+static void end_beside(struct planner *p, struct port *dst, struct dir *dir)
+{
+    atomic_fetch_add(&p->outstanding, 1);
+    if (!p->options.beside(p->options.arg, dir)) {
+        atomic_fetch_sub(&p->outstanding, 1); /* not the last one: the caller's own goes on */
+        end_of(p, dst, dir);
+    }
+}
+
 void plan_dir_done(struct planner *p, struct port *dst, struct dir *dir)
 {
-    while (dir != NULL) {
-        struct plan_dir *node = plan_of(dir);
-        if (atomic_fetch_sub_explicit(&node->pending, 1, memory_order_acq_rel) != 1) {
-            return;
+    struct dir *last = NULL; /* nothing is left to do of it but to finish it, for which nobody waits */
+    while (dir != NULL && atomic_fetch_sub_explicit(&plan_of(dir)->pending, 1, memory_order_acq_rel) == 1) {
+        if (last != NULL) {
+            end_beside(p, dst, last);
+            last = NULL;
         }
-        if (dst != NULL && node->made && !planner_stopping(p)) {
-            finish(p, dst, node, dir);
+        if (dst != NULL && !planner_stopping(p) && may_be_last(p, dir)) {
+            last = dir;
+            dir = dir->parent;
+            plan_of(last)->alone = true;
+        } else {
+            dir = end_of(p, dst, dir);
         }
-        struct dir *parent = dir_end(dir);
-        dir_put(dir);
-        dir = parent;
     }
+    if (last != NULL) {
+        end_of(p, dst, last);
+    }
+}
+
+void plan_dir_end(struct planner *p, struct port *dst, struct dir *dir)
+{
+    end_of(p, dst, dir);
 }
 
 void plan_dir_lost(struct planner *p, struct port *dst, struct dir *dir)

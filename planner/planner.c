@@ -564,6 +564,12 @@ void planner_item_lost(struct planner *p, struct port *dst, struct item *item, i
     item_over(p);
 }
 
+void planner_finish(struct planner *p, struct port *dst, struct dir *dir)
+{
+    plan_dir_end(p, dst, dir);
+    item_over(p);
+}
+
 void planner_finish_lost(struct planner *p, struct port *dst, struct dir *dir)
 {
     plan_dir_lost(p, dst, dir);

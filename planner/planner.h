@@ -113,6 +113,10 @@ struct plan_options {
     /* The walk is over and no item is under way, though directories may still be on the way to being finished: whoever
      * holds directories should look after them now. Any thread, more than once. May be NULL. */
     void (*idle)(void *arg);
+    /* Where each operation at the destination is a round trip: has planner_finish called for dir in another fiber,
+     * soon, so that directories in each other are finished side by side. False: there is none. From inside an item,
+     * where a directory is released, or in a walker. Does not wait. May be NULL: one after the other. */
+    bool (*beside)(void *arg, struct dir *dir);
     /* dir, not the root, stood at the destination before this run. 0; -ERR_OWNED: another run works on it, the walk
      * stops there and fails; -errno. Before anything is done to it; may wait. May be NULL. */
     int (*owned)(void *arg, struct port *dst, struct dir *dir);
@@ -199,9 +203,12 @@ void planner_item_done(struct planner *p, struct port *dst, struct item *item, i
  */
 void planner_item_lost(struct planner *p, struct port *dst, struct item *item, int result);
 
-/* planner_item_done or _lost will never return, since an operation on dir, a directory that was being finished, was
- * given up (and reported by whoever did that): does what was left to be done after it. Nothing that it used is freed.
- */
+/* Finishes dir, once, as options.beside was told; dst as for planner_item_done. Any thread; from a fiber: may wait. */
+void planner_finish(struct planner *p, struct port *dst, struct dir *dir);
+
+/* planner_item_done, _lost or planner_finish will never return, since an operation on dir, a directory that was being
+ * finished, was given up (and reported by whoever did that): does what was left to be done after it. Nothing that it
+ * used is freed. */
 void planner_finish_lost(struct planner *p, struct port *dst, struct dir *dir);
 
 /*

@@ -195,7 +195,11 @@ void plan_dir_hold(struct dir *dir);
  * is being stopped: frees them only. dir itself may be gone afterwards. */
 void plan_dir_done(struct planner *p, struct port *dst, struct dir *dir);
 
-/* The finishing of dir within plan_dir_done got no answer and was given up: goes on with its parents. */
+/* Nothing is left to do of dir but to finish it, as options.beside was told; dst as for plan_dir_done. */
+void plan_dir_end(struct planner *p, struct port *dst, struct dir *dir);
+
+/* The finishing of dir within plan_dir_done or plan_dir_end got no answer and was given up: goes on with its parents.
+ */
 void plan_dir_lost(struct planner *p, struct port *dst, struct dir *dir);
 
 /* The keep flags for a directory's attributes. */

@@ -1,10 +1,13 @@
 /* When the planner finishes directories, and what waits for that. */
 #include <criterion/criterion.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "support_plan.h"
 #include "support_tree.h"
+#include "workers/stores/posix.h"
 
 struct told {
     atomic_bool idle;     /* the planner has said so */
@@ -57,4 +60,80 @@ Test(finish, idle_before_the_last_directory_is_finished, .timeout = 60)
     cr_expect_not(atomic_load(&told.too_late));
     plan_try_same(&t, true);
     plan_try_release(&t);
+}
+
+/* ---- side by side ---- */
+
+/* Directories that are to be finished by others, who do it once the root has been. */
+struct beside {
+    struct store *store; /* the destination, as it is */
+    atomic_uint count;   /* of dirs */
+    struct dir *dirs[8];
+    unsigned done; /* of them, by the one thread that finishes the root */
+};
+
+static bool keep_beside(void *arg, struct dir *dir)
+{
+    const struct plan_try *t = arg;
+    struct beside *b = t->own;
+    b->dirs[atomic_fetch_add(&b->count, 1)] = dir;
+    return true;
+}
+
+static void finish_others(void *arg, const struct dir *dir, const struct attr *attr)
+{
+    const struct plan_try *t = arg;
+    struct beside *b = t->own;
+    struct io_options direct = {.no_ring = true};
+    struct io *io = NULL;
+    struct port *port = NULL;
+
+    (void)attr;
+    if (dir->parent != NULL) {
+        return;
+    }
+    cr_assert_eq(io_create(&direct, &io), 0);
+    io_set_mode(io, IO_DIRECT);
+    cr_assert_eq(store_port_create(b->store, io, &port), 0);
+    for (; b->done < atomic_load(&b->count); b->done++) {
+        planner_finish(t->planner, port, b->dirs[b->done]);
+    }
+    store_port_destroy(port);
+    io_destroy(io);
+}
+
+static void run_beside(mode_t above, unsigned beside)
+{
+    struct plan_try t;
+    struct beside b = {0};
+    char path[4096];
+
+    plan_try_init(&t, "beside");
+    const struct store_options o = {.side = DIR_DST, .path = t.dst, .run_id = "0123456789abcdef", .max_handles = 64};
+    cr_assert_eq(posix_open(&o, &b.store), 0);
+    t.options.dst = b.store;
+    tree_file(t.src, "x", "a/b/c/file");
+    snprintf(path, sizeof(path), "%s/a/b", t.src);
+    cr_assert_eq(chmod(path, above), 0);
+    t.own = &b;
+    t.meddle = until_walked;
+    t.options.beside = keep_beside;
+    t.options.finished = finish_others;
+    plan_try_run_well(&t);
+    cr_expect_eq(b.done, beside);
+    plan_try_same(&t, true);
+    store_destroy(b.store);
+    plan_try_release(&t);
+}
+
+/* What is set of a directory waits for none in it: the root is finished before them here. */
+Test(finish, directories_in_each_other_side_by_side, .timeout = 60)
+{
+    run_beside(0755, 3);
+}
+
+/* But for one that can be entered no more once it is finished itself: "a/b/c" comes before "a/b". */
+Test(finish, one_that_shuts_comes_last, .timeout = 60)
+{
+    run_beside(0555, 2);
 }
