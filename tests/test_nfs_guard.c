@@ -125,6 +125,34 @@ Test(nfs_guard, what_is_meant, .timeout = 60)
     }
 }
 
+/* A file goes, and the directory that it is in where the server takes as much in one COMPOUND. */
+Test(nfs_guard, what_is_meant_and_its_directory, .timeout = 60)
+{
+    static const uint32_t operations[] = {0, 8}; /* that the server takes, without saying so; 0: as many as it says */
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct dir *dir = NULL;
+        struct attr meant;
+        struct rig r;
+        bool emptied = false;
+
+        rig_open(&r, &(struct rig_options){.server = {.real_ops = operations[i]}});
+        nfsd_put_dir(r.n, "/export/dir", 0755);
+        nfsd_put_file(r.n, "/export/dir/there", text, LEN, 0640);
+        cr_assert_eq(dir_create_child(r.root, "dir", 3, &dir), 0);
+        struct store_op op = {.code = STORE_STAT, .dir = dir, .name = "there", .stat = {.out = &meant}};
+        cr_assert_eq(rig_run(&r, &op), 0);
+        op = (struct store_op){
+            .code = STORE_REMOVE, .dir = dir, .name = "there", .remove = {.expect = &meant, .out_emptied = &emptied}};
+        cr_expect_eq(rig_run(&r, &op), 0, "%u operations", operations[i]);
+        cr_expect_not(nfsd_see(r.n, "/export/dir/there").there, "%u operations", operations[i]);
+        cr_expect_eq(emptied, operations[i] == 0);
+        cr_expect_eq(nfsd_see(r.n, "/export/dir").there, !emptied);
+        dir_put(dir);
+        rig_close(&r);
+    }
+}
+
 /* ---- what has become of it ---- */
 
 static void longer(struct nfsd *n)

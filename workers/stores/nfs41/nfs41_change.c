@@ -324,24 +324,29 @@ static int get_remove(struct nfs_compound *c, const struct guard *g)
 }
 
 /* Whether op->dir is to go in the same COMPOUND, if it can; out_above: the directory that it is in. */
-static bool takes_dir(struct port *p, const struct store_op *op, const struct guard *g, struct nfs_dir *out_above)
+static bool takes_dir(struct port *p, const struct store_op *op, struct nfs_dir *out_above)
 {
     struct nfs_limits limits;
 
-    if (!op->remove.out_emptied || op->remove.dir || !g || !op->dir->parent) {
+    if (!op->remove.out_emptied || op->remove.dir || !op->dir->parent) {
         return false;
     }
     nfs41_limits(p, &limits);
     return limits.max_ops >= REMOVE_BOTH_OPS && nfs_dirs_known(&nfs41_of(p)->dirs, op->dir->parent, out_above);
 }
 
-/* LOOKUP, VERIFY, REMOVE in one COMPOUND. g NULL: only REMOVE. 0, NFS4ERR or -errno; *out_stop: where it stopped. */
+/* A COMPOUND with more in it than this server takes, whatever it says of itself. */
+static bool is_too_much(int r)
+{
+    return r == -E2BIG || (r > 0 && nfs_error((uint32_t)r)->decision == NFS_DO_SPLIT);
+}
+
+/* LOOKUP, VERIFY, REMOVE in one COMPOUND. g NULL: only REMOVE. above: op->dir, which is in it, as well; NULL: not.
+ * 0, NFS4ERR or -errno; *out_stop: where it stopped. */
 static int remove_guarded(struct port *p, struct store_op *op, const struct nfs_dir *dir, const struct guard *g,
-                          enum nfs_op *out_stop)
+                          const struct nfs_dir *above, enum nfs_op *out_stop)
 {
     const struct guard is_dir = {.mask = NFS_ATTR_TYPE, .attr = {.mode = S_IFDIR}};
-    struct nfs_dir above;
-    bool both = takes_dir(p, op, g, &above);
     struct nfs_compound *c;
     int r = nfs41_begin(p, &c);
 
@@ -349,13 +354,13 @@ static int remove_guarded(struct port *p, struct store_op *op, const struct nfs_
         return r;
     }
     put_remove(c, dir, op->name, g);
-    if (both) {
-        put_remove(c, &above, op->dir->name, &is_dir); /* refused where something else is in it */
+    if (above) {
+        put_remove(c, above, op->dir->name, &is_dir); /* refused where something else is in it */
     }
     r = nfs41_send(p, c);
     r = r ? r : get_remove(c, g);
     *out_stop = nfs41_stopped_at(c);
-    if (both && !r) {
+    if (above && !r) {
         *op->remove.out_emptied |= get_remove(c, &is_dir) == 0;
     }
     (void)nfs41_result(op, c, r);
@@ -369,6 +374,8 @@ int nfs41_remove_in(struct port *p, struct store_op *op, const struct nfs_dir *d
     bool own = temp_name_is_of(op->name, nfs41_of(p)->run_id);
     bool verify = !nfs41_stepped(s, NFS41_STEP_NO_VERIFY);
     enum nfs_op stop = (enum nfs_op)0;
+    struct nfs_dir above;
+    bool both = takes_dir(p, op, &above);
     struct guard g;
     int err;
     int r;
@@ -383,7 +390,13 @@ int nfs41_remove_in(struct port *p, struct store_op *op, const struct nfs_dir *d
         if (err) {
             return err;
         }
-        r = remove_guarded(p, op, dir, verify ? &g : NULL, &stop);
+        both = both && verify;
+        r = remove_guarded(p, op, dir, verify ? &g : NULL, both ? &above : NULL, &stop);
+        if (both && is_too_much(r)) {
+            both = false; /* op->name stands still */
+            op->step = NULL;
+            continue;
+        }
         if (r <= 0) {
             return r;
         }
