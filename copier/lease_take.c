@@ -326,7 +326,7 @@ static int judge_above(struct pending *p, struct above *some, unsigned count)
     int r = 0;
     for (unsigned i = 0; i < count && (r == 0 || is_no_lease(r)); i++) {
         r = look_on(p, &some[i]);
-        if (is_no_lease(r) && r != -ENOTDIR && some[i].store != NULL) {
+        if (is_no_lease(r) && r != -ENOTDIR && some[i].root != some[i].l->root) {
             notice_raise(some[i].l->options.notices,
                          "a directory above the destination could not be searched for another run's lease");
         }

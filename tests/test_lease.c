@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/errs.h"
+#include "base/notice.h"
 #include "copier/lease_internal.h"
 #include "support_io.h"
 #include "workers/stores/posix.h"
@@ -232,19 +233,21 @@ struct run {
     int64_t period_ns;
     int64_t touch_ns;
     bool look_only;
+    bool shut_above;                  /* the directory above cannot be opened */
+    struct notices *notices;          /* NULL: nobody is told */
     atomic_int lost;                  /* errno */
     atomic_int evicted;               /* times */
     char evicted_run[RUN_ID_LEN + 1]; /* the last one */
 };
 
+/* Nothing, or what may not be opened. */
 static int nothing_above(void *arg, struct io *io, unsigned levels, struct store **out_store, char **out_path)
 {
-    (void)arg;
+    const struct run *r = arg;
     (void)io;
-    (void)levels;
     (void)out_store;
     (void)out_path;
-    return -ENOENT;
+    return r->shut_above && levels == 1 ? -EACCES : -ENOENT;
 }
 
 static void note_lost(void *arg, int err, const char *who)
@@ -280,6 +283,7 @@ static int run_take(struct run *r, const char *run_id, int stop_fd, struct lease
                                     .period_ns = r->period_ns,
                                     .look_only = r->look_only,
                                     .touch_ns = r->touch_ns,
+                                    .notices = r->notices,
                                     .arg = r,
                                     .above = nothing_above,
                                     .evict = note_evicted,
@@ -430,6 +434,32 @@ Test(lease, in_doubt_it_is_looked_at_at_once, .timeout = 60)
     cr_assert(is_fenced_as(&a, FENCE_LOST));
     cr_assert_eq(atomic_load(&a.lost), EOWNERDEAD);
     run_close(&a);
+    close(stop);
+    scratch_remove(dir);
+}
+
+/* Nobody's lease is seen where nobody may look; that it was not looked for is told. */
+Test(lease, a_directory_above_that_is_shut, .timeout = 60)
+{
+    char dir[256];
+    struct run a;
+    struct lease_refusal refusal;
+    const char *said = NULL;
+    uint64_t times = 0;
+    int stop = eventfd(0, EFD_CLOEXEC);
+    close(scratch_make(dir));
+    for (unsigned only = 0; only < 2; only++) {
+        run_open(&a, dir, RUN_A);
+        cr_assert_eq(notices_create(&a.notices), 0);
+        a.shut_above = true;
+        a.look_only = only > 0;
+        cr_assert_eq(run_take(&a, RUN_A, stop, &refusal), 0, "%s", refusal.who);
+        cr_assert_eq(notice_at(a.notices, 0, &said, &times), 0, "nothing was said");
+        cr_assert_eq(times, 1);
+        cr_assert_not_null(strstr(said, "a directory above the destination"));
+        run_close(&a);
+        notices_destroy(a.notices);
+    }
     close(stop);
     scratch_remove(dir);
 }
