@@ -1078,6 +1078,29 @@ Test(nfs_session, shared)
     rig_close(&r);
 }
 
+static void close_it(void *arg)
+{
+    struct rig *r = arg;
+    nfs_session_close(r->session);
+}
+
+/* One that is on its way out is nobody's any more. */
+Test(nfs_session, shared_by_nobody_while_it_is_closed)
+{
+    struct rig r;
+    struct nfs_session *other = NULL;
+    rig_open(&r, &(struct plan){.way = WAY_RING, .client = {.io_timeout_ns = 2 * NS_PER_SEC}});
+    nfsd_rule(r.server, &(struct nfsd_rule){.op = D4_DESTROY_SESSION, .what = NFSD_SILENT});
+    cr_assert_eq(fiber_start(r.lane.fibers, close_it, &r), 0); /* which waits for an answer now */
+    cr_assert_eq(nfs_session_open_later(r.client, r.lane.io, &other), 0);
+    cr_assert_neq(other, r.session);
+    lane_finish(&r.lane);
+    r.session = other;
+    make_one(&r);
+    cr_assert_eq(r.fine, 1, "%d", r.error);
+    rig_close(&r);
+}
+
 /* The last that are parked are left to those with many calls at a time. */
 Test(nfs_session, parked_and_kept)
 {

@@ -136,12 +136,18 @@ static struct nfs_session *unpark(struct nfs_client *client, struct io *io)
     return s;
 }
 
+/* Whether it is open in the thread of io. */
+static bool is_open_in(const struct nfs_session *s, const struct io *io)
+{
+    return s->io == io && !s->closing;
+}
+
 /* The one that this thread has open already; NULL: there is none. */
 static struct nfs_session *share(struct nfs_client *client, const struct io *io)
 {
     pthread_mutex_lock(&client->lock);
     struct nfs_member *m = client->members;
-    while (m && ((struct nfs_session *)m)->io != io) {
+    while (m && !is_open_in((struct nfs_session *)m, io)) {
         m = m->next;
     }
     pthread_mutex_unlock(&client->lock);
@@ -232,6 +238,7 @@ static void close_by(struct nfs_session *session, int64_t deadline_ns)
 {
     int64_t most = session->client->io_timeout_ns / 4;
     int64_t end_ns = clock_mono_ns() + (most < CLOSE_NS ? most : CLOSE_NS);
+    session->closing = true;
     nfs_session_end(session, end_ns < deadline_ns ? end_ns : deadline_ns);
     part(session);
     session_free(session);

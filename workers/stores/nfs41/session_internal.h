@@ -68,6 +68,7 @@ struct nfs_session {
     bool connecting;                          /* somebody makes a connection */
     bool making;                              /* somebody makes a new incarnation */
     bool completing;                          /* in nfs_session_complete */
+    bool closing;                             /* its last user closes it */
     bool mute;                                /* that is left to whoever makes it */
     int64_t busy_until_ns;                    /* whoever does has stopped by then */
     int change_error;                         /* what came of it last */
