@@ -2,11 +2,11 @@
  * nfs41: an NFSv4.1 server as a store, spoken to directly, without a mount (RFC 8881).
  *
  * A small file is published in one COMPOUND: created under a temp name, written, given its attributes, checked by the
- * server itself (VERIFY), closed, renamed. At its start the store finds out with a file of its own what the server can
+ * server itself (VERIFY), closed, renamed. At its start the store finds out with files of its own what the server can
  * do, and steps down where it must; nfs41_facts tells what was chosen.
  *
- * One client id for the store, one session for each port; a port that is gone leaves it to the next one, in any thread.
- * Handles of directories are kept in dir->handle[side].data.
+ * One client id for the store, one session for each thread, shared by its ports; the last one of them leaves it to the
+ * next thread. Handles of directories are kept in dir->handle[side].data.
  */
 #ifndef HAUL_STORES_NFS41_H
 #define HAUL_STORES_NFS41_H

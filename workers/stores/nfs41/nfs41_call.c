@@ -5,7 +5,8 @@
 
 #include "workers/stores/nfs41/nfs41_internal.h"
 
-/* The port's session, which is one that was parked, or one to be made with its first call. 0 or -ENOMEM. */
+/* The port's session, which is the one that its thread has, one that was parked, or one to be made with its first call.
+ * 0 or -ENOMEM. */
 static int session_of(struct port *p, struct nfs_session **out)
 {
     struct nfs41_port *np = nfs41_port_of(p);

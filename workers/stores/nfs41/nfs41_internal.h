@@ -4,7 +4,7 @@
  *   nfs41.c          opening, the table of codes
  *   nfs41_look.c     looking around at the server; capabilities
  *   nfs41_path.c     the way to the export's path, missing directories
- *   nfs41_probe.c    what the server can do, found out with a file of the store's own
+ *   nfs41_probe.c    what the server can do, found out with files of the store's own
  *   nfs41_call.c     one COMPOUND: sent, and what its failure means
  *   nfs41_dirs.c     how a directory is reached; all else about handles is in nfs_dirs.c
  *   nfs41_owner.c    how owners are refused, names of owners; all else about them is in want.c
@@ -99,7 +99,7 @@ struct nfs41_put;
 
 struct nfs41_port {
     struct port head;
-    struct nfs_session *session; /* owned; NULL until it is needed */
+    struct nfs_session *session; /* opened, so to be closed; NULL until it is needed */
     uint64_t owner;              /* of its open files */
     unsigned flying;             /* COMPOUNDs that publish, under way or about to be */
     unsigned queued;             /* of what follows */

@@ -1,8 +1,8 @@
 /*
- * nfs41_probe: what the server can do, found out with a file of the store's own.
+ * nfs41_probe: what the server can do, found out with files of the store's own.
  *
- * The file is published as any other, under a temp name in the root, so that what is found out is what is used: each
- * refusal is judged as it is for any file, and the store steps down. It is read back and removed again.
+ * They are published as any others, under temp names in the root, so that what is found out is what is used: each
+ * refusal is judged as it is for any file, and the store steps down. The first is read back; all are removed again.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /*
  * session: one NFSv4.1 session (RFC 8881 2.10): exactly-once calls over connections that may break.
  *
- * One struct nfs_session for each port, for its thread and the fibers of it, under the client id that all share. State
- * ids are good in every session of a client. Many calls may be under way at a time, as many as the server gave slots;
- * who finds none free queues in order.
+ * One struct nfs_session for each thread and the fibers of it, under the client id that all share. State ids are good
+ * in every session of a client. Many calls may be under way at a time, as many as the server gave slots; who finds none
+ * free queues in order.
  *
  * A call that changes something is kept by the server (sa_cachethis). A connection that broke, or from which nothing
  * comes, is made again with growing pauses, and each call under way is sent again: the very bytes, slot and sequence
