@@ -91,3 +91,20 @@ Test(nfs_lost, unreadable_and_stopped, .timeout = 60)
         nfsd_destroy(r.n);
     }
 }
+
+/* A server that is lost while it is told that nothing will be reclaimed is told once more: else we could open nothing.
+ */
+Test(nfs_lost, while_it_is_greeted, .timeout = 60)
+{
+    static const enum nfsd_do ways[] = {NFSD_CRASH, NFSD_CRASH_AFTER, NFSD_LOSE_CLIENT, NFSD_LOSE_SESSION,
+                                        NFSD_DROP_AFTER};
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        struct nfsd *n = nfsd_create(NULL);
+        struct rig r;
+        nfsd_rule(n, &(struct nfsd_rule){.op = D4_RECLAIM_COMPLETE, .what = ways[i]});
+        cr_assert_eq(rig_join(&r, n, NULL), 0, "%zu: %s", i, r.problem);
+        cr_expect_eq(nfsd_clear(n), 1, "%zu", i);
+        cr_expect_eq(rig_publish(&r, "file", text, LEN), 0, "%zu", i);
+        rig_close(&r);
+    }
+}

@@ -20,6 +20,7 @@
 #define FLAG_CONFIRMED    0x80000000U      /* EXCHGID4_FLAG_CONFIRMED_R */
 #define CHANNEL_FORE      1                /* CDFC4_FORE */
 #define END_MAX           5                /* tries to end a session, or the client id */
+#define RECLAIM_MAX       4                /* client ids in a row that are lost before they were told that */
 #define SP4_NONE          0                /* no state protection: more connections join by SEQUENCE alone */
 #define CHANNEL_BACK      4096             /* bytes for calls of the server, which never come */
 #define REQUEST_MIN       1024             /* bytes of a request; with less nothing could be done */
@@ -446,33 +447,48 @@ static void ask_lease(struct nfs_session *s, struct nfs_compound *c, int64_t dea
     }
 }
 
-/* And asks for the lease where that is wanted, in the same breath unless the server minds the first. */
-static void reclaim_complete(struct nfs_session *s, struct nfs_compound *c, bool lease, int64_t deadline_ns)
+/* And asks for the lease where that is wanted, in the same breath unless the server minds the first. 0: it is said;
+ * -errno: it is not; -NFS_LOST: nor is it of the client id that there is now. */
+static int reclaim_complete(struct nfs_session *s, struct nfs_compound *c, bool lease, int64_t deadline_ns)
 {
     nfs_compound_again(c);
     xdr_put_bool(nfs_compound_op(c, NFS_OP_RECLAIM_COMPLETE), false);
     if (lease) {
         put_ask_lease(c);
     }
-    if (nfs_session_call(s, c, deadline_ns) == 0) {
-        if (c->result_count > 1 || c->status == NFS4_OK) {
-            nfs_compound_expect_ok(c, NFS_OP_RECLAIM_COMPLETE);
-            if (lease) {
-                get_lease(s, c);
-            }
-            return;
-        }
-        if (c->status == NFS4ERR_COMPLETE_ALREADY || c->status == NFS4ERR_NOTSUPP) {
-            if (lease) {
-                ask_lease(s, c, deadline_ns);
-            }
-            return;
-        }
+    int r = nfs_session_call(s, c, deadline_ns);
+    if (r < 0) {
+        return r;
     }
-    /* Not said: whoever makes the next session says it; a server that minds answers GRACE until then. */
-    pthread_mutex_lock(&s->client->lock);
-    s->client->reclaimed = false;
-    pthread_mutex_unlock(&s->client->lock);
+    if (c->result_count > 1 || c->status == NFS4_OK) {
+        nfs_compound_expect_ok(c, NFS_OP_RECLAIM_COMPLETE);
+        if (lease) {
+            get_lease(s, c);
+        }
+        return 0;
+    }
+    if (c->status == NFS4ERR_COMPLETE_ALREADY || c->status == NFS4ERR_NOTSUPP) {
+        if (lease) {
+            ask_lease(s, c, deadline_ns);
+        }
+        return 0;
+    }
+    return -EPROTO;
+}
+
+/* The same, again where the server was lost meanwhile: nobody else may make a session for long. */
+static void reclaim_none(struct nfs_session *s, struct nfs_compound *c, bool lease, int64_t deadline_ns)
+{
+    int r = -NFS_LOST;
+    for (unsigned tries = 0; r == -NFS_LOST && tries < RECLAIM_MAX; tries++) {
+        r = reclaim_complete(s, c, lease, deadline_ns);
+    }
+    if (r < 0) {
+        /* Not said: whoever makes the next session says it; a server that minds answers GRACE until then. */
+        pthread_mutex_lock(&s->client->lock);
+        s->client->reclaimed = false;
+        pthread_mutex_unlock(&s->client->lock);
+    }
 }
 
 void nfs_session_complete(struct nfs_session *s, int64_t deadline_ns)
@@ -490,7 +506,7 @@ void nfs_session_complete(struct nfs_session *s, int64_t deadline_ns)
     }
     s->completing = true;
     if (reclaim) {
-        reclaim_complete(s, c, lease, deadline_ns);
+        reclaim_none(s, c, lease, deadline_ns);
     } else {
         ask_lease(s, c, deadline_ns);
     }
