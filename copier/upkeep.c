@@ -205,7 +205,7 @@ static void unanswered(void *arg, struct worker *w, const struct janitor_entry *
     event_unanswered(e, path != NULL ? path : "?", why->op->code, clock_mono_ns() - why->op->begun_ns, why->on_source);
     free(path);
     if (released) {
-        planner_finish_lost(e->planner, atomic_load(&e->stopping) ? NULL : own->dst, dir);
+        planner_release_lost(e->planner, atomic_load(&e->stopping) ? NULL : own->dst, dir);
         return;
     }
     if (entry->repairing != NULL) {

@@ -584,12 +584,23 @@ void planner_hold(struct planner *p, struct dir *dir)
     atomic_fetch_add(&p->held, 1);
 }
 
-void planner_release(struct planner *p, struct port *dst, struct dir *dir)
+static void release_over(struct planner *p)
 {
-    plan_dir_done(p, dst, dir);
     if (atomic_fetch_sub(&p->held, 1) == 1) {
         wake_waiting(p);
     }
+}
+
+void planner_release(struct planner *p, struct port *dst, struct dir *dir)
+{
+    plan_dir_done(p, dst, dir);
+    release_over(p);
+}
+
+void planner_release_lost(struct planner *p, struct port *dst, struct dir *dir)
+{
+    plan_dir_lost(p, dst, dir);
+    release_over(p);
 }
 
 int planner_link_anew(struct planner *p, const struct attr *attr)

@@ -225,6 +225,10 @@ bool planner_link_is_full(struct planner *p, const struct item *item);
 void planner_hold(struct planner *p, struct dir *dir);
 void planner_release(struct planner *p, struct port *dst, struct dir *dir);
 
+/* planner_release will never return, since an operation on dir, that directory or one above it, was given up, as for
+ * planner_finish_lost. */
+void planner_release_lost(struct planner *p, struct port *dst, struct dir *dir);
+
 /*
  * What stands at the destination for the file attr of the source is broken, and has further names there that were
  * linked to it: all its names are published and linked anew once nothing is under way or held any more. May be called

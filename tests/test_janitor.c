@@ -163,7 +163,7 @@ static void unanswered(void *arg, struct worker *w, const struct janitor_entry *
     pthread_mutex_unlock(&r->lock);
     atomic_fetch_add(released ? &r->lost_released : &r->lost, 1);
     if (released) {
-        atomic_fetch_sub(&r->held, 1); /* as planner_finish_lost does what was left to be done */
+        atomic_fetch_sub(&r->held, 1); /* as planner_release_lost does what was left to be done */
     }
 }
 
