@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A run that is killed while it tries a server out, before there is a run in the state, leaves a temp name in the
-# destination's root at most: the next run, from the same state, knows whose it is and removes it. And how far away a
-# server is, is seen: the further, the more is in flight from the beginning.
+# A run that is killed while it tries a server out, before there is a run in the state, leaves temp names in the
+# destination's root at most: the next run, from the same state, knows whose they are and removes them. And how far away
+# a server is, is seen: the further, the more is in flight from the beginning.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/ganesha.sh"
 
