@@ -193,7 +193,10 @@ static int create(struct engine *e, struct metrics **out_metrics)
     pthread_cond_init(&m->wake, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&m->lock, NULL);
-    int r = asprintf(&m->beside, "%s.XXXXXX", o->metrics) < 0 || m->labels == NULL ? -ENOMEM : 0;
+    if (asprintf(&m->beside, "%s.XXXXXX", o->metrics) < 0) {
+        m->beside = NULL; /* it says nothing about it */
+    }
+    int r = m->beside == NULL || m->labels == NULL ? -ENOMEM : 0;
     if (r == 0) {
         r = read_past(m, o->metrics);
     }
