@@ -13,8 +13,9 @@
 
 #include "copier/lease.h"
 
-#define LEASE_VERSION  1
-#define LEASE_TEXT_MAX 4096 /* bytes; a longer file is none that we can read */
+#define LEASE_VERSION        1
+#define LEASE_TEXT_MAX       4096 /* bytes; a longer file is none that we can read */
+#define LEASE_SILENT_PERIODS 3    /* after so many without a renewal its holder is taken for dead */
 
 /* A holder, as its lease says. */
 struct lease_owner {

@@ -140,7 +140,7 @@ enum lease_verdict lease_watch_step(struct lease_watch *w, const struct lease_se
     if (facts->young && now_ns - w->begun_ns >= (period < GRACE_NS ? period : GRACE_NS)) {
         return LEASE_LIVES;
     }
-    return now_ns - w->since_ns >= 3 * period ? LEASE_SILENT : LEASE_UNKNOWN;
+    return now_ns - w->since_ns >= LEASE_SILENT_PERIODS * period ? LEASE_SILENT : LEASE_UNKNOWN;
 }
 
 /* ---- below the root ---- */

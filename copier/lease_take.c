@@ -34,7 +34,8 @@ static void tell_waiting(struct lease *l, struct pending *p, const char *path, c
                          bool lives)
 {
     bool *told = lives ? &p->told_lives : &p->told_silent;
-    int64_t ns = lives ? p->until_ns - clock_boot_ns() : 3 * lease_period(seen, l->options.period_ns);
+    int64_t ns =
+        lives ? p->until_ns - clock_boot_ns() : LEASE_SILENT_PERIODS * lease_period(seen, l->options.period_ns);
     if (!*told && l->options.waiting != NULL) {
         lease_refuse(l, path, seen);
         l->options.waiting(l->options.arg, path, l->refusal.who, lives, ns);
@@ -111,7 +112,8 @@ static int take_free(struct lease *l, unsigned *missing)
     return r == -EEXIST ? -EAGAIN : lease_fail(l, "write " HAUL_DIR "/" LEASE_NAME, r);
 }
 
-/* Until our lease has proved to stay. 0; -EAGAIN: it is another's. */
+/* Until our lease has proved to stay. 0; -EAGAIN: it is another's; -errno, with the refusal: a destination that does
+ * not let us renew it for so long that others take it for dead is not waited for. */
 static int prove(struct lease *l)
 {
     while (l->safe_ns == INT64_MIN) {
@@ -125,7 +127,8 @@ static int prove(struct lease *l)
         if (r == -EOWNERDEAD) {
             return -EAGAIN;
         }
-        if (r != 0 && err_classify(r, l->options.store->caps.network, false) != ERR_TRANSIENT) {
+        bool late = clock_boot_ns() - l->renewed_ns >= LEASE_SILENT_PERIODS * l->options.period_ns;
+        if (r != 0 && (late || err_classify(r, l->options.store->caps.network, false) != ERR_TRANSIENT)) {
             return lease_fail(l, "write " HAUL_DIR "/" LEASE_NAME, r);
         }
         if (r != 0 && pause_for(l, lease_step_ns(l->options.period_ns)) != 0) {

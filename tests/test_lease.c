@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -234,6 +235,7 @@ struct run {
     int64_t period_ns;
     int64_t touch_ns;
     bool look_only;
+    bool starves;                     /* once it has taken a lease over it can open nothing any more */
     bool shut_above;                  /* the directory above cannot be opened */
     struct notices *notices;          /* NULL: nobody is told */
     atomic_int lost;                  /* errno */
@@ -258,10 +260,22 @@ static void note_lost(void *arg, int err, const char *who)
     atomic_store(&r->lost, err);
 }
 
+/* How many descriptors may be open. */
+static void descriptors(rlim_t most)
+{
+    struct rlimit limit;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = most;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 static void note_evicted(void *arg, struct io *io, const char *run_id)
 {
     struct run *r = arg;
     cr_assert_not_null(io);
+    if (r->starves) {
+        descriptors(3); /* those that it has, and as many as poll is given */
+    }
     snprintf(r->evicted_run, sizeof r->evicted_run, "%s", run_id);
     atomic_fetch_add(&r->evicted, 1);
 }
@@ -465,18 +479,13 @@ Test(lease, a_directory_above_that_is_shut, .timeout = 60)
     scratch_remove(dir);
 }
 
-/* A holder that is known to be gone, or silent: what the server still does for it is ended, once. */
-Test(lease, who_takes_over_evicts, .timeout = 60)
+/* A lease of RUN_A stands in dir, whose process is gone. */
+static void plant_dead(const char *dir)
 {
-    char dir[256];
     char file[512];
     char text[LEASE_TEXT_MAX];
     size_t len = 0;
     struct lease_owner other = somebody(RUN_A);
-    struct run b;
-    struct lease_refusal refusal;
-    int stop = eventfd(0, EFD_CLOEXEC);
-    close(scratch_make(dir));
     lease_path(dir, file);
     *strrchr(file, '/') = '\0';
     cr_assert_eq(mkdir(file, 0755), 0);
@@ -485,11 +494,44 @@ Test(lease, who_takes_over_evicts, .timeout = 60)
     int fd = open(lease_path(dir, file), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
     cr_assert_eq(write(fd, text, len), (ssize_t)len);
     close(fd);
+}
+
+/* A holder that is known to be gone, or silent: what the server still does for it is ended, once. */
+Test(lease, who_takes_over_evicts, .timeout = 60)
+{
+    char dir[256];
+    struct run b;
+    struct lease_refusal refusal;
+    int stop = eventfd(0, EFD_CLOEXEC);
+    close(scratch_make(dir));
+    plant_dead(dir);
     run_open(&b, dir, RUN_B);
     b.period_ns = 20 * NS_PER_MS;
     cr_assert_eq(run_take(&b, RUN_B, stop, &refusal), 0, "%s", refusal.who);
     cr_assert_eq(atomic_load(&b.evicted), 1);
     cr_assert_str_eq(b.evicted_run, RUN_A);
+    run_close(&b);
+    close(stop);
+    scratch_remove(dir);
+}
+
+/* A destination that fails for good, in a way that mostly passes, before it is certain that the lease is ours: that
+ * ends too. */
+Test(lease, who_takes_over_is_not_kept_waiting_for_ever, .timeout = 20)
+{
+    char dir[256];
+    struct run b;
+    struct lease_refusal refusal = {0};
+    int stop = eventfd(0, EFD_CLOEXEC);
+    close(scratch_make(dir));
+    plant_dead(dir);
+    run_open(&b, dir, RUN_B);
+    b.period_ns = 20 * NS_PER_MS;
+    b.starves = true;
+    cr_assert_eq(run_take(&b, RUN_B, stop, &refusal), -EMFILE);
+    cr_assert_eq(atomic_load(&b.evicted), 1);
+    descriptors(64);
+    free(refusal.path);
     run_close(&b);
     close(stop);
     scratch_remove(dir);
