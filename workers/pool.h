@@ -63,9 +63,8 @@ struct pool_offer {
 };
 
 /* Any thread, does not block. Only from inside an item or another offer, while the pool is held, or before its queue is
- * closed; runs exactly once
- * or is withdrawn, also after pool_stop; the pool does not end before. Who waits for an offer inside of an item must be
- * ready to withdraw it: with one worker and one in flight nobody else may ever have room. */
+ * closed; runs exactly once or is withdrawn, also after pool_stop; the pool does not end before. Who waits for an offer
+ * inside of an item must be ready to withdraw it: with one worker and one in flight nobody else may ever have room. */
 void pool_offer(struct pool *p, struct pool_offer *offer);
 
 /* True: it has not been started and never will be. Any thread, does not block; as long as the owner has the storage. */

@@ -89,7 +89,7 @@ mkdir -p "$WORK/last/a" "$WORK/last/b/c/d" "$WORK/last/last"
 for name in a/one b/c/d/two last/three last/four; do
     echo "$name" >"$WORK/last/$name"
 done
-HAUL_TEST_PERIOD=60000 ends 6 copy --recheck 100%
+ends 6 copy --recheck 100%
 
 # A server that refuses owners now, though it is remembered that it takes them: found out, and told once.
 kill_ganesha a
