@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/errs.h"
 #include "copier/engine_internal.h"
+#include "copier/look.h"
 #include "copier/server.h"
 #include "copier/status.h"
 #include "workers/stores/layers.h"
@@ -129,6 +130,7 @@ static struct nfs41_options server_options_of(const struct engine *e)
 {
     struct nfs41_options nfs = engine_nfs(e, &e->places.url);
     nfs.read_only = e->options->dry_run;
+    nfs.calm = e->look != NULL && !e->look->job->publishes;
     nfs.try_later = !e->options->dry_run; /* once the state knows whose temp names there may be */
     nfs.missing_mode = 0777 & ~e->umask;
     nfs.root_mode = e->places.only_name != NULL ? 0777 & ~e->umask : 0700;

@@ -122,6 +122,11 @@ for own in default foreign; do
     end_live
 done
 
+# Where there is nothing to remove nothing is changed, not even by finding out what a server can do.
+touch -d @1000000000 "$DST"
+expect 0 clean "$DST"
+[ "$(stat -c %Y "$DST")" = 1000000000 ] || fail "the root's times have changed: $(stat -c %y "$DST")"
+
 # Wrong use; what is not there; nothing is made.
 expect 1 clean --bwlimit 3M "$DST"
 err_has '--bwlimit is not for haul clean'

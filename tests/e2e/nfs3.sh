@@ -57,6 +57,9 @@ no_temps "$export"
 expect 0 copy --archive-dirs --json "$SRC" "$given/new/deep?$ports"
 figure_is todo 0
 expect 0 sync --archive-dirs --json "$SRC" "$given/new/deep?$ports"
+expect 0 sync --archive-dirs --json "$SRC" "$given/new/deep?$ports"
+figure_is todo 0
+judge "$SRC" "$export/new/deep"
 echo more >"$SRC/new file"
 ln "$SRC/new file" "$SRC/linked"
 rm "$SRC/sparse/middle"

@@ -50,7 +50,9 @@ ln -s here "$SRC/link"
 settle
 expect 0 copy --state "$db" "$SRC" "$DST"
 settle
+touch -d @1000000000 "$DST"
 verify 0 --json --fresh
+[ "$(stat -c %Y "$DST")" = 1000000000 ] || fail "the root's times have changed: $(stat -c %y "$DST")"
 files=$(find "$SRC" -type f -size +0 -printf x | wc -c)
 figure_is compared "$files"
 figure_is findings 0

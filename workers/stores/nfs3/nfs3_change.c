@@ -108,7 +108,7 @@ static int set_rest(struct port *p, struct store_op *op, struct change *ch)
     return mask ? nfs3_result(set(p, op, ch, mask, &target)) : 0;
 }
 
-static int setattr_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
+int nfs3_setattr_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs3_store *s = nfs3_of(p);
     struct change ch = {0};
@@ -126,7 +126,7 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs_dir 
         return err;
     }
     op->step = NULL;
-    if (!op->name) {
+    if (!op->name && op->dir) {
         nfs_dirs_note_mode(&s->dirs, op->dir, ch.seen.mode);
     }
     nfs_want_note(&s->owning, s->notices, &ch.want, &ch.seen);
@@ -135,7 +135,7 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs_dir 
 
 int nfs3_setattr(struct port *p, struct store_op *op)
 {
-    return nfs3_in_dir(p, op, op->dir, false, setattr_in);
+    return nfs3_in_dir(p, op, op->dir, false, nfs3_setattr_in);
 }
 
 /* ---- removal ---- */

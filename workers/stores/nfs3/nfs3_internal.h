@@ -293,6 +293,8 @@ int nfs3_link(struct port *p, struct store_op *op);
 /* ---- nfs3_change.c ---- */
 
 int nfs3_setattr(struct port *p, struct store_op *op);
+/* In that directory, whatever op->dir is; of itself where op->name is NULL. */
+int nfs3_setattr_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);
 int nfs3_remove(struct port *p, struct store_op *op);
 /* In that directory, whatever op->dir is. */
 int nfs3_remove_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);

@@ -259,7 +259,7 @@ int nfs41_make(struct store *store, const struct nfs41_options *nfs, char **out_
 int nfs41_try(struct store *store, const struct nfs41_options *nfs, char **out_problem)
 {
     struct nfs41_store *s = (struct nfs41_store *)(uintptr_t)find(store);
-    const struct nfs41_options now = {.sessions = nfs->sessions, .read_only = nfs->read_only};
+    const struct nfs41_options now = {.sessions = nfs->sessions, .read_only = nfs->read_only, .calm = nfs->calm};
     int err;
 
     *out_problem = NULL;

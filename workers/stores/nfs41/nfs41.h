@@ -33,6 +33,7 @@ struct nfs41_options {
     unsigned sessions;     /* made besides the first at most, as many as can be while the server is tried out: so many
                               ports at a time need not wait for theirs */
     bool read_only;        /* nothing is created or changed, not even to try the server out: for --dry-run */
+    bool calm; /* the root has its times back once it was tried out: whoever changes nothing there leaves no trace */
     bool try_later;    /* nothing is tried out when it is opened: nfs41_try or nfs41_trust comes before anything else is
                           done with the store, or with a layer above it, but for what looks or reads */
     bool make_missing; /* create missing directories below the export; else -ENOENT */
@@ -107,7 +108,7 @@ struct nfs41_found {
     unsigned steps;              /* NFS41_STEP_* */
 };
 
-/* Tries the server of a store out that was opened with try_later. nfs: sessions and read_only are looked at. 0 or
+/* Tries the server of a store out that was opened with try_later. nfs: sessions, read_only and calm are looked at. 0 or
  * -errno with *out_problem, as nfs41_open. Before anybody else has the store. */
 int nfs41_try(struct store *s, const struct nfs41_options *nfs, char **out_problem);
 

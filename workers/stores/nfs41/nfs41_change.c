@@ -214,7 +214,7 @@ static int set_rest(struct port *p, struct store_op *op, struct change *ch)
     return r > 0 ? nfs_errno((uint32_t)r) : r;
 }
 
-static int setattr_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
+int nfs41_setattr_in(struct port *p, struct store_op *op, const struct nfs_dir *dir)
 {
     struct nfs41_store *s = nfs41_of(p);
     struct change ch = {0};
@@ -236,7 +236,7 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs_dir 
         return err;
     }
     op->step = NULL;
-    if (!op->name) {
+    if (!op->name && op->dir) {
         nfs_dirs_note_mode(&s->dirs, op->dir, ch.seen.mode);
     }
     nfs_want_note(&s->owning, s->notices, &ch.want, &ch.seen);
@@ -245,7 +245,7 @@ static int setattr_in(struct port *p, struct store_op *op, const struct nfs_dir 
 
 int nfs41_setattr(struct port *p, struct store_op *op)
 {
-    return nfs41_in_dir(p, op, op->dir, false, setattr_in);
+    return nfs41_in_dir(p, op, op->dir, false, nfs41_setattr_in);
 }
 
 /* ---- removal ---- */

@@ -402,6 +402,8 @@ int nfs41_link(struct port *p, struct store_op *op);
 /* ---- nfs41_change.c ---- */
 
 int nfs41_setattr(struct port *p, struct store_op *op);
+/* In that directory, whatever op->dir is; of itself where op->name is NULL. */
+int nfs41_setattr_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);
 int nfs41_remove(struct port *p, struct store_op *op);
 /* In that directory, whatever op->dir is. */
 int nfs41_remove_in(struct port *p, struct store_op *op, const struct nfs_dir *dir);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "workers/fiber.h"
@@ -80,6 +81,17 @@ struct looking {
     struct nfs_session *sessions[SESSIONS_MAX]; /* for others, to be parked */
 };
 
+/* The root's times as they were before the server was tried out in it. 0 or -errno. */
+static int calm(struct nfs41_store *s, struct port *p)
+{
+    const struct attr before = {.mode = S_IFDIR, .atime = s->head.caps.root_atime, .mtime = s->head.caps.root_mtime};
+    struct store_op op = {.code = STORE_SETATTR, .setattr = {.attr = &before, .keep = STORE_KEEP_TIMES}};
+    int err = nfs41_setattr_in(p, &op, &s->dirs.root);
+
+    s->head.caps.root_stirred = err != 0;
+    return err == -EACCES || err == -EPERM || err == -EROFS ? 0 : err;
+}
+
 /* 0 or -errno with *problem. */
 static int look_around(struct looking *l)
 {
@@ -105,6 +117,7 @@ static int look_around(struct looking *l)
     s->untried = !err && nfs->try_later;
     if (!s->untried) {
         err = err ? err : nfs41_probe(l->p, nfs, l->fibers, &l->over, l->problem);
+        err = !err && nfs->calm && s->head.caps.root_stirred ? calm(s, l->p) : err;
     } else if (!s->has_limits) {
         err = nfs41_ask_limits(l->p);
     }
