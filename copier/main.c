@@ -92,6 +92,7 @@
  * workers/stores/nfs41/session_connect.c connections, made again when they break
  * workers/stores/nfs41/session_slots.c slots: taken, waited for, retired
  * workers/stores/nfs41/session_call.c one call until it is answered
+ * workers/stores/nfs_caps.c          what servers can do, whatever the version
  * workers/stores/nfs_dirs.c          handles of directories, whatever the version
  * workers/stores/nfs_listing.c       what their listings remember, whatever the version
  * workers/stores/want.c              who may own what, whatever the store

@@ -13,14 +13,13 @@
 #include "base/errs.h"
 #include "workers/stores/backoff.h"
 #include "workers/stores/nfs3/nfs3_internal.h"
+#include "workers/stores/nfs_caps.h"
 
 #define SMALL_MAX  (1024U * 1024)    /* bytes */
 #define PART       (1024U * 1024)    /* bytes */
-#define BLOCK      4096U             /* parts are multiples of it */
 #define FLIGHT     64U               /* operations at first */
 #define FLIGHT_MAX 512U              /* operations over all workers */
 #define TIMEOUT    (60 * NS_PER_SEC) /* where nothing was said */
-#define UNKNOWN    (2 * NS_PER_SEC)  /* clocks of servers */
 
 static const char note_groups[] =
     "AUTH_SYS carries 16 groups at most: the server knows us by our first 16 further groups only";
@@ -190,18 +189,10 @@ static void caps_init(struct nfs3_store *s)
 
     s->head.caps.kind = "nfs3";
     s->head.caps.fs = "nfs";
-    s->head.caps.network = true;
-    s->head.caps.uncached = true;
-    s->head.caps.spread = true;
-    s->head.caps.durable = true;
-    s->head.caps.no_extents = true;
-    s->head.caps.resume = true;
     s->head.caps.in_flight = FLIGHT;
     s->head.caps.in_flight_max = FLIGHT_MAX;
     s->head.caps.small_max = SMALL_MAX; /* in several WRITEs where one takes less */
-    s->head.caps.part = part > BLOCK ? part / BLOCK * BLOCK : part;
-    s->head.caps.owner_refused = s->owning.owner == OWNER_AUTO && s->owning.privileged ? &s->owning.refused : NULL;
-    s->head.caps.clock_granularity_ns = UNKNOWN;
+    nfs_caps_init(&s->head.caps, &s->owning, part);
 }
 
 /* The way to the root, and what the server says of it. 0 or -errno with *problem, or s->missing. */

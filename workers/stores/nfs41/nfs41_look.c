@@ -10,16 +10,15 @@
 #include "base/clock.h"
 #include "workers/fiber.h"
 #include "workers/stores/nfs41/nfs41_internal.h"
+#include "workers/stores/nfs_caps.h"
 
-#define SMALL_MAX    (1024U * 1024)   /* bytes */
-#define PART         (1024U * 1024)   /* bytes */
-#define ROOM         (4U * 1024)      /* bytes of a request or response besides the data of one file, names included */
-#define BLOCK        4096U            /* parts are multiples of it */
-#define OPS_MIN      8U               /* operations that a COMPOUND must be able to have, at the furthest step down */
-#define FLIGHT_MAX   512U             /* operations over all workers */
-#define NEAR_NS      (5 * NS_PER_MS)  /* a round trip up to which one session's slots are a good number to begin with */
-#define SESSIONS_MAX 32U              /* made meanwhile */
-#define UNKNOWN      (2 * NS_PER_SEC) /* clocks of servers */
+#define SMALL_MAX    (1024U * 1024)  /* bytes */
+#define PART         (1024U * 1024)  /* bytes */
+#define ROOM         (4U * 1024)     /* bytes of a request or response besides the data of one file, names included */
+#define OPS_MIN      8U              /* operations that a COMPOUND must be able to have, at the furthest step down */
+#define FLIGHT_MAX   512U            /* operations over all workers */
+#define NEAR_NS      (5 * NS_PER_MS) /* a round trip up to which one session's slots are a good number to begin with */
+#define SESSIONS_MAX 32U             /* made meanwhile */
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -53,18 +52,10 @@ static void caps_init(struct nfs41_store *s, const struct nfs_limits *limits)
     }
     s->head.caps.kind = "nfs41";
     s->head.caps.fs = "nfs4";
-    s->head.caps.network = true;
-    s->head.caps.uncached = true;
-    s->head.caps.spread = true;
-    s->head.caps.durable = true;
-    s->head.caps.no_extents = true;
-    s->head.caps.resume = true;
     s->head.caps.in_flight_max = flight * 8 < FLIGHT_MAX ? flight * 8 : FLIGHT_MAX;
     s->head.caps.in_flight = first_flight(s->client, flight, s->head.caps.in_flight_max);
     s->head.caps.small_max = least(both, SMALL_MAX);
-    s->head.caps.part = least(both, PART) > BLOCK ? least(both, PART) / BLOCK * BLOCK : least(both, PART);
-    s->head.caps.owner_refused = s->owning.owner == OWNER_AUTO && s->owning.privileged ? &s->owning.refused : NULL;
-    s->head.caps.clock_granularity_ns = UNKNOWN;
+    nfs_caps_init(&s->head.caps, &s->owning, least(both, PART));
 }
 
 /* One look around, in fibers of its own. */
