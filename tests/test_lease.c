@@ -479,21 +479,27 @@ Test(lease, a_directory_above_that_is_shut, .timeout = 60)
     scratch_remove(dir);
 }
 
-/* A lease of RUN_A stands in dir, whose process is gone. */
-static void plant_dead(const char *dir)
+/* A lease with that text stands in dir. */
+static void plant(const char *dir, const char *text, size_t len)
 {
     char file[512];
-    char text[LEASE_TEXT_MAX];
-    size_t len = 0;
-    struct lease_owner other = somebody(RUN_A);
     lease_path(dir, file);
     *strrchr(file, '/') = '\0';
     cr_assert_eq(mkdir(file, 0755), 0);
-    other.period_ns = 20 * NS_PER_MS;
-    cr_assert_eq(lease_format(&other, text, &len), 0);
     int fd = open(lease_path(dir, file), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
     cr_assert_eq(write(fd, text, len), (ssize_t)len);
     close(fd);
+}
+
+/* One of RUN_A, whose process is gone. */
+static void plant_dead(const char *dir)
+{
+    char text[LEASE_TEXT_MAX];
+    size_t len = 0;
+    struct lease_owner other = somebody(RUN_A);
+    other.period_ns = 20 * NS_PER_MS;
+    cr_assert_eq(lease_format(&other, text, &len), 0);
+    plant(dir, text, len);
 }
 
 /* A holder that is known to be gone, or silent: what the server still does for it is ended, once. */
@@ -547,17 +553,12 @@ Test(lease, waiting_ends_when_it_is_told_to, .timeout = 60)
     struct stat st;
     close(scratch_make(dir));
     /* Somebody else's, of which nothing is known but that it does not change. */
-    lease_path(dir, file);
-    *strrchr(file, '/') = '\0';
-    cr_assert_eq(mkdir(file, 0755), 0);
-    int fd = open(lease_path(dir, file), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-    cr_assert_eq(write(fd, "?", 1), 1);
-    close(fd);
+    plant(dir, "?", 1);
     run_open(&b, dir, RUN_B);
     cr_assert_eq(run_take(&b, RUN_B, stop, &refusal), -ECANCELED);
     free(refusal.path);
     run_close(&b);
-    cr_assert_eq(stat(file, &st), 0);
+    cr_assert_eq(stat(lease_path(dir, file), &st), 0);
     cr_assert_eq(st.st_size, 1, "it was taken over all the same");
     close(stop);
     scratch_remove(dir);

@@ -1006,6 +1006,21 @@ struct heir {
     struct rig taken; /* with the session */
 };
 
+/* So many sessions besides that of r. */
+static void open_more(struct rig *r, struct nfs_session **more, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        cr_assert_eq(nfs_session_open(r->client, r->lane.io, &more[i], NULL), 0);
+    }
+}
+
+static void park_all(struct nfs_session **more, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        nfs_session_park(more[i]);
+    }
+}
+
 /* In a thread of its own, with an io of its own. */
 static void *inherit(void *arg)
 {
@@ -1110,12 +1125,8 @@ Test(nfs_session, parked_and_kept)
     struct nfs_session *one = NULL;
     struct nfs_session *many = NULL;
     rig_open(&r, &(struct plan){.way = WAY_RING});
-    for (unsigned i = 0; i < 3; i++) {
-        cr_assert_eq(nfs_session_open(r.client, r.lane.io, &more[i], NULL), 0);
-    }
-    for (unsigned i = 0; i < 3; i++) {
-        nfs_session_park(more[i]);
-    }
+    open_more(&r, more, 3);
+    park_all(more, 3);
     nfs_sessions_keep(r.client, 2);
     lane_open(&alone, WAY_DIRECT, 0);
     cr_assert_eq(nfs_session_open(r.client, alone.io, &one, NULL), 0);
@@ -1140,12 +1151,8 @@ Test(nfs_session, parked_and_ended_beside)
     struct rig r;
     struct nfs_session *more[10];
     rig_open(&r, &(struct plan){.way = WAY_RING});
-    for (unsigned i = 0; i < 10; i++) {
-        cr_assert_eq(nfs_session_open(r.client, r.lane.io, &more[i], NULL), 0);
-    }
-    for (unsigned i = 0; i < 10; i++) {
-        nfs_session_park(more[i]);
-    }
+    open_more(&r, more, 10);
+    park_all(more, 10);
     nfs_sessions_end(r.client, INT64_MAX);
     cr_assert_eq(nfsd_counts(r.server).sessions, 1);
     make_one(&r);
@@ -1180,9 +1187,7 @@ Test(nfs_session, parked_and_ended)
     struct rig r;
     struct nfs_session *more[10];
     rig_open(&r, &(struct plan){.way = WAY_RING});
-    for (unsigned i = 0; i < 10; i++) {
-        cr_assert_eq(nfs_session_open(r.client, r.lane.io, &more[i], NULL), 0);
-    }
+    open_more(&r, more, 10);
     cr_assert_eq(nfsd_counts(r.server).sessions, 11);
     nfsd_rule(r.server, &(struct nfsd_rule){.op = D4_CREATE, .what = NFSD_SILENT});
     r.limit_ns = 100 * NS_PER_MS;
@@ -1191,9 +1196,7 @@ Test(nfs_session, parked_and_ended)
     nfs_session_park(r.session);
     r.session = NULL;
     cr_assert_eq(nfsd_counts(r.server).sessions, 10);
-    for (unsigned i = 0; i < 10; i++) {
-        nfs_session_park(more[i]);
-    }
+    park_all(more, 10);
     cr_assert_eq(nfsd_counts(r.server).sessions, 10);
     nfs_sessions_end(r.client, INT64_MAX);
     cr_assert_eq(nfsd_counts(r.server).sessions, 0);
